@@ -1,0 +1,128 @@
+//! What comes from the node: deliveries, cancellations, forced closes; encoded as far as the output has room.
+
+use leveret_broker::mailbox::{self, CancelReason, ConsumerKey, Event};
+use leveret_broker::message::Message;
+use leveret_broker::queue::Delivery;
+use leveret_broker::time::Timestamp;
+
+use super::{Connection, put};
+use crate::fault::Fault;
+use crate::method::{self, Method};
+use crate::reply_code::ReplyCode;
+
+impl Connection {
+    /// Encodes events until `limit` octets of output wait.
+    pub(super) fn dispatch(&mut self, limit: usize, now: Timestamp) {
+        let mut bytes = 0;
+        while self.output.pending() < limit
+            && let Some(event) = self.events.pop_front()
+        {
+            bytes += mailbox::weight(&event);
+            self.event(event, now);
+        }
+        self.relieve(bytes, now);
+    }
+
+    pub(super) fn relieve(&mut self, bytes: usize, now: Timestamp) {
+        for (queue, consumer) in self.mailbox.relieve(bytes) {
+            queue.resume(consumer, now, &mut self.turn.outbox);
+        }
+    }
+
+    pub(super) fn event(&mut self, event: Event, now: Timestamp) {
+        match event {
+            Event::Deliver {
+                channel,
+                consumer,
+                delivery,
+            } => {
+                self.put_delivery(channel, consumer, &delivery);
+            }
+            Event::Cancelled {
+                channel,
+                consumer,
+                why,
+            } => self.cancelled(channel, consumer, why, now),
+            Event::Close(reason) => {
+                let fault = Fault::new(ReplyCode::ConnectionForced, &*reason);
+                self.fail(&fault, now);
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn put_delivery(&mut self, number: u16, consumer: ConsumerKey, delivery: &Delivery) {
+        let Some(channel) = self.channels.get_mut(&number) else {
+            return;
+        };
+        channel.put_delivery(consumer, delivery, &mut self.output);
+    }
+
+    /// The broker has taken a consumer away (H14).
+    pub(super) fn cancelled(
+        &mut self,
+        number: u16,
+        consumer: ConsumerKey,
+        why: CancelReason,
+        now: Timestamp,
+    ) {
+        let Some(channel) = self.channels.get_mut(&number) else {
+            return;
+        };
+        let Some(tag) = channel.cancelled(consumer) else {
+            return;
+        };
+        if self.client.told_of_cancels {
+            put(
+                &mut self.output,
+                number,
+                method::BasicCancel {
+                    consumer_tag: &tag,
+                    no_wait: true,
+                },
+            );
+        } else if let CancelReason::TimedOut { timeout_ms } = why {
+            let fault = Fault::new(
+                ReplyCode::PreconditionFailed,
+                format!(
+                    "delivery acknowledgement on channel {number} timed out. Timeout value used: {timeout_ms} ms. \
+                     This timeout value can be configured, see consumers doc guide to learn more"
+                ),
+            );
+            self.fail_on(number, fault, now);
+        }
+    }
+
+    pub(super) fn put_return(&mut self, number: u16, message: &Message) {
+        let code = ReplyCode::NoRoute;
+        put(
+            &mut self.output,
+            number,
+            method::BasicReturn {
+                reply_code: code.code(),
+                reply_text: code.name().as_bytes(),
+                exchange: message.exchange(),
+                routing_key: message.routing_key(),
+            },
+        );
+        crate::channel::put_content(&mut self.output, number, message, self.client.frame_max);
+    }
+
+    /// `basic.cancel`: no queue hands anything more to the consumer, and what it was handed is sent.
+    pub(super) fn stop_consumer(&mut self, number: u16, method: &Method<'_>, now: Timestamp) {
+        let Method::BasicCancel(cancel) = method else {
+            return;
+        };
+        let Some(channel) = self.channels.get_mut(&number) else {
+            return;
+        };
+        channel.stop_consumer(
+            &self.broker,
+            cancel.consumer_tag,
+            now,
+            &mut self.turn.outbox,
+        );
+        self.mailbox.take_now(&mut self.events);
+        self.dispatch(usize::MAX, now);
+    }
+}

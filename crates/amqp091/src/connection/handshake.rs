@@ -1,0 +1,311 @@
+//! From the first octets to an open connection: protocol header, login, limits, vhost. And the few methods that the
+//! connection itself knows afterwards.
+
+use leveret_broker::table::{Table, Value};
+use leveret_broker::time::Timestamp;
+use leveret_broker::users::User;
+
+use super::input::{decode, unexpected};
+use super::{CLOSE_TIMEOUT_MS, Connection, LINGER_MS, Phase, put};
+use crate::fault::Fault;
+use crate::frame::{Frame, FrameType};
+use crate::method::{self, Method, RawTable};
+use crate::protocol_header::{self, Negotiation};
+use crate::reply_code::ReplyCode;
+use crate::sasl::{self, Credentials, Mechanism};
+
+/// What clients are told they talk to: some switch features by it, so it is what we are compatible with (ADR 0003). Who
+/// we are stands in `information`.
+const PRODUCT: &str = "RabbitMQ";
+const VERSION: &str = "4.3.6";
+/// The smallest frame_max that the specification allows (4.2.3); RabbitMQ wants 8192, older clients ask for this.
+const FRAME_MAX_LEAST: u32 = 4096;
+
+impl Connection {
+    pub(super) fn protocol_header(&mut self, bytes: &[u8]) -> usize {
+        match protocol_header::negotiate(bytes) {
+            Negotiation::Incomplete => 0,
+            Negotiation::Accepted => {
+                self.start();
+                protocol_header::LEN
+            }
+            Negotiation::Refused(better) => {
+                self.output.buffer().extend_from_slice(&better);
+                tracing::info!(connection = %self.peer.name, "closing a connection of another protocol");
+                self.phase = Phase::Finished;
+                bytes.len()
+            }
+        }
+    }
+
+    fn start(&mut self) {
+        let mut properties = Vec::new();
+        self.server_properties().encode(&mut properties);
+        let names: Vec<&str> = self
+            .limits
+            .mechanisms
+            .iter()
+            .map(|mechanism| mechanism.name())
+            .collect();
+        put(
+            &mut self.output,
+            0,
+            method::ConnectionStart {
+                version_major: 0,
+                version_minor: 9,
+                // Without the length, which the method writes itself.
+                server_properties: RawTable(&properties[4..]),
+                mechanisms: names.join(" ").as_bytes(),
+                locales: b"en_US",
+            },
+        );
+        self.phase = Phase::Starting;
+    }
+
+    /// C02, C03.
+    fn server_properties(&self) -> Table {
+        const CAPABILITIES: [&str; 9] = [
+            "publisher_confirms",
+            "exchange_exchange_bindings",
+            "basic.nack",
+            "consumer_cancel_notify",
+            "connection.blocked",
+            "consumer_priorities",
+            "authentication_failure_close",
+            "per_consumer_qos",
+            "direct_reply_to",
+        ];
+        let capabilities = CAPABILITIES
+            .into_iter()
+            .map(|name| (Box::from(name), Value::Bool(true)))
+            .collect();
+        let text = |text: &str| Value::String(text.as_bytes().into());
+        let information = format!(
+            "Leveret {}, licensed under Apache-2.0",
+            env!("CARGO_PKG_VERSION")
+        );
+        [
+            ("capabilities", Value::Table(capabilities)),
+            ("cluster_name", text(&self.broker.options.cluster_name)),
+            ("copyright", text("Copyright (c) the Leveret authors")),
+            ("information", text(&information)),
+            ("platform", text("Rust")),
+            ("product", text(PRODUCT)),
+            ("version", text(VERSION)),
+        ]
+        .into_iter()
+        .map(|(name, value)| (Box::from(name), value))
+        .collect()
+    }
+
+    /// A method on channel 0.
+    pub(super) fn connection_method(
+        &mut self,
+        payload: &[u8],
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        let method = decode(payload)?;
+        match (&self.phase, method) {
+            (Phase::Starting, Method::ConnectionStartOk(start)) => self.log_in(&start, now),
+            (Phase::Tuning(user), Method::ConnectionTuneOk(tune)) => {
+                let user = user.clone();
+                self.tune(user, tune, now);
+            }
+            (Phase::Opening(user), Method::ConnectionOpen(open)) => {
+                let user = user.clone();
+                self.open(&user, open.virtual_host, now)
+                    .map_err(|fault| fault.about(method.ids()))?;
+            }
+            (Phase::Running(_), Method::ConnectionUpdateSecret(_)) => {
+                // Passwords of the internal database do not expire: there is nothing to refresh (C16).
+                put(&mut self.output, 0, method::ConnectionUpdateSecretOk {});
+            }
+            (_, Method::ConnectionClose(_)) => {
+                self.flush(now);
+                self.give_back(now);
+                put(&mut self.output, 0, method::ConnectionCloseOk {});
+                // The client closes the socket: clients that share a connection between threads may still be using it.
+                self.phase = Phase::Lingering {
+                    until: now.plus_ms(CLOSE_TIMEOUT_MS),
+                };
+            }
+            (Phase::Running(_), method) => {
+                let text = "unexpected method in connection state running";
+                return Err(Fault::new(ReplyCode::ChannelError, text).about(method.ids()));
+            }
+            _ => self.too_early(FrameType::Method, payload, now)?,
+        }
+        Ok(())
+    }
+
+    /// We have closed: of what was on its way, or is the very frame that was at fault, only a goodbye matters.
+    pub(super) fn after_goodbye(&mut self, frame: Frame<'_>) {
+        if (frame.kind, frame.channel) != (FrameType::Method, 0) {
+            return;
+        }
+        match Method::decode(frame.payload) {
+            Ok(Method::ConnectionCloseOk(_)) => self.phase = Phase::Finished,
+            Ok(Method::ConnectionClose(_)) => {
+                put(&mut self.output, 0, method::ConnectionCloseOk {});
+            }
+            _ => {}
+        }
+    }
+
+    /// Something that has to wait for the end of the handshake.
+    pub(super) fn too_early(
+        &mut self,
+        kind: FrameType,
+        payload: &[u8],
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        match self.phase {
+            Phase::Opening(_) => Err(unexpected(kind as u8, payload)),
+            _ => {
+                tracing::info!(connection = %self.peer.name, "unexpected frame during the handshake");
+                self.linger(now);
+                Ok(())
+            }
+        }
+    }
+
+    /// Says nothing more, as RabbitMQ does to clients that it does not know yet.
+    fn linger(&mut self, now: Timestamp) {
+        self.phase = Phase::Lingering {
+            until: now.plus_ms(LINGER_MS),
+        };
+    }
+
+    fn log_in(&mut self, start: &method::ConnectionStartOk<'_>, now: Timestamp) {
+        self.read_client_properties(&start.client_properties.decode().unwrap_or_default());
+        let mechanism = Mechanism::from_name(start.mechanism)
+            .filter(|mechanism| self.limits.mechanisms.contains(mechanism));
+        let Some(mechanism) = mechanism else {
+            tracing::warn!(connection = %self.peer.name, mechanism = start.mechanism, "unknown authentication mechanism");
+            return self.linger(now);
+        };
+        let Some(credentials) = sasl::read(mechanism, start.response) else {
+            tracing::warn!(connection = %self.peer.name, mechanism = mechanism.name(), "malformed response to the login");
+            return self.linger(now);
+        };
+        match self.authenticate(&credentials) {
+            Some(user) => self.offer_limits(user),
+            None => self.refuse_login(mechanism, &credentials, now),
+        }
+    }
+
+    fn read_client_properties(&mut self, properties: &Table) {
+        let capabilities = properties.get("capabilities").and_then(Value::as_table);
+        let capable = |name| {
+            capabilities
+                .and_then(|table| table.get(name))
+                .and_then(Value::as_bool)
+                .unwrap_or(false)
+        };
+        self.client.told_of_refusal = capable("authentication_failure_close");
+        self.client.told_of_blocks = capable("connection.blocked");
+        self.client.told_of_cancels = capable("consumer_cancel_notify");
+        let name = properties.get("connection_name").and_then(Value::as_str);
+        self.client.name = name.map(str::to_owned);
+    }
+
+    fn authenticate(&self, credentials: &Credentials) -> Option<User> {
+        let loopback = self.peer.remote.ip().is_loopback();
+        match credentials {
+            Credentials::Password { user, password } => {
+                self.broker.authenticate(user, password, loopback)
+            }
+            Credentials::Anonymous => self.broker.anonymous(loopback),
+        }
+    }
+
+    /// C07.
+    fn refuse_login(&mut self, mechanism: Mechanism, credentials: &Credentials, now: Timestamp) {
+        let user = match credentials {
+            Credentials::Password { user, .. } => user,
+            Credentials::Anonymous => "(anonymous)",
+        };
+        tracing::warn!(connection = %self.peer.name, user, mechanism = mechanism.name(), "login refused");
+        if !self.client.told_of_refusal {
+            return self.linger(now);
+        }
+        let text = ReplyCode::AccessRefused.text(&format!(
+            "Login was refused using authentication mechanism {}. For details see the broker logfile.",
+            mechanism.name()
+        ));
+        put(
+            &mut self.output,
+            0,
+            method::ConnectionClose {
+                reply_code: ReplyCode::AccessRefused.code(),
+                reply_text: text.as_bytes(),
+                class_id: 0,
+                method_id: 0,
+            },
+        );
+        self.phase = Phase::Closing {
+            until: now.plus_ms(CLOSE_TIMEOUT_MS),
+        };
+    }
+
+    fn offer_limits(&mut self, user: User) {
+        self.client.user = Some(user.name.to_string());
+        let limits = &self.limits;
+        put(
+            &mut self.output,
+            0,
+            method::ConnectionTune {
+                channel_max: limits.channel_max,
+                frame_max: limits.frame_max,
+                heartbeat: limits.heartbeat_s,
+            },
+        );
+        self.phase = Phase::Tuning(Box::new(user));
+    }
+
+    /// C08, but that "no limit" means our limit, and that frames may be as small as the specification allows.
+    fn tune(&mut self, user: Box<User>, tune: method::ConnectionTuneOk, now: Timestamp) {
+        let limits = &self.limits;
+        let refusal = if tune.frame_max != 0 && tune.frame_max < FRAME_MAX_LEAST {
+            Some((
+                "frame_max",
+                tune.frame_max,
+                "lower than the minimum",
+                FRAME_MAX_LEAST,
+            ))
+        } else if limits.frame_max != 0 && tune.frame_max > limits.frame_max {
+            Some((
+                "frame_max",
+                tune.frame_max,
+                "higher than the maximum",
+                limits.frame_max,
+            ))
+        } else if limits.channel_max != 0 && tune.channel_max > limits.channel_max {
+            let (channel_max, most) = (tune.channel_max.into(), limits.channel_max.into());
+            Some(("channel_max", channel_max, "higher than the maximum", most))
+        } else {
+            None
+        };
+        if let Some((name, value, how, bound)) = refusal {
+            let text = format!("negotiated {name} = {value} is {how} allowed value ({bound})");
+            return self.fail(&Fault::new(ReplyCode::NotAllowed, text), now);
+        }
+        let or = |value: u32, default: u32| if value == 0 { default } else { value };
+        self.client.frame_max = or(tune.frame_max, limits.frame_max);
+        self.client.channel_max = or(tune.channel_max.into(), limits.channel_max.into()) as u16;
+        self.pulse.heartbeat_ms = u64::from(tune.heartbeat) * 1000;
+        self.phase = Phase::Opening(user);
+    }
+
+    fn open(&mut self, user: &User, vhost: &str, now: Timestamp) -> Result<(), Fault> {
+        let principal = self.broker.connect(self.id, user, vhost, &self.mailbox)?;
+        self.pulse.next_look = now.plus_ms(self.pulse.heartbeat_ms / 2);
+        put(&mut self.output, 0, method::ConnectionOpenOk::default());
+        tracing::info!(
+            connection = %self.peer.name, name = self.client.name.as_deref(), user = %principal.user,
+            vhost = %principal.vhost_name, "connection opened"
+        );
+        self.phase = Phase::Running(principal);
+        Ok(())
+    }
+}

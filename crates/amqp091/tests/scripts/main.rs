@@ -1,0 +1,15 @@
+//! Scripts of what clients do and what they see, played to [`leveret_amqp091::connection::Connection`] without a socket
+//! and in virtual time. See [`world`] for how they read.
+#![expect(clippy::unwrap_used, reason = "all of this file is test")]
+
+mod channels;
+mod consumers;
+mod dead_letters;
+mod definitions;
+mod handshake;
+mod liveness;
+mod permissions;
+mod publishes;
+mod recovery;
+mod words;
+mod world;

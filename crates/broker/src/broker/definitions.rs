@@ -1,0 +1,135 @@
+//! Declaring, binding and deleting: what a user may do, what fits together, and the command to the catalogue.
+//!
+//! Every change is in the log before its lock is let go; whoever answers the client waits until the log is durable up to
+//! the `Lsn` that these functions give (`None`: nothing durable has changed).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use leveret_storage::{Batch as Records, Lsn};
+
+use super::{Broker, Topology};
+use crate::catalogue::{ApplyError, Changes, Command, Vhost};
+use crate::error::{Error, Resource, Result};
+use crate::ids::QueueId;
+use crate::live_queue::LiveQueue;
+use crate::principal::Principal;
+
+mod access;
+mod bindings;
+mod equivalence;
+mod exchanges;
+mod queues;
+
+pub use bindings::BindingSpec;
+pub use exchanges::ExchangeSpec;
+pub use queues::{Declared, QueueSpec};
+
+/// Names that begin so are the broker's.
+const RESERVED: &str = "amq.";
+
+impl Broker {
+    /// Applies a command that no client of a messaging protocol can give: about vhosts, users and permissions.
+    pub fn define(&self, command: Command) -> std::result::Result<Option<Lsn>, ApplyError> {
+        assert!(
+            !matches!(
+                command,
+                Command::DeclareQueue { .. } | Command::DeleteQueue { .. }
+            ),
+            "a queue comes and goes together with its machine"
+        );
+        let (_, durable_at) = self.apply(&mut self.topology.write(), command)?;
+        Ok(durable_at)
+    }
+
+    /// Applies a command and puts what it changed into the log.
+    pub(super) fn apply(
+        &self,
+        topology: &mut Topology,
+        command: Command,
+    ) -> std::result::Result<(Changes, Option<Lsn>), ApplyError> {
+        let gone = match &command {
+            Command::DeleteQueue { id, .. } => Some(*id),
+            _ => None,
+        };
+        let changes = topology.catalogue.apply(command)?;
+        self.version.fetch_add(1, Ordering::Release);
+        let mut records = Records::default();
+        for definition in &changes.defined {
+            records.define(definition.table, definition.id, &definition.bytes);
+        }
+        for (table, id) in &changes.undefined {
+            records.undefine(*table, *id);
+        }
+        if let Some(QueueId(owner)) = gone.filter(|_| !changes.undefined.is_empty()) {
+            records.drop_owner(owner);
+        }
+        let nothing = changes.defined.is_empty() && changes.undefined.is_empty();
+        let durable_at = (!nothing).then(|| self.log.append(&mut records).lsn);
+        if let Some(Lsn(at)) = durable_at {
+            self.last_change.store(at, Ordering::Release);
+        }
+        Ok((changes, durable_at))
+    }
+
+    /// For answers that something is there already: somebody may have made it so a moment ago, and it is not on disk yet.
+    /// Asked under the topology's lock.
+    fn known_at(&self) -> Option<Lsn> {
+        Some(Lsn(self.last_change.load(Ordering::Acquire)))
+    }
+
+    fn change(&self, topology: &mut Topology, command: Command) -> Result<Option<Lsn>> {
+        self.apply(topology, command)
+            .map(|(_, durable_at)| durable_at)
+            .map_err(refused)
+    }
+
+    /// 22 letters and digits with 128 random bits.
+    pub(crate) fn random_name(&self) -> String {
+        const LETTERS: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut bits = self.random_token();
+        let mut name = String::with_capacity(22);
+        for _ in 0..22 {
+            name.push(char::from(LETTERS[(bits & 63) as usize]));
+            bits >>= 6;
+        }
+        name
+    }
+
+    pub(crate) fn random_token(&self) -> u128 {
+        u128::from((self.options.random)()) << 64 | u128::from((self.options.random)())
+    }
+}
+
+impl Topology {
+    pub(super) fn vhost(&self, by: &Principal) -> Result<&Vhost> {
+        let found = self.catalogue.vhost_of(by.vhost);
+        found.ok_or_else(|| Error::NotAllowed(format!("vhost {} not found", by.vhost_name)))
+    }
+
+    pub(super) fn queue(&self, by: &Principal, name: &str) -> Option<Arc<LiveQueue>> {
+        let (id, _) = self.catalogue.vhost_of(by.vhost)?.queue(name)?;
+        self.queues.get(&id).cloned()
+    }
+}
+
+fn refuse_default_exchange(name: &str) -> Result<()> {
+    if name.is_empty() {
+        let text = "operation not permitted on the default exchange";
+        return Err(Error::AccessRefused(text.to_owned()));
+    }
+    Ok(())
+}
+
+fn reserved_name(resource: Resource<'_>) -> Error {
+    let Resource { kind, name, .. } = resource;
+    Error::AccessRefused(format!(
+        "{kind} name '{name}' contains reserved prefix 'amq.*'"
+    ))
+}
+
+/// What the catalogue refuses after all checks have passed can only be a name it can't take.
+fn refused(error: ApplyError) -> Error {
+    Error::PreconditionFailed(error.to_string())
+}

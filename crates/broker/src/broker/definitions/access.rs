@@ -1,0 +1,120 @@
+//! Who may do what: permissions (E13 to E15) and exclusive queues (Q10).
+
+use crate::broker::{Broker, Topology};
+use crate::catalogue::Exchange;
+use crate::error::{Error, Resource, ResourceKind, Result};
+use crate::exchange;
+use crate::live_queue::LiveQueue;
+use crate::principal::Principal;
+use crate::users::Access;
+
+impl Broker {
+    /// 403 unless `by` may have `access` to the resource.
+    pub fn check_access(
+        &self,
+        by: &Principal,
+        access: Access,
+        resource: Resource<'_>,
+    ) -> Result<()> {
+        self.topology.read().check(by, access, resource)
+    }
+}
+
+impl Topology {
+    /// E13, E14: 403 unless the user's permissions allow it.
+    pub(in crate::broker) fn check(
+        &self,
+        by: &Principal,
+        access: Access,
+        resource: Resource<'_>,
+    ) -> Result<()> {
+        let resource = as_checked(resource);
+        match self.catalogue.permissions(&by.user, &by.vhost_name) {
+            Some(permissions) if permissions.allow(access, resource.name) => Ok(()),
+            _ => Err(Error::AccessRefused(format!(
+                "{} access to {resource} refused for user '{}'",
+                access.name(),
+                by.user
+            ))),
+        }
+    }
+
+    /// X05: any one permission is enough to ask whether something is there.
+    pub(super) fn check_any(&self, by: &Principal, resource: Resource<'_>) -> Result<()> {
+        [Access::Configure, Access::Write, Access::Read]
+            .into_iter()
+            .map(|access| self.check(by, access, resource))
+            .reduce(std::result::Result::or)
+            .unwrap_or(Ok(()))
+    }
+
+    /// E15: 403 unless the user may use this key with this topic exchange.
+    pub(in crate::broker) fn check_topic(
+        &self,
+        by: &Principal,
+        access: Access,
+        exchange: &Exchange,
+        key: &[u8],
+    ) -> Result<()> {
+        if exchange.declaration.kind != exchange::Kind::Topic {
+            return Ok(());
+        }
+        let Some(permissions) =
+            self.catalogue
+                .topic_permissions(&by.user, &by.vhost_name, &exchange.name)
+        else {
+            return Ok(());
+        };
+        let pattern = match access {
+            Access::Read => &permissions.read,
+            Access::Write | Access::Configure => &permissions.write,
+        };
+        let key = String::from_utf8_lossy(key);
+        if pattern.matches_for(&by.user, &by.vhost_name, &key) {
+            return Ok(());
+        }
+        Err(Error::AccessRefused(format!(
+            "{} access to topic '{key}' in exchange '{}' in vhost '{}' refused for user '{}'",
+            access.name(),
+            exchange.name,
+            by.vhost_name,
+            by.user
+        )))
+    }
+}
+
+/// The default exchange goes by another name in permissions.
+fn as_checked(resource: Resource<'_>) -> Resource<'_> {
+    match resource {
+        Resource {
+            kind: ResourceKind::Exchange,
+            name: "",
+            vhost,
+        } => Resource::exchange("amq.default", vhost),
+        other => other,
+    }
+}
+
+/// 405 if the queue is exclusive to another connection.
+pub(super) fn check_not_foreign(queue: &LiveQueue, by: &Principal) -> Result<()> {
+    match queue.declaration.exclusive {
+        Some(owner) if owner != by.connection => Err(locked(queue)),
+        _ => Ok(()),
+    }
+}
+
+/// 405 unless the declaration says about exclusiveness what the queue is.
+pub(super) fn check_owner(queue: &LiveQueue, by: &Principal, exclusive: bool) -> Result<()> {
+    if queue.declaration.exclusive == exclusive.then_some(by.connection) {
+        return Ok(());
+    }
+    Err(locked(queue))
+}
+
+fn locked(queue: &LiveQueue) -> Error {
+    let resource = Resource::queue(queue.name(), &queue.vhost_name);
+    Error::ResourceLocked(format!(
+        "cannot obtain exclusive access to locked {resource}. It could be originally declared on another \
+         connection or the exclusive property value does not match that of the original declaration."
+    ))
+}

@@ -1,0 +1,208 @@
+//! Which queues a message goes to, and what happens to messages that have died.
+
+use std::sync::Arc;
+
+use super::{Broker, Topology};
+use crate::catalogue::{Exchange, Map, Vhost};
+use crate::dead_letter;
+use crate::error::{Error, Resource, Result};
+use crate::exchange::{Destination, Kind, Route};
+use crate::ids::QueueId;
+use crate::live_queue::{DeadLettered, LiveQueue, Outbox};
+use crate::message::Message;
+use crate::principal::Principal;
+use crate::publish::{Batch, Receipt, Targets};
+use crate::queue::{Incoming, Op, Reason};
+use crate::time::Timestamp;
+use crate::users::Access;
+
+/// What a publish wants to know of the topology.
+#[derive(Debug)]
+pub struct Routed {
+    pub targets: Arc<Targets>,
+    /// The result depends on exchange and key alone, until the topology changes.
+    pub cacheable: bool,
+}
+
+impl Broker {
+    /// The version of topology and permissions: what was read under another one may be out of date.
+    pub fn version(&self) -> u64 {
+        self.version.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// Routes a client's message: permission, existence, then the queues (H01).
+    pub fn route(&self, by: &Principal, message: &Message, keys: &[&[u8]]) -> Result<Routed> {
+        let name = std::str::from_utf8(message.exchange()).unwrap_or_default();
+        let resource = Resource::exchange(name, &by.vhost_name);
+        let topology = self.topology.read();
+        topology.check(by, Access::Write, resource)?;
+        let vhost = topology.vhost(by)?;
+        let exchange = vhost.exchange(name).ok_or_else(|| resource.not_found())?;
+        if exchange.declaration.internal {
+            let text = format!("cannot publish to internal {resource}");
+            return Err(Error::AccessRefused(text));
+        }
+        for key in keys {
+            topology.check_topic(by, Access::Write, exchange, key)?;
+        }
+        let found = self.follow(&topology, vhost, exchange, message, keys);
+        Ok(found.routed())
+    }
+
+    /// Publishes dead messages where their queues send them.
+    pub(super) fn dead_letter(&self, dead: Vec<DeadLettered>, now: Timestamp, outbox: &mut Outbox) {
+        for DeadLettered {
+            queue,
+            message,
+            reason,
+            tracked,
+        } in dead
+        {
+            let taken = self.dead_letter_one(&queue, &message, reason, now, outbox);
+            if let (Some(id), Ok(mut drive)) = (tracked, queue.drive(now, outbox)) {
+                drive.apply(Op::DeadLettered(id, taken));
+                drive.finish();
+            }
+        }
+    }
+
+    /// `true`: it is in every queue it was routed to, and that was at least one.
+    fn dead_letter_one(
+        &self,
+        queue: &Arc<LiveQueue>,
+        message: &Message,
+        reason: Reason,
+        now: Timestamp,
+        outbox: &mut Outbox,
+    ) -> bool {
+        let Some(to) = &queue.dead_letter_to else {
+            return true;
+        };
+        let dead = match dead_letter::prepare(queue, to, message, reason, now) {
+            Ok(dead) => dead,
+            Err(error) => {
+                // Its properties can't be read: nobody could tell what it is, so it is kept as little as RabbitMQ would.
+                tracing::warn!(queue = queue.name(), %error, "a message with damaged properties was not dead-lettered");
+                return true;
+            }
+        };
+        let topology = self.topology.read();
+        let Some(vhost) = topology.catalogue.vhost_of(queue.vhost) else {
+            return true;
+        };
+        let Some(exchange) = vhost.exchange(&to.exchange) else {
+            return false;
+        };
+        let keys: Vec<&[u8]> = dead.keys.iter().map(|key| &**key).collect();
+        let mut found = self.follow(&topology, vhost, exchange, &dead.message, &keys);
+        drop(topology);
+        let routed = !found.queues.is_empty();
+        if reason != Reason::Rejected {
+            found.queues.retain(|target| !dead.is_cycle(target.name()));
+        }
+        let cycle = routed && found.queues.is_empty();
+        let routed = found.routed();
+        let mut batch = Batch::default();
+        let incoming = Incoming::from_message(dead.message);
+        let receipt = Receipt::Confirm { channel: 0, tag: 0 };
+        batch.push(now, incoming, &routed.targets, receipt);
+        let mut refused = false;
+        self.commit(&mut batch, now, outbox, |outcome| {
+            refused |= outcome.refused
+        });
+        cycle || (!routed.targets.queues.is_empty() && !refused)
+    }
+
+    /// Follows bindings from `exchange`, through other exchanges and alternates, to queues.
+    fn follow(
+        &self,
+        topology: &Topology,
+        vhost: &Vhost,
+        exchange: &Exchange,
+        message: &Message,
+        keys: &[&[u8]],
+    ) -> Found {
+        let mut found = Found {
+            queues: Vec::new(),
+            seen: Map::default(),
+            cacheable: true,
+        };
+        let mut visited = vec![exchange.id];
+        let mut next = 0;
+        let mut destinations = Vec::new();
+        while let Some(id) = visited.get(next).copied() {
+            next += 1;
+            let Some(exchange) = vhost.exchange_of(id) else {
+                continue;
+            };
+            destinations.clear();
+            if exchange.name.is_empty() {
+                destinations.extend(keys.iter().filter_map(|key| {
+                    let name = std::str::from_utf8(key).ok()?;
+                    vhost.queue(name).map(|(id, _)| Destination::Queue(id))
+                }));
+            } else {
+                for key in keys {
+                    let route = Route {
+                        key,
+                        properties: message.properties(),
+                        random: (self.options.random)(),
+                    };
+                    exchange.router.route(&route, &mut destinations);
+                }
+                // An exchange that keeps a history must see every message.
+                let remembers = exchange.declaration.kind == Kind::RecentHistory;
+                exchange.router.record(message);
+                found.cacheable &= exchange.router.is_cacheable() && !remembers;
+            }
+            if destinations.is_empty()
+                && let Some(alternate) = exchange.declaration.alternate()
+                && let Some(alternate) = vhost.exchange(alternate)
+                && !visited.contains(&alternate.id)
+            {
+                visited.push(alternate.id);
+            }
+            for destination in destinations.drain(..) {
+                match destination {
+                    Destination::Exchange(id) if !visited.contains(&id) => visited.push(id),
+                    Destination::Exchange(_) => {}
+                    Destination::Queue(id) => found.add(topology.queues.get(&id)),
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Queues found so far, each once.
+struct Found {
+    queues: Vec<Arc<LiveQueue>>,
+    seen: Map<QueueId, ()>,
+    cacheable: bool,
+}
+
+impl Found {
+    fn add(&mut self, queue: Option<&Arc<LiveQueue>>) {
+        let Some(queue) = queue else { return };
+        if self.seen.insert(queue.id, ()).is_none() {
+            self.queues.push(queue.clone());
+        }
+    }
+
+    fn routed(self) -> Routed {
+        Routed {
+            targets: Arc::new(Targets::new(self.queues)),
+            cacheable: self.cacheable,
+        }
+    }
+}
+
+impl Topology {
+    /// The queues that a binding to `destination` leads to at once: the queue itself.
+    pub(super) fn queues_behind(&self, destination: Destination) -> Vec<Arc<LiveQueue>> {
+        match destination {
+            Destination::Queue(id) => self.queues.get(&id).cloned().into_iter().collect(),
+            Destination::Exchange(_) => Vec::new(),
+        }
+    }
+}

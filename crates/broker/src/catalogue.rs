@@ -1,0 +1,636 @@
+//! The definitions of the node: virtual hosts, users, permissions, exchanges, queues and bindings.
+//!
+//! They change only by [`Catalogue::apply`]: a [`Command`] in, [`Changes`] out. It is deterministic (no clock, no
+//! randomness, no hash order in what it does), so that every node of a cluster that applies the same commands holds the
+//! same definitions. Whoever issues a command has checked what the user may do and has stamped generated names into it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::exchange::{Destination, Kind, Router};
+use crate::ids::{ExchangeId, QueueId, VhostId};
+use crate::live_queue::Declaration;
+use crate::table::Table;
+use crate::users::{Permissions, TopicPermissions, User};
+
+mod record;
+
+pub use record::{Definition, RecordError};
+
+/// A hash map whose order is the same in every process.
+pub(crate) type Map<K, V> = hashbrown::HashMap<K, V, foldhash::fast::FixedState>;
+
+/// All definitions. See the module's page.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    vhosts: BTreeMap<Arc<str>, Vhost>,
+    vhost_names: BTreeMap<VhostId, Arc<str>>,
+    users: BTreeMap<Arc<str>, User>,
+    permissions: BTreeMap<(Arc<str>, Arc<str>), Permissions>,
+    /// By user, vhost and exchange.
+    topic_permissions: BTreeMap<[Arc<str>; 3], TopicPermissions>,
+    /// The numbers of users and permissions in the log, by table and names.
+    numbers: BTreeMap<(u8, String), u64>,
+    /// The last number given to a definition; vhosts, exchanges, queues and bindings share the count.
+    last_id: u64,
+}
+
+/// A virtual host and what is in it.
+#[derive(Debug)]
+pub struct Vhost {
+    pub id: VhostId,
+    pub name: Arc<str>,
+    exchanges: Map<Arc<str>, Exchange>,
+    exchange_names: Map<ExchangeId, Arc<str>>,
+    queues: Map<Arc<str>, QueueEntry>,
+    queue_names: Map<QueueId, Arc<str>>,
+    bindings: Map<u64, Binding>,
+    binding_ids: Map<BindingKey, u64>,
+    by_destination: Map<Destination, Vec<u64>>,
+}
+
+/// An exchange: its declaration, and the bindings that leave it.
+#[derive(Debug)]
+pub struct Exchange {
+    pub id: ExchangeId,
+    pub name: Arc<str>,
+    pub declaration: ExchangeDeclaration,
+    pub router: Router,
+}
+
+/// What an exchange was declared as.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExchangeDeclaration {
+    pub kind: Kind,
+    pub durable: bool,
+    pub auto_delete: bool,
+    pub internal: bool,
+    pub arguments: Table,
+}
+
+impl ExchangeDeclaration {
+    /// Where unroutable messages go.
+    pub fn alternate(&self) -> Option<&str> {
+        self.arguments
+            .get("alternate-exchange")
+            .and_then(|value| value.as_str())
+    }
+}
+
+#[derive(Debug)]
+struct QueueEntry {
+    id: QueueId,
+    declaration: Declaration,
+}
+
+/// A binding, whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Binding {
+    pub source: ExchangeId,
+    pub destination: Destination,
+    pub key: Box<[u8]>,
+    pub arguments: Table,
+}
+
+/// A binding as something to look up: its arguments in their wire form.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct BindingKey {
+    source: ExchangeId,
+    destination: Destination,
+    key: Box<[u8]>,
+    arguments: Box<[u8]>,
+}
+
+impl Binding {
+    fn lookup_key(&self) -> BindingKey {
+        let mut arguments = Vec::new();
+        self.arguments.encode(&mut arguments);
+        BindingKey {
+            source: self.source,
+            destination: self.destination,
+            key: self.key.clone(),
+            arguments: arguments.into(),
+        }
+    }
+}
+
+/// A change of the definitions.
+#[derive(Debug)]
+pub enum Command {
+    /// A new vhost, with the exchanges every vhost has.
+    AddVhost {
+        name: Arc<str>,
+    },
+    PutUser(User),
+    PutPermissions {
+        user: Arc<str>,
+        vhost: Arc<str>,
+        permissions: Permissions,
+    },
+    PutTopicPermissions {
+        user: Arc<str>,
+        vhost: Arc<str>,
+        exchange: Arc<str>,
+        permissions: TopicPermissions,
+    },
+    DeclareExchange {
+        vhost: VhostId,
+        name: Arc<str>,
+        declaration: ExchangeDeclaration,
+    },
+    DeleteExchange {
+        vhost: VhostId,
+        id: ExchangeId,
+    },
+    DeclareQueue {
+        vhost: VhostId,
+        declaration: Declaration,
+    },
+    DeleteQueue {
+        vhost: VhostId,
+        id: QueueId,
+        name: Arc<str>,
+    },
+    Bind {
+        vhost: VhostId,
+        binding: Binding,
+    },
+    Unbind {
+        vhost: VhostId,
+        binding: Binding,
+    },
+}
+
+/// What a command did.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Durable definitions, new or replaced.
+    pub defined: Vec<Definition>,
+    /// Durable definitions removed: table and number.
+    pub undefined: Vec<(u8, u64)>,
+    /// The queue that a declaration made.
+    pub queue: Option<QueueId>,
+}
+
+/// Why a command can't be applied: what it refers to is no longer there, or already is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    #[error("no such virtual host")]
+    NoVhost,
+    #[error("no such exchange")]
+    NoExchange,
+    #[error("no such queue")]
+    NoQueue,
+    #[error("an object of this name is there already")]
+    Exists,
+    #[error("the arguments do not fit the exchange type")]
+    Arguments,
+}
+
+/// The exchanges that every vhost has (RabbitMQ: "AMQP 0-9-1 Model Explained", default exchange and amq.*).
+const PREDECLARED: [(&str, Kind, bool); 7] = [
+    ("", Kind::Direct, false),
+    ("amq.direct", Kind::Direct, false),
+    ("amq.fanout", Kind::Fanout, false),
+    ("amq.topic", Kind::Topic, false),
+    ("amq.headers", Kind::Headers, false),
+    ("amq.match", Kind::Headers, false),
+    ("amq.rabbitmq.trace", Kind::Topic, true),
+];
+
+impl Catalogue {
+    /// Applies a command, wholly or not at all.
+    pub fn apply(&mut self, command: Command) -> Result<Changes, ApplyError> {
+        match command {
+            Command::AddVhost { name } => self.add_vhost(name),
+            Command::PutUser(user) => Ok(self.put_user(user)),
+            Command::PutPermissions {
+                user,
+                vhost,
+                permissions,
+            } => {
+                let id = self.number(record::PERMISSIONS, &[&user, &vhost]);
+                let definition = Definition::permissions(id, &user, &vhost, &permissions);
+                self.permissions.insert((user, vhost), permissions);
+                Ok(Changes::defining(definition))
+            }
+            Command::PutTopicPermissions {
+                user,
+                vhost,
+                exchange,
+                permissions,
+            } => {
+                let id = self.number(record::TOPIC_PERMISSIONS, &[&user, &vhost, &exchange]);
+                let names = (&*user, &*vhost, &*exchange);
+                let definition = Definition::topic_permissions(id, names, &permissions);
+                self.topic_permissions
+                    .insert([user, vhost, exchange], permissions);
+                Ok(Changes::defining(definition))
+            }
+            Command::DeclareExchange {
+                vhost,
+                name,
+                declaration,
+            } => self.declare_exchange(vhost, name, declaration),
+            Command::DeleteExchange { vhost, id } => {
+                let mut changes = Changes::default();
+                self.vhost_by_id(vhost)?.delete_exchange(id, &mut changes)?;
+                Ok(changes)
+            }
+            Command::DeclareQueue { vhost, declaration } => self.declare_queue(vhost, declaration),
+            Command::DeleteQueue { vhost, id, name } => {
+                let mut changes = Changes::default();
+                self.vhost_by_id(vhost)?
+                    .delete_queue(id, &name, &mut changes)?;
+                Ok(changes)
+            }
+            Command::Bind { vhost, binding } => self.bind(vhost, binding),
+            Command::Unbind { vhost, binding } => {
+                let mut changes = Changes::default();
+                self.vhost_by_id(vhost)?.unbind(&binding, &mut changes);
+                Ok(changes)
+            }
+        }
+    }
+
+    /// The vhost of that name.
+    pub fn vhost(&self, name: &str) -> Option<&Vhost> {
+        self.vhosts.get(name)
+    }
+
+    /// Every vhost, by name.
+    pub fn vhosts(&self) -> impl Iterator<Item = &Vhost> {
+        self.vhosts.values()
+    }
+
+    /// The vhost of that number.
+    pub fn vhost_of(&self, id: VhostId) -> Option<&Vhost> {
+        self.vhosts.get(self.vhost_names.get(&id)?)
+    }
+
+    /// The user of that name.
+    pub fn user(&self, name: &str) -> Option<&User> {
+        self.users.get(name)
+    }
+
+    /// What `user` may do in `vhost`; `None`: nothing, not even open a connection to it.
+    pub fn permissions(&self, user: &Arc<str>, vhost: &Arc<str>) -> Option<&Permissions> {
+        self.permissions.get(&(user.clone(), vhost.clone()))
+    }
+
+    /// Which routing keys `user` may use with this topic exchange; `None`: all.
+    pub fn topic_permissions(
+        &self,
+        user: &Arc<str>,
+        vhost: &Arc<str>,
+        exchange: &Arc<str>,
+    ) -> Option<&TopicPermissions> {
+        if self.topic_permissions.is_empty() {
+            return None;
+        }
+        self.topic_permissions
+            .get(&[user.clone(), vhost.clone(), exchange.clone()])
+    }
+
+    /// Whether nothing has ever been defined.
+    pub fn is_blank(&self) -> bool {
+        self.vhosts.is_empty() && self.users.is_empty()
+    }
+
+    fn add_vhost(&mut self, name: Arc<str>) -> Result<Changes, ApplyError> {
+        if self.vhosts.contains_key(&name) {
+            return Err(ApplyError::Exists);
+        }
+        let id = VhostId(self.small_id());
+        let mut changes = Changes::defining(Definition::vhost(id, &name));
+        self.insert_vhost(id, name);
+        for (name, kind, internal) in PREDECLARED {
+            let declaration = ExchangeDeclaration {
+                kind,
+                durable: true,
+                auto_delete: false,
+                internal,
+                arguments: Table::new(),
+            };
+            changes.add(self.declare_exchange(id, name.into(), declaration)?);
+        }
+        Ok(changes)
+    }
+
+    fn insert_vhost(&mut self, id: VhostId, name: Arc<str>) {
+        let vhost = Vhost {
+            id,
+            name: name.clone(),
+            exchanges: Map::default(),
+            exchange_names: Map::default(),
+            queues: Map::default(),
+            queue_names: Map::default(),
+            bindings: Map::default(),
+            binding_ids: Map::default(),
+            by_destination: Map::default(),
+        };
+        self.vhost_names.insert(id, name.clone());
+        self.vhosts.insert(name, vhost);
+    }
+
+    fn put_user(&mut self, user: User) -> Changes {
+        let id = self.number(record::USER, &[&user.name]);
+        let definition = Definition::user(id, &user);
+        self.users.insert(user.name.clone(), user);
+        Changes::defining(definition)
+    }
+
+    fn declare_exchange(
+        &mut self,
+        vhost: VhostId,
+        name: Arc<str>,
+        declaration: ExchangeDeclaration,
+    ) -> Result<Changes, ApplyError> {
+        let id = ExchangeId(self.small_id());
+        let vhost = self.vhost_by_id(vhost)?;
+        if vhost.exchanges.contains_key(&name) {
+            return Err(ApplyError::Exists);
+        }
+        let changes = match declaration.durable {
+            true => Changes::defining(Definition::exchange(vhost.id, id, &name, &declaration)),
+            false => Changes::default(),
+        };
+        vhost.insert_exchange(id, name, declaration)?;
+        Ok(changes)
+    }
+
+    fn declare_queue(
+        &mut self,
+        vhost: VhostId,
+        declaration: Declaration,
+    ) -> Result<Changes, ApplyError> {
+        let id = QueueId(self.small_id());
+        let vhost = self.vhost_by_id(vhost)?;
+        if vhost.queues.contains_key(&declaration.name) {
+            return Err(ApplyError::Exists);
+        }
+        let mut changes = Changes {
+            queue: Some(id),
+            ..Changes::default()
+        };
+        if declaration.outlives_restarts() {
+            changes
+                .defined
+                .push(Definition::queue(vhost.id, id, &declaration));
+        }
+        vhost.insert_queue(QueueEntry { id, declaration });
+        Ok(changes)
+    }
+
+    fn bind(&mut self, vhost: VhostId, binding: Binding) -> Result<Changes, ApplyError> {
+        let id = self.last_id + 1;
+        let vhost = self.vhost_by_id(vhost)?;
+        let durable = vhost.is_durable(&binding);
+        let mut changes = Changes::default();
+        if vhost.insert_binding(id, &binding)? {
+            if durable {
+                changes
+                    .defined
+                    .push(Definition::binding(vhost.id, id, &binding));
+            }
+            self.last_id = id;
+        }
+        Ok(changes)
+    }
+
+    fn vhost_by_id(&mut self, id: VhostId) -> Result<&mut Vhost, ApplyError> {
+        let name = self.vhost_names.get(&id).ok_or(ApplyError::NoVhost)?;
+        self.vhosts.get_mut(name).ok_or(ApplyError::NoVhost)
+    }
+
+    /// The number of a definition that is known by names: the one it has, or a new one.
+    fn number(&mut self, table: u8, names: &[&str]) -> u64 {
+        let next = self.last_id + 1;
+        let id = *self
+            .numbers
+            .entry(Self::number_key(table, names))
+            .or_insert(next);
+        self.last_id = self.last_id.max(id);
+        id
+    }
+
+    fn number_key(table: u8, names: &[&str]) -> (u8, String) {
+        // No name holds a NUL that could make two different lists alike: doors refuse such names for users and vhosts.
+        (table, names.join("\0"))
+    }
+
+    fn small_id(&mut self) -> u32 {
+        self.last_id += 1;
+        u32::try_from(self.last_id).expect("fewer than 2^32 definitions in the life of a node")
+    }
+}
+
+impl Declaration {
+    /// Exclusive queues go with their connection, whatever their durable flag says.
+    pub fn outlives_restarts(&self) -> bool {
+        self.durable && self.exclusive.is_none()
+    }
+}
+
+impl Vhost {
+    /// The exchange of that name.
+    pub fn exchange(&self, name: &str) -> Option<&Exchange> {
+        self.exchanges.get(name)
+    }
+
+    /// The exchange of that number.
+    pub fn exchange_of(&self, id: ExchangeId) -> Option<&Exchange> {
+        self.exchanges.get(self.exchange_names.get(&id)?)
+    }
+
+    /// How many exchanges there are.
+    pub fn exchange_count(&self) -> usize {
+        self.exchanges.len()
+    }
+
+    /// The number and declaration of the queue of that name.
+    pub fn queue(&self, name: &str) -> Option<(QueueId, &Declaration)> {
+        self.queues
+            .get(name)
+            .map(|entry| (entry.id, &entry.declaration))
+    }
+
+    /// Every queue: number and declaration.
+    pub fn queues(&self) -> impl Iterator<Item = (QueueId, &Declaration)> {
+        self.queues
+            .values()
+            .map(|entry| (entry.id, &entry.declaration))
+    }
+
+    fn exchange_by_id(&mut self, id: ExchangeId) -> Option<&mut Exchange> {
+        self.exchanges.get_mut(self.exchange_names.get(&id)?)
+    }
+
+    fn insert_exchange(
+        &mut self,
+        id: ExchangeId,
+        name: Arc<str>,
+        declaration: ExchangeDeclaration,
+    ) -> Result<(), ApplyError> {
+        let router = Router::new(declaration.kind, &declaration.arguments)
+            .map_err(|_| ApplyError::Arguments)?;
+        self.exchange_names.insert(id, name.clone());
+        self.exchanges.insert(
+            name.clone(),
+            Exchange {
+                id,
+                name,
+                declaration,
+                router,
+            },
+        );
+        Ok(())
+    }
+
+    fn delete_exchange(&mut self, id: ExchangeId, changes: &mut Changes) -> Result<(), ApplyError> {
+        let name = self
+            .exchange_names
+            .remove(&id)
+            .ok_or(ApplyError::NoExchange)?;
+        let exchange = self.exchanges.remove(&name).ok_or(ApplyError::NoExchange)?;
+        if exchange.declaration.durable {
+            changes.undefined.push((record::EXCHANGE, u64::from(id.0)));
+        }
+        for binding in exchange.router.bindings() {
+            let binding = Binding {
+                source: id,
+                destination: binding.destination,
+                key: binding.key.clone(),
+                arguments: binding.arguments.clone(),
+            };
+            self.forget_binding(&binding, changes);
+        }
+        self.delete_bindings_to(Destination::Exchange(id), changes);
+        Ok(())
+    }
+
+    fn delete_queue(
+        &mut self,
+        id: QueueId,
+        name: &str,
+        changes: &mut Changes,
+    ) -> Result<(), ApplyError> {
+        if self.queues.get(name).is_none_or(|entry| entry.id != id) {
+            return Err(ApplyError::NoQueue);
+        }
+        let entry = self.queues.remove(name).ok_or(ApplyError::NoQueue)?;
+        self.queue_names.remove(&id);
+        if entry.declaration.outlives_restarts() {
+            changes.undefined.push((record::QUEUE, u64::from(id.0)));
+        }
+        self.delete_bindings_to(Destination::Queue(id), changes);
+        Ok(())
+    }
+
+    /// A binding survives a restart if both its ends do.
+    fn is_durable(&self, binding: &Binding) -> bool {
+        let exchange = |id| {
+            self.exchange_of(id)
+                .is_some_and(|exchange| exchange.declaration.durable)
+        };
+        exchange(binding.source)
+            && match binding.destination {
+                Destination::Exchange(id) => exchange(id),
+                Destination::Queue(id) => self
+                    .queue_of(id)
+                    .is_some_and(|entry| entry.declaration.outlives_restarts()),
+            }
+    }
+
+    fn queue_of(&self, id: QueueId) -> Option<&QueueEntry> {
+        self.queues.get(self.queue_names.get(&id)?)
+    }
+
+    fn insert_queue(&mut self, entry: QueueEntry) {
+        self.queue_names
+            .insert(entry.id, entry.declaration.name.clone());
+        self.queues.insert(entry.declaration.name.clone(), entry);
+    }
+
+    /// Puts a binding in; `false` when it was there.
+    fn insert_binding(&mut self, id: u64, binding: &Binding) -> Result<bool, ApplyError> {
+        let key = binding.lookup_key();
+        if self.binding_ids.contains_key(&key) {
+            return Ok(false);
+        }
+        let source = self
+            .exchange_by_id(binding.source)
+            .ok_or(ApplyError::NoExchange)?;
+        source
+            .router
+            .bind(binding.destination, &binding.key, &binding.arguments);
+        self.binding_ids.insert(key, id);
+        self.by_destination
+            .entry(binding.destination)
+            .or_default()
+            .push(id);
+        self.bindings.insert(id, binding.clone());
+        Ok(true)
+    }
+
+    fn unbind(&mut self, binding: &Binding, changes: &mut Changes) {
+        if self.forget_binding(binding, changes) {
+            self.leave_source(binding, changes);
+        }
+    }
+
+    fn delete_bindings_to(&mut self, destination: Destination, changes: &mut Changes) {
+        for id in self.by_destination.remove(&destination).unwrap_or_default() {
+            let Some(binding) = self.bindings.get(&id).cloned() else {
+                continue;
+            };
+            self.forget_binding(&binding, changes);
+            self.leave_source(&binding, changes);
+        }
+    }
+
+    /// Takes the binding out of the tables; `false` when it was not there.
+    fn forget_binding(&mut self, binding: &Binding, changes: &mut Changes) -> bool {
+        let Some(id) = self.binding_ids.remove(&binding.lookup_key()) else {
+            return false;
+        };
+        self.bindings.remove(&id);
+        if let Some(ids) = self.by_destination.get_mut(&binding.destination) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_destination.remove(&binding.destination);
+            }
+        }
+        changes.undefined.push((record::BINDING, id));
+        true
+    }
+
+    /// Takes the binding out of its source's router; an auto-delete source goes with its last binding.
+    fn leave_source(&mut self, binding: &Binding, changes: &mut Changes) {
+        let Some(source) = self.exchange_by_id(binding.source) else {
+            return;
+        };
+        source
+            .router
+            .unbind(binding.destination, &binding.key, &binding.arguments);
+        if source.declaration.auto_delete && source.router.is_empty() {
+            let id = source.id;
+            self.delete_exchange(id, changes)
+                .expect("this exchange was just seen");
+        }
+    }
+}
+
+impl Changes {
+    fn defining(definition: Definition) -> Self {
+        Self {
+            defined: vec![definition],
+            ..Self::default()
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.defined.extend(other.defined);
+        self.undefined.extend(other.undefined);
+    }
+}

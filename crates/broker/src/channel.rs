@@ -1,0 +1,655 @@
+//! A channel: what one client session publishes, consumes and has yet to settle. Protocol-neutral; the doors translate
+//! their frames into calls and what these give into frames.
+//!
+//! A channel belongs to one connection, and so to one thread at a time. Its parts: `routes` (publishes and the routes
+//! it remembers), `confirms` (what it owes its publisher), `unsettled` (what its client owes).
+
+use std::sync::Arc;
+
+use crate::arguments;
+use crate::broker::Broker;
+use crate::catalogue::Map;
+use crate::error::{Error, Resource, Result};
+use crate::ids::{ConsumerId, DeliveryId, SessionId};
+use crate::live_queue::{Got, LiveQueue, Outbox, Subscriber};
+use crate::mailbox::{ConsumerKey, Mailbox};
+use crate::principal::Principal;
+use crate::queue::{AttachRefusal, Consumer, Delivery, Kind, Op, Return, SharedCredit};
+use crate::reply_to::{self, ReplyConsumer};
+use crate::table::Table;
+use crate::time::Timestamp;
+use crate::users::Access;
+
+mod confirms;
+mod routes;
+mod unsettled;
+
+pub use confirms::{Confirms, Settled};
+pub use routes::{Held, MESSAGE_BYTES_CAP, Publish, Published, check_size, expiration_ms};
+pub use unsettled::{Settle, Unsettled};
+
+use routes::Routes;
+use unsettled::To;
+
+/// See the module's page.
+#[derive(Debug)]
+pub struct Channel {
+    number: u16,
+    session: SessionId,
+    principal: Arc<Principal>,
+    mailbox: Arc<Mailbox>,
+    routes: Routes,
+    /// Publisher confirms, once selected.
+    pub confirms: Option<Confirms>,
+    /// The open transaction, once selected.
+    transaction: Option<Transaction>,
+    consumers: Map<ConsumerKey, ConsumerEntry>,
+    keys_by_tag: Map<Box<str>, ConsumerKey>,
+    last_key: ConsumerKey,
+    /// For consumers that come (`basic.qos` without `global`).
+    prefetch: u16,
+    /// For all consumers together (`basic.qos` with `global`).
+    shared_credit: Option<Arc<SharedCredit>>,
+    unsettled: Unsettled,
+    /// Deliveries to consumers that have been settled and not yet given back to the shared credit.
+    credit_due: u32,
+    /// How often consumers were resumed in turn.
+    turns: usize,
+    /// The direct reply-to consumer.
+    reply_consumer: Option<(ConsumerKey, u128)>,
+    /// Empty queue names mean this one.
+    last_queue: Option<Arc<str>>,
+}
+
+/// A consumer of this channel.
+#[derive(Debug)]
+struct ConsumerEntry {
+    tag: Box<str>,
+    acknowledges: bool,
+    /// What it consumes from; `None`: replies.
+    queue: Option<Arc<LiveQueue>>,
+    subscriber: Subscriber,
+    /// Its number at the queue, while it is attached there.
+    attached: Option<ConsumerId>,
+}
+
+/// What a transaction holds back.
+#[derive(Debug, Default)]
+struct Transaction {
+    publishes: Vec<Held>,
+    settles: Vec<(Settle, Vec<unsettled::Entry>)>,
+}
+
+/// A consumer as a client asks for it.
+#[derive(Debug)]
+pub struct ConsumeSpec<'a> {
+    pub queue: &'a str,
+    /// Empty: the broker makes one up.
+    pub tag: &'a str,
+    pub acknowledges: bool,
+    pub exclusive: bool,
+    pub arguments: Table,
+}
+
+/// A message on its way to the client.
+#[derive(Debug)]
+pub struct Outgoing<'a> {
+    pub consumer_tag: &'a str,
+    pub delivery_tag: u64,
+    pub delivery: &'a Delivery,
+}
+
+impl Channel {
+    pub fn new(number: u16, principal: Arc<Principal>, mailbox: Arc<Mailbox>) -> Self {
+        let session = SessionId(principal.connection.0 << 16 | u64::from(number));
+        Self {
+            number,
+            session,
+            principal,
+            mailbox,
+            routes: Routes::default(),
+            confirms: None,
+            transaction: None,
+            consumers: Map::default(),
+            keys_by_tag: Map::default(),
+            last_key: 0,
+            prefetch: 0,
+            shared_credit: None,
+            unsettled: Unsettled::default(),
+            credit_due: 0,
+            turns: 0,
+            reply_consumer: None,
+            last_queue: None,
+        }
+    }
+
+    /// Who uses it.
+    pub fn principal(&self) -> &Arc<Principal> {
+        &self.principal
+    }
+
+    /// Notes the queue that empty names mean from now on (H19).
+    pub fn remember_queue(&mut self, name: &Arc<str>) {
+        self.last_queue = Some(name.clone());
+    }
+
+    /// The queue that `name` means: itself, or the one declared last on this channel if it is empty.
+    pub fn queue_name(&self, name: &str) -> Result<Arc<str>> {
+        if !name.is_empty() {
+            return Ok(name.into());
+        }
+        let last = self.last_queue.clone();
+        last.ok_or_else(|| Error::NotFound("no previously declared queue".to_owned()))
+    }
+
+    /// `confirm.select`.
+    pub fn select_confirms(&mut self) -> Result<()> {
+        if self.transaction.is_some() {
+            let text = "cannot switch from tx to confirm mode";
+            return Err(Error::PreconditionFailed(text.to_owned()));
+        }
+        self.confirms.get_or_insert_default();
+        Ok(())
+    }
+
+    /// `tx.select`.
+    pub fn select_transaction(&mut self) -> Result<()> {
+        if self.confirms.is_some() {
+            let text = "cannot switch from confirm to tx mode";
+            return Err(Error::PreconditionFailed(text.to_owned()));
+        }
+        self.transaction.get_or_insert_default();
+        Ok(())
+    }
+
+    /// `basic.qos`. A limit for the whole channel takes effect at once, one per consumer for those to come.
+    pub fn set_prefetch(
+        &mut self,
+        broker: &Broker,
+        count: u16,
+        global: bool,
+        now: Timestamp,
+        outbox: &mut Outbox,
+    ) {
+        if !global || !broker.options.permit_global_qos {
+            self.prefetch = count;
+            return;
+        }
+        match &self.shared_credit {
+            Some(credit) => credit.set_limit(count.into()),
+            None => self.share_credit(SharedCredit::new(count.into()), now, outbox),
+        }
+        self.resume_all(now, outbox);
+    }
+
+    /// `basic.consume`; gives the consumer's tag.
+    pub fn consume(
+        &mut self,
+        broker: &Broker,
+        spec: ConsumeSpec<'_>,
+        now: Timestamp,
+        outbox: &mut Outbox,
+    ) -> Result<Box<str>> {
+        let tag: Box<str> = if spec.tag.is_empty() {
+            format!("amq.ctag-{}", broker.random_name()).into()
+        } else {
+            spec.tag.into()
+        };
+        if self.keys_by_tag.contains_key(&tag) {
+            let text = format!("attempt to reuse consumer tag '{tag}'");
+            return Err(Error::NotAllowed(text));
+        }
+        if let Some(limit) = broker.options.consumers_per_channel_max
+            && self.consumers.len() >= limit
+        {
+            let text = format!("reached maximum ({limit}) of consumers per channel");
+            return Err(Error::NotAllowed(text));
+        }
+        let key = self.last_key.wrapping_add(1);
+        let (queue, attached) = if spec.queue == reply_to::REPLY_TO {
+            self.consume_replies(broker, key, spec.acknowledges)?;
+            (None, None)
+        } else {
+            let (queue, id) = self.attach(broker, key, &spec, now, outbox)?;
+            (Some(queue), Some(id))
+        };
+        self.last_key = key;
+        self.keys_by_tag.insert(tag.clone(), key);
+        let acknowledges = spec.acknowledges;
+        let entry = ConsumerEntry {
+            tag: tag.clone(),
+            acknowledges,
+            queue,
+            subscriber: self.subscriber(key),
+            attached,
+        };
+        self.consumers.insert(key, entry);
+        Ok(tag)
+    }
+
+    /// The first half of `basic.cancel`: the queue hands out nothing more to this consumer. What it has handed out must be
+    /// delivered before [`Self::forget_consumer`], and stays unsettled.
+    pub fn stop_consumer(
+        &mut self,
+        broker: &Broker,
+        tag: &str,
+        now: Timestamp,
+        outbox: &mut Outbox,
+    ) {
+        if let Some(entry) = self
+            .keys_by_tag
+            .get(tag)
+            .and_then(|key| self.consumers.get_mut(key))
+        {
+            entry.detach(now, outbox);
+        }
+        self.stop_replies(broker, |entry| &*entry.tag == tag);
+    }
+
+    /// The second half of `basic.cancel`. A tag that is not known is fine (H15).
+    pub fn forget_consumer(&mut self, tag: &str) {
+        if let Some(key) = self.keys_by_tag.remove(tag) {
+            self.consumers.remove(&key);
+        }
+    }
+
+    /// Detaches every consumer. What they were handed must be taken in by [`Self::deliver`] before [`Self::close`].
+    pub fn stop_consuming(&mut self, broker: &Broker, now: Timestamp, outbox: &mut Outbox) {
+        let mut keys: Vec<_> = self.consumers.keys().copied().collect();
+        keys.sort_unstable();
+        for key in keys {
+            if let Some(entry) = self.consumers.get_mut(&key) {
+                entry.detach(now, outbox);
+            }
+        }
+        self.stop_replies(broker, |_| true);
+    }
+
+    /// The broker has detached a consumer. Gives its tag, if the channel still has it.
+    pub fn cancelled(&mut self, key: ConsumerKey) -> Option<Box<str>> {
+        let entry = self.consumers.remove(&key)?;
+        self.keys_by_tag.remove(&entry.tag);
+        Some(entry.tag)
+    }
+
+    /// A message for a consumer: gives it its delivery tag. `None`: the consumer is gone, which happens only to consumers
+    /// that do not acknowledge.
+    pub fn deliver<'a>(
+        &'a mut self,
+        key: ConsumerKey,
+        delivery: &'a Delivery,
+    ) -> Option<Outgoing<'a>> {
+        let entry = self.consumers.get(&key)?;
+        let delivery_tag = match (&entry.queue, delivery.id) {
+            (Some(queue), Some(id)) if entry.acknowledges => {
+                self.unsettled.add(queue.clone(), id, To::Consumer)
+            }
+            _ => self.unsettled.skip(),
+        };
+        Some(Outgoing {
+            consumer_tag: &entry.tag,
+            delivery_tag,
+            delivery,
+        })
+    }
+
+    /// `basic.get`: a message with its delivery tag and the number left, if there is one.
+    pub fn get(
+        &mut self,
+        broker: &Broker,
+        queue: &str,
+        acknowledges: bool,
+        now: Timestamp,
+        outbox: &mut Outbox,
+    ) -> Result<Option<(u64, Delivery, u64)>> {
+        let resource = Resource::queue(queue, &self.principal.vhost_name);
+        broker.check_access(&self.principal, Access::Read, resource)?;
+        let queue = broker.find_queue(&self.principal, queue)?;
+        if queue.single_active_consumer && queue.kind == Kind::Quorum {
+            let kind = queue.kind.name();
+            return Err(Error::ResourceLocked(format!(
+                "cannot obtain access to locked {resource}. basic.get operations are not supported by <<\"{kind}\">> \
+                 queues with single active consumer"
+            )));
+        }
+        let got = match queue.drive(now, outbox) {
+            Ok(mut drive) => {
+                let got = drive.get(self.session, acknowledges);
+                drive.finish();
+                got
+            }
+            Err(_) => Got::Empty,
+        };
+        Ok(match got {
+            Got::Empty => None,
+            Got::Message(delivery, ready) => {
+                let tag = match delivery.id {
+                    Some(id) if acknowledges => self.unsettled.add(queue, id, To::Get),
+                    _ => self.unsettled.skip(),
+                };
+                Some((tag, delivery, ready))
+            }
+        })
+    }
+
+    /// `basic.ack`, `nack`, `reject`: settles one delivery, or all up to it.
+    pub fn settle(
+        &mut self,
+        tag: u64,
+        multiple: bool,
+        settle: Settle,
+        settlements: &mut Settlements,
+    ) -> Result<()> {
+        let start = settlements.entries.len();
+        if !self.unsettled.take(tag, multiple, &mut settlements.entries) {
+            return Err(Error::PreconditionFailed(format!(
+                "unknown delivery tag {tag}"
+            )));
+        }
+        match &mut self.transaction {
+            Some(transaction) => {
+                let held = settlements.entries.split_off(start);
+                transaction.settles.push((settle, held));
+            }
+            None => {
+                self.credit_due += consumed(&settlements.entries[start..]);
+                settlements.mark(start, settle);
+            }
+        }
+        Ok(())
+    }
+
+    /// `basic.recover` with requeue: everything unsettled goes back.
+    pub fn recover(&mut self, settlements: &mut Settlements) {
+        let start = settlements.entries.len();
+        self.unsettled.take_all(&mut settlements.entries);
+        self.credit_due += consumed(&settlements.entries[start..]);
+        settlements.mark(start, Settle::Return(Return::Requeue));
+    }
+
+    /// `tx.commit`: everything held back happens. Gives the publishes, for the batch, and the settlements.
+    pub fn commit(&mut self, settlements: &mut Settlements) -> Result<Vec<Held>> {
+        let Some(transaction) = &mut self.transaction else {
+            return Err(not_transactional());
+        };
+        for (settle, entries) in transaction.settles.drain(..) {
+            let start = settlements.entries.len();
+            settlements.entries.extend(entries);
+            self.credit_due += consumed(&settlements.entries[start..]);
+            settlements.mark(start, settle);
+        }
+        Ok(std::mem::take(&mut transaction.publishes))
+    }
+
+    /// `tx.rollback`: publishes are forgotten, settled deliveries are unsettled again.
+    pub fn rollback(&mut self) -> Result<()> {
+        let Some(transaction) = &mut self.transaction else {
+            return Err(not_transactional());
+        };
+        transaction.publishes.clear();
+        for (_, entries) in transaction.settles.drain(..) {
+            self.unsettled.put_back(entries);
+        }
+        Ok(())
+    }
+
+    /// The channel ends, after [`Self::stop_consuming`]: unsettled deliveries return.
+    pub fn close(&mut self, now: Timestamp, outbox: &mut Outbox) {
+        self.keys_by_tag.clear();
+        self.consumers.clear();
+        let mut settlements = Settlements::default();
+        for (_, entries) in self
+            .transaction
+            .take()
+            .into_iter()
+            .flat_map(|held| held.settles)
+        {
+            self.unsettled.put_back(entries);
+        }
+        self.unsettled.take_all(&mut settlements.entries);
+        settlements.mark(0, Settle::Return(Return::SessionEnded));
+        settlements.flush(now, outbox);
+    }
+
+    /// How many deliveries the client has not settled.
+    pub fn unsettled_count(&self) -> usize {
+        self.unsettled.len()
+    }
+
+    /// After settlements have reached their queues: what they took of a channel-wide limit is free again.
+    pub fn credit_returned(&mut self, now: Timestamp, outbox: &mut Outbox) {
+        let due = std::mem::take(&mut self.credit_due);
+        let Some(credit) = self.shared_credit.as_ref().filter(|_| due > 0) else {
+            return;
+        };
+        credit.give_back(due);
+        if credit.was_refused() {
+            self.resume_all(now, outbox);
+        }
+    }
+
+    /// Consumers that were there before the channel had a limit come under it.
+    fn share_credit(&mut self, credit: SharedCredit, now: Timestamp, outbox: &mut Outbox) {
+        let credit = Arc::new(credit);
+        for entry in self.consumers.values() {
+            if let (Some(queue), Some(id)) = (&entry.queue, entry.attached)
+                && let Ok(mut drive) = queue.drive(now, outbox)
+            {
+                drive.apply(Op::Share(id, credit.clone()));
+                drive.finish();
+            }
+        }
+        self.shared_credit = Some(credit);
+    }
+
+    /// Lets consumers go on, each time beginning with another one.
+    fn resume_all(&mut self, now: Timestamp, outbox: &mut Outbox) {
+        let mut keys: Vec<ConsumerKey> = self.consumers.keys().copied().collect();
+        if keys.is_empty() {
+            return;
+        }
+        keys.sort_unstable();
+        let first = self.turns % keys.len();
+        keys.rotate_left(first);
+        self.turns = self.turns.wrapping_add(1);
+        for entry in keys.iter().filter_map(|key| self.consumers.get(key)) {
+            if let (Some(queue), Some(id)) = (&entry.queue, entry.attached) {
+                queue.resume(id, now, outbox);
+            }
+        }
+    }
+
+    fn attach(
+        &self,
+        broker: &Broker,
+        key: ConsumerKey,
+        spec: &ConsumeSpec<'_>,
+        now: Timestamp,
+        outbox: &mut Outbox,
+    ) -> Result<(Arc<LiveQueue>, ConsumerId)> {
+        let resource = Resource::queue(spec.queue, &self.principal.vhost_name);
+        broker.check_access(&self.principal, Access::Read, resource)?;
+        let queue = broker.find_queue(&self.principal, spec.queue)?;
+        let (priority, timeout_ms) = consumer_arguments(resource, queue.kind, &spec.arguments)?;
+        let consumer = Consumer {
+            id: ConsumerId(0),
+            session: self.session,
+            acknowledges: spec.acknowledges,
+            prefetch: self.prefetch,
+            shared_credit: self.shared_credit.clone(),
+            priority,
+            exclusive: spec.exclusive,
+            timeout_ms,
+        };
+        let subscriber = self.subscriber(key);
+        let mut drive = queue.drive(now, outbox).map_err(|_| resource.not_found())?;
+        let attached = drive.attach(consumer, subscriber);
+        drive.finish();
+        match attached {
+            Ok(id) => Ok((queue, id)),
+            Err(AttachRefusal::ExclusiveUse) => {
+                Err(Error::AccessRefused(format!("{resource} in exclusive use")))
+            }
+        }
+    }
+
+    fn subscriber(&self, key: ConsumerKey) -> Subscriber {
+        Subscriber {
+            mailbox: self.mailbox.clone(),
+            channel: self.number,
+            key,
+        }
+    }
+
+    fn consume_replies(
+        &mut self,
+        broker: &Broker,
+        key: ConsumerKey,
+        acknowledges: bool,
+    ) -> Result<()> {
+        if acknowledges {
+            let text = "reply consumer cannot acknowledge";
+            return Err(Error::PreconditionFailed(text.to_owned()));
+        }
+        if self.reply_consumer.is_some() {
+            return Err(Error::PreconditionFailed(
+                "reply consumer already set".to_owned(),
+            ));
+        }
+        let token = broker.random_token();
+        let consumer = ReplyConsumer {
+            mailbox: self.mailbox.clone(),
+            channel: self.number,
+            key,
+        };
+        broker.reply_consumers.add(token, consumer);
+        self.reply_consumer = Some((key, token));
+        Ok(())
+    }
+
+    /// Ends the direct reply-to consumer if it is one that is meant.
+    fn stop_replies(&mut self, broker: &Broker, is_meant: impl Fn(&ConsumerEntry) -> bool) {
+        if let Some((key, token)) = self.reply_consumer
+            && self.consumers.get(&key).is_some_and(is_meant)
+        {
+            broker.reply_consumers.remove(token);
+            self.reply_consumer = None;
+        }
+    }
+}
+
+impl ConsumerEntry {
+    fn detach(&mut self, now: Timestamp, outbox: &mut Outbox) {
+        if let (Some(queue), Some(id)) = (&self.queue, self.attached.take())
+            && let Ok(mut drive) = queue.drive(now, outbox)
+        {
+            drive.detach(id, &self.subscriber);
+            drive.finish();
+        }
+    }
+}
+
+/// Deliveries that clients have settled, until their queues are told: those of one read of a connection together.
+#[derive(Debug, Default)]
+pub struct Settlements {
+    pub(crate) entries: Vec<unsettled::Entry>,
+    /// How the entries are settled: up to this index in this way.
+    runs: Vec<(usize, Settle)>,
+}
+
+impl Settlements {
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many deliveries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn mark(&mut self, start: usize, settle: Settle) {
+        let end = self.entries.len();
+        if start == end {
+            return;
+        }
+        match self.runs.last_mut() {
+            Some((until, last)) if *last == settle => *until = end,
+            _ => self.runs.push((end, settle)),
+        }
+    }
+
+    /// Tells the queues, each once per run of neighbours.
+    pub fn flush(&mut self, now: Timestamp, outbox: &mut Outbox) {
+        let mut start = 0;
+        let mut ids: Vec<DeliveryId> = Vec::new();
+        for (end, settle) in self.runs.drain(..) {
+            let mut rest = &self.entries[start..end];
+            start = end;
+            while let Some(first) = rest.first() {
+                let queue = &first.queue;
+                let count = rest
+                    .iter()
+                    .take_while(|entry| Arc::ptr_eq(&entry.queue, queue))
+                    .count();
+                ids.clear();
+                ids.extend(rest[..count].iter().map(|entry| entry.id));
+                if let Ok(mut drive) = queue.drive(now, outbox) {
+                    drive.apply(match settle {
+                        Settle::Acknowledge => Op::Acknowledge(&ids),
+                        Settle::Discard => Op::Discard(&ids),
+                        Settle::Return(how) => Op::Return(&ids, how),
+                    });
+                    drive.finish();
+                }
+                rest = &rest[count..];
+            }
+        }
+        self.entries.clear();
+    }
+}
+
+/// The arguments of a consumer: `x-priority` for all, `x-consumer-timeout` for quorum queues. Those of streams are refused;
+/// others are unknown and ignored.
+fn consumer_arguments(
+    resource: Resource<'_>,
+    kind: Kind,
+    arguments: &Table,
+) -> Result<(i32, Option<u64>)> {
+    let timeout = "x-consumer-timeout";
+    let of_streams = [
+        "x-stream-offset",
+        "x-stream-filter",
+        "x-stream-match-unfiltered",
+    ];
+    let foreign = of_streams
+        .into_iter()
+        .chain((kind == Kind::Classic).then_some(timeout));
+    for name in foreign {
+        if arguments.get(name).is_some() {
+            return Err(Error::PreconditionFailed(format!(
+                "invalid arg '{name}' for {resource} of queue type {}",
+                arguments::module(kind)
+            )));
+        }
+    }
+    let integer = |name: &str| match arguments.get(name) {
+        None => Ok(None),
+        Some(value) => value.as_i64().map(Some).ok_or_else(|| {
+            let why = arguments::not_an_integer(value);
+            Error::PreconditionFailed(format!("invalid arg '{name}' for {resource}: {why}"))
+        }),
+    };
+    let priority = integer("x-priority")?.unwrap_or(0);
+    let priority = priority.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+    let timeout_ms = integer(timeout)?.and_then(|ms| u64::try_from(ms).ok());
+    Ok((priority, timeout_ms))
+}
+
+/// How many of these went to consumers.
+fn consumed(entries: &[unsettled::Entry]) -> u32 {
+    entries.iter().map(|entry| u32::from(entry.consumed)).sum()
+}
+
+fn not_transactional() -> Error {
+    Error::PreconditionFailed("channel is not transactional".to_owned())
+}

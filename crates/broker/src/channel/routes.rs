@@ -1,0 +1,444 @@
+//! Publishing on a channel: the checks of a message in RabbitMQ's order (H01), and the routes a channel remembers.
+//!
+//! A remembered route says that this user may publish with this exchange and key, and which queues that leads to. It
+//! holds as long as neither topology nor permissions change, so a steady publisher takes no lock to route.
+
+use std::sync::Arc;
+
+use super::{Channel, Confirms};
+use crate::arguments::TIME_MAX_MS;
+use crate::broker::Broker;
+use crate::catalogue::Map;
+use crate::error::{Error, Result};
+use crate::message::Message;
+use crate::properties::{Properties, PropertiesBuf, PropertiesError};
+use crate::publish::{Batch, Receipt, Targets};
+use crate::queue::Incoming;
+use crate::reply_to;
+use crate::table::{self, ValueRef};
+use crate::time::Timestamp;
+
+/// The most routes that a channel remembers; one that uses more keys forgets all and begins anew.
+const REMEMBERED_MAX: usize = 1024;
+/// `max_message_size` can't be set higher.
+pub const MESSAGE_BYTES_CAP: u64 = 512 * 1024 * 1024;
+
+/// A message from a client.
+#[derive(Debug)]
+pub struct Publish {
+    pub message: Message,
+    /// The client wants it back if it reaches no queue.
+    pub mandatory: bool,
+}
+
+/// What became of a publish.
+#[derive(Debug)]
+pub enum Published {
+    /// It is on its way to queues, or was dropped for want of one.
+    Taken,
+    /// It reaches no queue: to be returned to the client (312 NO_ROUTE).
+    Returned(Message),
+}
+
+/// A publish that a transaction holds back, with its route.
+#[derive(Debug)]
+pub struct Held {
+    incoming: Incoming,
+    targets: Arc<Targets>,
+    mandatory: bool,
+}
+
+/// What a channel remembers of the topology.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    version: u64,
+    /// By exchange and key as they stand in a message.
+    known: Map<Box<[u8]>, Arc<Targets>>,
+    /// The one used last.
+    last: Option<(Box<[u8]>, Arc<Targets>)>,
+}
+
+impl Routes {
+    fn find(&mut self, version: u64, address: &[u8]) -> Option<&Arc<Targets>> {
+        if self.version != version {
+            *self = Self {
+                version,
+                ..Self::default()
+            };
+            return None;
+        }
+        // Asked twice because the borrow of a hit would otherwise reach into the other branch.
+        if self
+            .last
+            .as_ref()
+            .is_some_and(|(known, _)| **known == *address)
+        {
+            return self.last.as_ref().map(|(_, targets)| targets);
+        }
+        let targets = self.known.get(address)?.clone();
+        self.last = Some((address.into(), targets));
+        self.last.as_ref().map(|(_, targets)| targets)
+    }
+
+    fn remember(&mut self, address: &[u8], targets: &Arc<Targets>) {
+        if self.known.len() >= REMEMBERED_MAX {
+            self.known.clear();
+        }
+        self.known.insert(address.into(), targets.clone());
+        self.last = Some((address.into(), targets.clone()));
+    }
+}
+
+impl Channel {
+    /// `basic.publish`: checks and routes the message and puts it into the batch.
+    pub fn publish(
+        &mut self,
+        broker: &Broker,
+        publish: Publish,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<Published> {
+        let Publish { message, mandatory } = publish;
+        check_size(broker, message.body().len() as u64)?;
+        let properties = Properties::parse(message.properties()).map_err(undecodable)?;
+        let version = broker.version();
+        if properties.is_plain()
+            && let Some(targets) = self.routes.find(version, message.address())
+        {
+            let facts = properties_of(&properties, None);
+            let incoming = Incoming::new(message, &facts);
+            let ways = Ways {
+                transaction: &mut self.transaction,
+                confirms: &mut self.confirms,
+            };
+            return Ok(ways.send(self.number, incoming, targets, mandatory, now, batch));
+        }
+        self.publish_with_care(broker, message, mandatory, now, batch)
+    }
+
+    /// The way for messages with a new route, or with properties that need looking at.
+    fn publish_with_care(
+        &mut self,
+        broker: &Broker,
+        message: Message,
+        mandatory: bool,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<Published> {
+        let properties = Properties::parse(message.properties()).map_err(undecodable)?;
+        let copies = Copies::of(&properties)?;
+        let mut keys = vec![message.routing_key()];
+        keys.extend(copies.keys());
+        let to_reply = reply_to::is_address(&message);
+        let version = broker.version();
+        let may_remember = copies.is_empty() && !to_reply;
+        let remembered = may_remember
+            .then(|| self.routes.find(version, message.address()).cloned())
+            .flatten();
+        let targets = match remembered {
+            Some(targets) => targets,
+            None => {
+                let routed = broker.route(&self.principal, &message, &keys)?;
+                if routed.cacheable && may_remember {
+                    self.routes.remember(message.address(), &routed.targets);
+                }
+                routed.targets
+            }
+        };
+        let ttl_ms = properties
+            .expiration()
+            .map(checked_expiration)
+            .transpose()?;
+        self.check_user_id(&properties)?;
+        let facts = properties_of(&properties, ttl_ms);
+        let message = self
+            .rewritten(&properties, &copies, &message)?
+            .unwrap_or_else(|| message.clone());
+        if to_reply {
+            return Ok(self.send_reply(broker, message, mandatory, batch));
+        }
+        let incoming = Incoming::new(message, &facts);
+        let ways = Ways {
+            transaction: &mut self.transaction,
+            confirms: &mut self.confirms,
+        };
+        Ok(ways.send(self.number, incoming, &targets, mandatory, now, batch))
+    }
+
+    /// Hands a message to a direct reply-to consumer (H20).
+    fn send_reply(
+        &mut self,
+        broker: &Broker,
+        message: Message,
+        mandatory: bool,
+        batch: &mut Batch,
+    ) -> Published {
+        let taken = broker.reply_consumers.deliver(&message);
+        batch.push_done(receipt(&mut self.confirms, self.number));
+        if mandatory && !taken {
+            Published::Returned(message)
+        } else {
+            Published::Taken
+        }
+    }
+
+    /// Puts what a transaction held back into the batch; gives the messages to return.
+    pub fn send_held(&self, held: Vec<Held>, now: Timestamp, batch: &mut Batch) -> Vec<Message> {
+        let mut returned = Vec::new();
+        for Held {
+            incoming,
+            targets,
+            mandatory,
+        } in held
+        {
+            if mandatory && targets.queues.is_empty() {
+                returned.push(incoming.message.clone());
+            }
+            // Nobody is told of the single publishes; the outcome of all of them is the commit's.
+            let receipt = Receipt::Confirm {
+                channel: self.number,
+                tag: 0,
+            };
+            batch.push(now, incoming, &targets, receipt);
+        }
+        returned
+    }
+
+    /// H06: nobody may claim to be somebody else.
+    fn check_user_id(&self, properties: &Properties<'_>) -> Result<()> {
+        let Some(claimed) = properties.user_id() else {
+            return Ok(());
+        };
+        if self.principal.impersonator || claimed == self.principal.user.as_bytes() {
+            return Ok(());
+        }
+        Err(Error::PreconditionFailed(format!(
+            "user_id property set to '{}' but authenticated user was '{}'",
+            String::from_utf8_lossy(claimed),
+            self.principal.user
+        )))
+    }
+
+    /// The message with its reply address filled in and its blind copies removed; `None`: as it came.
+    fn rewritten(
+        &self,
+        properties: &Properties<'_>,
+        copies: &Copies,
+        message: &Message,
+    ) -> Result<Option<Message>> {
+        let wants_reply = properties.reply_to() == Some(reply_to::REPLY_TO.as_bytes());
+        if !wants_reply && copies.blind.is_empty() {
+            return Ok(None);
+        }
+        let mut edited = PropertiesBuf::parse(message.properties()).map_err(undecodable)?;
+        if wants_reply {
+            let Some((_, token)) = self.reply_consumer else {
+                let text = "fast reply consumer does not exist";
+                return Err(Error::PreconditionFailed(text.to_owned()));
+            };
+            edited.reply_to = Some(reply_to::address(token).into_bytes().into());
+        }
+        edited.headers_mut().remove("BCC");
+        if edited.headers.as_ref().is_some_and(table::Table::is_empty)
+            && properties.headers().is_none()
+        {
+            edited.headers = None;
+        }
+        let (exchange, key) = (message.exchange(), message.routing_key());
+        Ok(Some(Message::new(
+            exchange,
+            key,
+            &edited.encode(),
+            message.body(),
+        )))
+    }
+}
+
+/// Where a channel's publishes go: into the open transaction, or into the batch with a confirm tag.
+struct Ways<'a> {
+    transaction: &'a mut Option<super::Transaction>,
+    confirms: &'a mut Option<Confirms>,
+}
+
+impl Ways<'_> {
+    fn send(
+        self,
+        channel: u16,
+        incoming: Incoming,
+        targets: &Arc<Targets>,
+        mandatory: bool,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Published {
+        if let Some(transaction) = self.transaction {
+            transaction.publishes.push(Held {
+                incoming,
+                targets: targets.clone(),
+                mandatory,
+            });
+            return Published::Taken;
+        }
+        let returned = (mandatory && targets.queues.is_empty()).then(|| incoming.message.clone());
+        batch.push(now, incoming, targets, receipt(self.confirms, channel));
+        returned.map_or(Published::Taken, Published::Returned)
+    }
+}
+
+fn receipt(confirms: &mut Option<Confirms>, channel: u16) -> Receipt {
+    match confirms {
+        None => Receipt::Nobody,
+        Some(confirms) => Receipt::Confirm {
+            channel,
+            tag: confirms.next_tag(),
+        },
+    }
+}
+
+/// What queues and log need to know of a message's properties.
+struct Facts {
+    persistent: bool,
+    priority: Option<u8>,
+    ttl_ms: Option<u64>,
+}
+
+fn properties_of(properties: &Properties<'_>, ttl_ms: Option<u64>) -> Facts {
+    Facts {
+        persistent: properties.delivery_mode() == Some(2),
+        priority: properties.priority(),
+        ttl_ms,
+    }
+}
+
+impl Incoming {
+    fn new(message: Message, facts: &Facts) -> Self {
+        Self {
+            message,
+            id: crate::ids::MessageId::NONE,
+            priority: facts.priority,
+            ttl_ms: facts.ttl_ms,
+            persistent: facts.persistent,
+            redelivered: false,
+        }
+    }
+
+    /// A message that the broker itself publishes, read from its properties.
+    pub(crate) fn from_message(message: Message) -> Self {
+        let facts = match Properties::parse(message.properties()) {
+            Ok(properties) => {
+                let ttl_ms = properties.expiration().and_then(expiration_ms);
+                properties_of(&properties, ttl_ms)
+            }
+            Err(_) => Facts {
+                persistent: false,
+                priority: None,
+                ttl_ms: None,
+            },
+        };
+        Self::new(message, &facts)
+    }
+}
+
+/// The further keys of a message (H07): `CC`, which receivers see, and `BCC`, which they do not.
+struct Copies {
+    carbon: Vec<Box<[u8]>>,
+    blind: Vec<Box<[u8]>>,
+}
+
+impl Copies {
+    fn of(properties: &Properties<'_>) -> Result<Self> {
+        let headers = properties.headers().unwrap_or_default();
+        // Whoever receives the message must be able to read them.
+        table::check(headers).map_err(|error| undecodable(error.into()))?;
+        Ok(Self {
+            carbon: Self::read(headers, "CC")?,
+            blind: Self::read(headers, "BCC")?,
+        })
+    }
+
+    fn read(headers: &[u8], name: &str) -> Result<Vec<Box<[u8]>>> {
+        let found = table::find(headers, name).map_err(|error| undecodable(error.into()))?;
+        let Some(value) = found else {
+            return Ok(Vec::new());
+        };
+        let unacceptable = || {
+            let kind = value
+                .to_owned()
+                .map_or("unknown", |value| value.type_name());
+            Error::PreconditionFailed(format!(
+                "invalid message: {{unacceptable_type_in_header,\"{name}\",{kind}}}"
+            ))
+        };
+        let mut keys = Vec::new();
+        for item in value.as_items().ok_or_else(unacceptable)? {
+            // Whatever else stands in the list is no key.
+            if let ValueRef::String(key) = item.map_err(|error| undecodable(error.into()))? {
+                keys.push(key.into());
+            }
+        }
+        Ok(keys)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.carbon.is_empty() && self.blind.is_empty()
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.carbon.iter().chain(&self.blind).map(|key| &**key)
+    }
+}
+
+/// H02: 406 over the configured size.
+pub fn check_size(broker: &Broker, size: u64) -> Result<()> {
+    let max = broker.options.message_bytes_max;
+    if size <= max {
+        return Ok(());
+    }
+    let which = if max >= MESSAGE_BYTES_CAP {
+        ""
+    } else {
+        "configured "
+    };
+    Err(Error::PreconditionFailed(format!(
+        "message size {size} is larger than {which}max size {max}"
+    )))
+}
+
+/// The milliseconds of an `expiration` property, if it is valid.
+pub fn expiration_ms(text: &[u8]) -> Option<u64> {
+    let digits = text.strip_prefix(b"+").unwrap_or(text);
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let ms = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    (ms <= TIME_MAX_MS as u64).then_some(ms)
+}
+
+/// H03: 406 unless it is a number of milliseconds up to ten years. The reasons are those of RabbitMQ's parser.
+fn checked_expiration(text: &[u8]) -> Result<u64> {
+    if let Some(ms) = expiration_ms(text) {
+        return Ok(ms);
+    }
+    let text = String::from_utf8_lossy(text);
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(&text);
+    let end = unsigned
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(unsigned.len());
+    let (digits, rest) = unsigned.split_at(end);
+    let why = if digits.is_empty() {
+        "no_integer".to_owned()
+    } else if !rest.is_empty() {
+        format!("{{leftover_string,\"{rest}\"}}")
+    } else if text.starts_with('-') {
+        format!("{{value_negative,{text}}}")
+    } else {
+        format!("{{value_too_large,{digits}}}")
+    };
+    Err(Error::PreconditionFailed(format!(
+        "invalid expiration '{text}': {why}"
+    )))
+}
+
+/// RabbitMQ answers damaged properties with 541 and no explanation.
+fn undecodable(_: PropertiesError) -> Error {
+    Error::InternalError(String::new())
+}

@@ -1,0 +1,436 @@
+//! A queue at work: the state machine behind its lock, and the way of its effects to connections, log and other queues.
+//!
+//! Under the lock a drive applies ops and puts deliveries into the consumers' mailboxes, so that the order a queue
+//! decides is the order connections see. All else that an op leads to (records to release, messages to dead-letter, the
+//! queue's own deletion) is gathered in an [`Outbox`] and done by [`crate::broker::Broker::finish`] when no lock is held.
+
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::arguments::Effective;
+use crate::ids::{ConsumerId, DeliveryId, MessageId, QueueId, VhostId};
+use crate::mailbox::{CancelReason, ConsumerKey, Event, Mailbox};
+use crate::message::Message;
+use crate::queue::{
+    AttachRefusal, Consumer, Counts, Delivery, Effect, Kind, Op, QueueCore, Reason, Stats,
+};
+use crate::table::Table;
+use crate::time::Timestamp;
+
+/// Messages handed out between two looks at whether the consumers' mailboxes are full.
+const ASSIGN_RUN: usize = 256;
+
+/// A connection, for as long as the node runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// What a queue was declared as. Never changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Declaration {
+    pub name: Arc<str>,
+    pub durable: bool,
+    pub auto_delete: bool,
+    /// The only connection that may use it; the queue goes with it.
+    pub exclusive: Option<ConnectionId>,
+    /// With `x-queue-type` filled in.
+    pub arguments: Table,
+}
+
+/// Where messages of the queue go when they die.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetterTo {
+    pub exchange: Box<str>,
+    /// Replaces the message's own routing keys.
+    pub routing_key: Option<Box<[u8]>>,
+}
+
+/// A queue of this node. See the module's page.
+#[derive(Debug)]
+pub struct LiveQueue {
+    pub id: QueueId,
+    pub vhost: VhostId,
+    pub vhost_name: Arc<str>,
+    pub declaration: Declaration,
+    pub kind: Kind,
+    pub single_active_consumer: bool,
+    pub dead_letter_to: Option<DeadLetterTo>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    core: QueueCore,
+    /// The consumers, by the slot their `ConsumerId` names.
+    subscribers: Vec<Option<Subscriber>>,
+    effects: Vec<Effect>,
+    /// Deleted: nothing goes in or out any more.
+    gone: bool,
+    /// The earliest tick that the node's timers know of.
+    timer_at: Option<Timestamp>,
+}
+
+/// Who a consumer is to the rest of the node.
+#[derive(Debug, Clone)]
+pub struct Subscriber {
+    pub mailbox: Arc<Mailbox>,
+    pub channel: u16,
+    pub key: ConsumerKey,
+}
+
+/// What drives of queues leave to be done without a lock.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    pub(crate) releases: Vec<(QueueId, MessageId)>,
+    pub(crate) counts: Vec<(QueueId, MessageId, Counts)>,
+    pub(crate) dead_letters: Vec<DeadLettered>,
+    pub(crate) deletions: Vec<Arc<LiveQueue>>,
+    pub(crate) timers: Vec<(Timestamp, Arc<LiveQueue>)>,
+}
+
+/// A message that died in `queue`.
+#[derive(Debug)]
+pub(crate) struct DeadLettered {
+    pub(crate) queue: Arc<LiveQueue>,
+    pub(crate) message: Message,
+    pub(crate) reason: Reason,
+    /// The queue keeps the message until it is told how it went.
+    pub(crate) tracked: Option<DeliveryId>,
+}
+
+impl Outbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.releases.is_empty()
+            && self.counts.is_empty()
+            && self.dead_letters.is_empty()
+            && self.deletions.is_empty()
+            && self.timers.is_empty()
+    }
+}
+
+/// How a get ended.
+#[derive(Debug)]
+pub enum Got {
+    /// A message, and how many are still ready.
+    Message(Delivery, u64),
+    Empty,
+}
+
+/// The queue was deleted before the op reached it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone;
+
+impl LiveQueue {
+    pub(crate) fn new(
+        id: QueueId,
+        vhost: (VhostId, Arc<str>),
+        declaration: Declaration,
+        effective: Effective,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            vhost: vhost.0,
+            vhost_name: vhost.1,
+            declaration,
+            kind: effective.settings.kind,
+            single_active_consumer: effective.settings.single_active_consumer,
+            dead_letter_to: effective.dead_letter_to,
+            state: Mutex::new(State {
+                core: QueueCore::new(effective.settings, now),
+                subscribers: Vec::new(),
+                effects: Vec::new(),
+                gone: false,
+                timer_at: None,
+            }),
+        }
+    }
+
+    /// The queue's name.
+    pub fn name(&self) -> &str {
+        &self.declaration.name
+    }
+
+    /// Locks the queue for a few ops; [`Drive::finish`] hands out what they made ready.
+    pub(crate) fn drive<'a>(
+        self: &'a Arc<Self>,
+        now: Timestamp,
+        outbox: &'a mut Outbox,
+    ) -> Result<Drive<'a>, Gone> {
+        let state = self.state.lock();
+        if state.gone {
+            return Err(Gone);
+        }
+        Ok(Drive {
+            queue: self,
+            state,
+            outbox,
+            now,
+        })
+    }
+
+    /// Its figures.
+    pub fn stats(&self) -> Stats {
+        self.state.lock().core.stats()
+    }
+
+    /// Marks the queue deleted, tells its consumers, and gives what it held. `None`: somebody else was first, or `allows`
+    /// says no.
+    ///
+    /// Channels may go on referring to the queue for as long as they do not publish; its messages must not stay with it.
+    pub(crate) fn close(&self, allows: impl FnOnce(&Stats) -> bool) -> Option<QueueCore> {
+        let mut state = self.state.lock();
+        let stats = state.core.stats();
+        if state.gone || !allows(&stats) {
+            return None;
+        }
+        state.gone = true;
+        for subscriber in state.subscribers.drain(..).flatten() {
+            subscriber.cancel(CancelReason::QueueDeleted);
+        }
+        let empty = QueueCore::new(state.core.settings().clone(), Timestamp::default());
+        Some(std::mem::replace(&mut state.core, empty))
+    }
+
+    /// A consumer can take deliveries again.
+    pub fn resume(self: &Arc<Self>, consumer: ConsumerId, now: Timestamp, outbox: &mut Outbox) {
+        if let Ok(mut drive) = self.drive(now, outbox) {
+            drive.apply(Op::Resume(consumer));
+            drive.finish();
+        }
+    }
+
+    /// A timer has gone off.
+    pub(crate) fn tick(self: &Arc<Self>, now: Timestamp, outbox: &mut Outbox) {
+        if let Ok(mut drive) = self.drive(now, outbox) {
+            drive.state.timer_at = None;
+            drive.apply(Op::Tick);
+            drive.finish();
+        }
+    }
+}
+
+impl Subscriber {
+    fn is(&self, other: &Self) -> bool {
+        self.channel == other.channel
+            && self.key == other.key
+            && Arc::ptr_eq(&self.mailbox, &other.mailbox)
+    }
+
+    fn cancel(&self, why: CancelReason) {
+        self.mailbox.put(Event::Cancelled {
+            channel: self.channel,
+            consumer: self.key,
+            why,
+        });
+    }
+}
+
+/// A queue under its lock.
+#[derive(Debug)]
+pub(crate) struct Drive<'a> {
+    queue: &'a Arc<LiveQueue>,
+    state: MutexGuard<'a, State>,
+    outbox: &'a mut Outbox,
+    now: Timestamp,
+}
+
+impl Drive<'_> {
+    /// Applies an op that gives no reply.
+    pub(crate) fn apply(&mut self, op: Op<'_>) {
+        let State { core, effects, .. } = &mut *self.state;
+        core.apply(self.now, op, effects);
+    }
+
+    /// Publishes; `false`: refused for want of room.
+    pub(crate) fn publish(&mut self, incoming: crate::queue::Incoming) -> bool {
+        let before = self.state.effects.len();
+        self.apply(Op::Publish(incoming));
+        let refused = self.state.effects[before..]
+            .iter()
+            .any(|effect| matches!(effect, Effect::Refused));
+        !refused
+    }
+
+    /// Attaches a consumer. `consumer.id` is given here.
+    pub(crate) fn attach(
+        &mut self,
+        mut consumer: Consumer,
+        subscriber: Subscriber,
+    ) -> Result<ConsumerId, AttachRefusal> {
+        let slots = &mut self.state.subscribers;
+        let free = slots
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or(slots.len());
+        consumer.id = ConsumerId(u32::try_from(free).expect("fewer than 2^32 consumers"));
+        let id = consumer.id;
+        self.apply(Op::Attach(consumer));
+        match self.state.effects.pop() {
+            Some(Effect::Attached) => {}
+            Some(Effect::AttachRefused(why)) => return Err(why),
+            other => unreachable!("an attach gave {other:?}"),
+        }
+        let slots = &mut self.state.subscribers;
+        if free == slots.len() {
+            slots.push(None);
+        }
+        slots[free] = Some(subscriber);
+        Ok(id)
+    }
+
+    /// Takes the consumer away that `mailbox` knows by this channel and key. Its unsettled deliveries stay with its
+    /// session. One that the queue has detached itself is gone already, and its slot may be another's.
+    pub(crate) fn detach(&mut self, consumer: ConsumerId, of: &Subscriber) {
+        let slot = &mut self.state.subscribers[consumer.0 as usize];
+        if slot.take_if(|subscriber| subscriber.is(of)).is_some() {
+            self.apply(Op::Detach(consumer));
+        }
+    }
+
+    /// `basic.get`.
+    pub(crate) fn get(&mut self, session: crate::ids::SessionId, acknowledges: bool) -> Got {
+        self.apply(Op::Get {
+            session,
+            acknowledges,
+        });
+        let effects = &mut self.state.effects;
+        let at = effects
+            .iter()
+            .position(|effect| matches!(effect, Effect::Got(..) | Effect::Empty))
+            .expect("a get gives a message or says that there is none");
+        match effects.remove(at) {
+            Effect::Got(delivery, ready) => Got::Message(delivery, ready),
+            _ => Got::Empty,
+        }
+    }
+
+    /// Drops the ready messages; gives their number.
+    pub(crate) fn purge(&mut self) -> u64 {
+        self.apply(Op::Purge);
+        let effects = &mut self.state.effects;
+        let at = effects
+            .iter()
+            .position(|effect| matches!(effect, Effect::Purged(_)))
+            .expect("a purge tells how many messages it dropped");
+        match effects.remove(at) {
+            Effect::Purged(count) => count,
+            _ => 0,
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.state.core.stats()
+    }
+
+    /// Hands out what can be handed out, and leaves the rest to the outbox.
+    pub(crate) fn finish(mut self) {
+        self.route_effects();
+        while self.state.core.has_work() {
+            self.apply(Op::Assign(ASSIGN_RUN));
+            self.route_effects();
+        }
+        self.register_timer();
+    }
+
+    /// Takes the effects of the ops so far to where they belong.
+    fn route_effects(&mut self) {
+        if self.state.effects.is_empty() {
+            return;
+        }
+        let mut effects = std::mem::take(&mut self.state.effects);
+        let mut rest = effects.drain(..).peekable();
+        while let Some(effect) = rest.next() {
+            match effect {
+                Effect::Deliver(consumer, delivery) => {
+                    self.deliver_run(consumer, delivery, &mut rest)
+                }
+                Effect::Release(id) => self.outbox.releases.push((self.queue.id, id)),
+                Effect::Count(id, counts) => self.outbox.counts.push((self.queue.id, id, counts)),
+                Effect::DeadLetter(message, reason, tracked) => {
+                    let queue = self.queue.clone();
+                    self.outbox.dead_letters.push(DeadLettered {
+                        queue,
+                        message,
+                        reason,
+                        tracked,
+                    });
+                }
+                Effect::TimedOut(consumer, timeout_ms) => {
+                    if let Some(subscriber) = self.state.subscribers[consumer.0 as usize].take() {
+                        subscriber.cancel(CancelReason::TimedOut { timeout_ms });
+                    }
+                }
+                Effect::Delete => self.outbox.deletions.push(self.queue.clone()),
+                // Replies, taken by those who asked.
+                Effect::Refused
+                | Effect::Attached
+                | Effect::AttachRefused(_)
+                | Effect::Got(..)
+                | Effect::Empty
+                | Effect::Purged(_) => {}
+            }
+        }
+        drop(rest);
+        // Pausing a consumer may have had effects of its own: they wait for the next call.
+        effects.append(&mut self.state.effects);
+        self.state.effects = effects;
+    }
+
+    /// Puts a run of deliveries for one consumer into its mailbox under one lock.
+    fn deliver_run(
+        &mut self,
+        consumer: ConsumerId,
+        first: Delivery,
+        rest: &mut std::iter::Peekable<std::vec::Drain<'_, Effect>>,
+    ) {
+        let State {
+            core,
+            subscribers,
+            effects,
+            ..
+        } = &mut *self.state;
+        let subscriber = subscribers[consumer.0 as usize]
+            .as_ref()
+            .expect("the queue hands out to attached consumers only");
+        let event = |delivery| Event::Deliver {
+            channel: subscriber.channel,
+            consumer: subscriber.key,
+            delivery,
+        };
+        let mut first = Some(first);
+        let outbox = &mut *self.outbox;
+        let id = self.queue.id;
+        let full = subscriber.mailbox.put_all(|| {
+            if let Some(delivery) = first.take() {
+                return Some(event(delivery));
+            }
+            loop {
+                match rest.next_if(|next| match next {
+                    Effect::Deliver(to, _) => *to == consumer,
+                    Effect::Release(_) => true,
+                    _ => false,
+                })? {
+                    Effect::Deliver(_, delivery) => return Some(event(delivery)),
+                    // An automatic acknowledgement follows each delivery of a stored message.
+                    Effect::Release(message) => outbox.releases.push((id, message)),
+                    _ => return None,
+                }
+            }
+        });
+        if full && subscriber.mailbox.pause_if_full(self.queue, consumer) {
+            core.apply(self.now, Op::Pause(consumer), effects);
+        }
+    }
+
+    /// Tells the node's timers when this queue must be looked at, if that is earlier than they know.
+    fn register_timer(&mut self) {
+        let Some(at) = self.state.core.deadline() else {
+            return;
+        };
+        if self.state.timer_at.is_none_or(|known| at < known) {
+            self.state.timer_at = Some(at);
+            self.outbox.timers.push((at, self.queue.clone()));
+        }
+    }
+}

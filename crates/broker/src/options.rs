@@ -1,0 +1,88 @@
+//! What a node is told at start. Names and defaults are those of `rabbitmq.conf`.
+
+use crate::queue::Kind;
+use crate::users::Permissions;
+
+/// See the module's page.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `cluster_name`.
+    pub cluster_name: String,
+    /// The node's name, `rabbit@host`.
+    pub node_name: String,
+    /// `max_message_size`, bytes.
+    pub message_bytes_max: u64,
+    /// `consumer_max_per_channel`.
+    pub consumers_per_channel_max: Option<usize>,
+    /// `max_connections`.
+    pub connections_max: Option<usize>,
+    /// `cluster_queue_limit`.
+    pub queues_max: Option<usize>,
+    /// `cluster_exchange_limit`.
+    pub exchanges_max: Option<usize>,
+    /// `default_queue_type`.
+    pub default_queue_kind: Kind,
+    /// `consumer_timeout`, ms; quorum queues only.
+    pub consumer_timeout_ms: Option<u64>,
+    /// `deprecated_features.permit.transient_nonexcl_queues`; RabbitMQ 4.3 says no.
+    pub permit_transient_queues: bool,
+    /// `deprecated_features.permit.global_qos`; RabbitMQ 4.3 says no.
+    pub permit_global_qos: bool,
+    /// `loopback_users`: may only log in from this machine.
+    pub loopback_users: Vec<Box<str>>,
+    /// `anonymous_login_user`.
+    pub anonymous_user: Option<Box<str>>,
+    /// What a blank node begins with.
+    pub first: FirstDefinitions,
+    /// A source of random bits, for generated names and salts.
+    pub random: fn() -> u64,
+}
+
+/// `default_vhost`, `default_user`, `default_pass`, `default_user_tags` and `default_permissions`.
+#[derive(Clone)]
+pub struct FirstDefinitions {
+    pub vhost: String,
+    pub user: String,
+    pub password: String,
+    pub tags: Vec<Box<str>>,
+    pub permissions: Permissions,
+}
+
+impl std::fmt::Debug for FirstDefinitions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { vhost, user, .. } = self;
+        f.debug_struct("FirstDefinitions")
+            .field("vhost", vhost)
+            .field("user", user)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Options {
+    /// The defaults, with a source of random bits.
+    pub fn new(random: fn() -> u64) -> Self {
+        Self {
+            cluster_name: "rabbit@localhost".to_owned(),
+            node_name: "rabbit@localhost".to_owned(),
+            message_bytes_max: 16 * 1024 * 1024,
+            consumers_per_channel_max: None,
+            connections_max: None,
+            queues_max: None,
+            exchanges_max: None,
+            default_queue_kind: Kind::Classic,
+            consumer_timeout_ms: Some(30 * 60 * 1000),
+            permit_transient_queues: true,
+            permit_global_qos: true,
+            loopback_users: vec!["guest".into()],
+            anonymous_user: Some("guest".into()),
+            first: FirstDefinitions {
+                vhost: "/".to_owned(),
+                user: "guest".to_owned(),
+                password: "guest".to_owned(),
+                tags: vec!["administrator".into()],
+                permissions: Permissions::full(),
+            },
+            random,
+        }
+    }
+}

@@ -1,0 +1,715 @@
+//! The queue itself: every op, and what it does to the message.
+//!
+//! ```text
+//!                         ┌──────────────────── hand over ─────────────────────┐
+//!  Publish ───────────────┤                                                    v
+//!     │                   └──> backlog ──── Assign, Get ──────────────────> unsettled
+//!     │ refused                │  ^  ^                                      │  │  │
+//!     v                expired │  │  └── Return, timeout ───────────────────┘  │  │ Acknowledge
+//!  (nothing kept)      dropped │  └───── delayed <── Return (quorum) ──────────┤  v
+//!                              v                                              │ (released)
+//!                         dead letters <── Discard, delivery limit ───────────┘
+//!                              └──> (released) at once, or when every target has it
+//! ```
+
+use std::collections::BTreeMap;
+
+use super::backlog::{Backlog, Entry, Expiry, Marks, Taken};
+use super::consumers::{ConsumerStatus, Consumers, Place};
+use super::dead_letters::DeadLetters;
+use super::slab::Slab;
+use super::{
+    Consumer, Counts, DeadLetter, Delivery, Effect, Incoming, Kind, Op, Overflow, Reason,
+    Recovered, RetryOn, Return, Settings, Stats,
+};
+use crate::ids::{ConsumerId, DeliveryId};
+use crate::time::Timestamp;
+
+/// A queue's messages and consumers. Feed it ops with [`apply`](Self::apply), carry out the effects in their order, hand
+/// out messages with [`Op::Assign`] while [`has_work`](Self::has_work), and send an [`Op::Tick`] at
+/// [`deadline`](Self::deadline).
+#[derive(Debug)]
+pub struct QueueCore {
+    settings: Settings,
+    consumers: Consumers,
+    backlog: Backlog,
+    unsettled: Slab<Unsettled>,
+    unsettled_bytes: u64,
+    /// Messages that came back and wait for their next try, by its time and then by their sequence number.
+    delayed: BTreeMap<(Timestamp, u64), Taken>,
+    delayed_bytes: u64,
+    dead_letters: DeadLetters,
+    /// The place of the next message in the order of arrival.
+    next_sequence: u64,
+    persistent: u64,
+    /// When the queue was last in use, for `x-expires`.
+    last_used: Timestamp,
+    /// No delivery times out before this. It may be early, never late.
+    next_timeout: Option<Timestamp>,
+    /// [`Effect::Delete`] has been given.
+    deleted: bool,
+}
+
+/// A message that has been handed out and not settled yet.
+#[derive(Debug)]
+struct Unsettled {
+    taken: Taken,
+    holder: Holder,
+    since: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Holder {
+    Consumer(Place),
+    /// It was got, which has neither credit nor timeout.
+    Session,
+}
+
+impl QueueCore {
+    /// An empty queue.
+    pub const fn new(settings: Settings, now: Timestamp) -> Self {
+        Self {
+            consumers: Consumers::new(settings.kind, settings.single_active_consumer),
+            settings,
+            backlog: Backlog::new(),
+            unsettled: Slab::new(),
+            unsettled_bytes: 0,
+            delayed: BTreeMap::new(),
+            delayed_bytes: 0,
+            dead_letters: DeadLetters::new(),
+            next_sequence: 0,
+            persistent: 0,
+            last_used: now,
+            next_timeout: None,
+            deleted: false,
+        }
+    }
+
+    /// Applies one op, and appends what has to be done to `effects`.
+    pub fn apply(&mut self, now: Timestamp, op: Op<'_>, effects: &mut Vec<Effect>) {
+        self.expire(now, effects);
+        match op {
+            Op::Publish(incoming) => self.publish(now, incoming, effects),
+            Op::Recover(recovered) => self.recover(recovered),
+            Op::Attach(consumer) => self.attach(now, consumer, effects),
+            Op::Detach(id) => self.detach(now, id, effects),
+            Op::Pause(id) => self.consumers.pause(id),
+            Op::Resume(id) => self.consumers.resume(id),
+            Op::Share(id, credit) => self.consumers.share(id, credit),
+            Op::Get { acknowledges, .. } => self.get(now, acknowledges, effects),
+            Op::Acknowledge(ids) => self.acknowledge(ids, effects),
+            Op::Return(ids, how) => self.put_back(now, ids, how, effects),
+            Op::Discard(ids) => self.discard(ids, effects),
+            Op::DeadLettered(id, done) => self.dead_lettered(now, id, done, effects),
+            Op::Assign(most) => self.assign(now, most, effects),
+            Op::Purge => self.purge(effects),
+            Op::Touch => self.touch(now),
+            Op::Tick => self.tick(now, effects),
+            Op::Configure(settings) => self.configure(now, settings, effects),
+        }
+    }
+
+    /// Whether [`Op::Assign`] would hand something out.
+    pub fn has_work(&self) -> bool {
+        self.consumers.is_ready() && !self.backlog.is_empty()
+    }
+
+    /// When the next [`Op::Tick`] is needed. It may be earlier than anything happens, never later.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let delayed = self.delayed.first_key_value().map(|(&(due, _), _)| due);
+        [
+            self.backlog.next_expiry(),
+            self.next_timeout,
+            delayed,
+            self.dead_letters.retry_at(),
+            self.expires_at(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Counters and figures.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            ready: self.backlog.len(),
+            ready_bytes: self.backlog.bytes(),
+            unsettled: self.unsettled.len() as u64,
+            unsettled_bytes: self.unsettled_bytes,
+            delayed: self.delayed.len() as u64,
+            dead_lettering: self.dead_letters.len() as u64,
+            persistent: self.persistent,
+            consumers: self.consumers.len() as u64,
+        }
+    }
+
+    /// Without consumers (`if-unused`).
+    pub fn is_unused(&self) -> bool {
+        self.consumers.is_empty()
+    }
+
+    /// Without ready messages (`if-empty`).
+    pub fn is_empty(&self) -> bool {
+        self.backlog.is_empty()
+    }
+
+    /// The single active consumer.
+    pub fn active_consumer(&self) -> Option<&Consumer> {
+        self.consumers.active()
+    }
+
+    /// The consumers, in the order of their ids.
+    pub fn consumers(&self) -> impl Iterator<Item = ConsumerStatus<'_>> {
+        self.consumers.iter()
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    // A message comes.
+
+    fn publish(&mut self, now: Timestamp, incoming: Incoming, effects: &mut Vec<Effect>) {
+        let taken = Taken {
+            entry: self.entry(now, incoming),
+            counts: Counts::default(),
+        };
+        loop {
+            if self.backlog.is_empty()
+                && let Some(place) = self.consumers.next()
+            {
+                return self.deliver(now, place, taken, effects);
+            }
+            if self.accepts(&taken.entry) {
+                break;
+            }
+            // A message that could leave at once does not count towards the limit.
+            if !self.hand_out(now, effects) {
+                return self.refuse(taken.entry, effects);
+            }
+        }
+        if taken.entry.expiry.time() <= now {
+            return self.bury(taken.entry, Reason::Expired, effects);
+        }
+        self.wait(taken);
+        self.shed(now, effects);
+    }
+
+    fn entry(&mut self, published_at: Timestamp, incoming: Incoming) -> Entry {
+        let queue_ttl = self.settings.message_ttl_ms;
+        let ttl = [queue_ttl, incoming.ttl_ms].into_iter().flatten().min();
+        self.persistent += u64::from(incoming.persistent);
+        Entry {
+            message: incoming.message,
+            sequence: self.take_sequence(),
+            id: incoming.id,
+            expiry: ttl.map_or(Expiry::NEVER, |ttl| Expiry::at(published_at.plus_ms(ttl))),
+            priority: self.settings.priority(incoming.priority),
+            marks: Marks::new(incoming.redelivered, incoming.persistent),
+        }
+    }
+
+    fn take_sequence(&mut self) -> u64 {
+        self.next_sequence += 1;
+        self.next_sequence
+    }
+
+    /// Whether the entry may wait here, if need be at the cost of others.
+    fn accepts(&self, entry: &Entry) -> bool {
+        self.settings.overflow == Overflow::DropHead || self.has_room_for(1, entry.bytes())
+    }
+
+    /// Whether so many messages and bytes more would be within the limits. Those that wait for another try or for their
+    /// dead-letter targets count too, or nothing would bound them.
+    fn has_room_for(&self, messages: u64, bytes: u64) -> bool {
+        let within = |most: Option<u64>, n| most.is_none_or(|most| n <= most);
+        let apart = self.delayed.len() + self.dead_letters.len();
+        let length = self.backlog.len() + apart as u64;
+        let size = self.backlog.bytes() + self.delayed_bytes + self.dead_letters.bytes();
+        within(self.settings.length_max, length + messages)
+            && within(self.settings.length_bytes_max, size + bytes)
+    }
+
+    fn refuse(&mut self, entry: Entry, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Refused);
+        let keeps_letters = self.settings.dead_letter != DeadLetter::Off;
+        if self.settings.overflow == Overflow::RejectPublishDlx && keeps_letters {
+            // The publisher knows that it is not in the queue, so it is not kept for another try either.
+            let message = entry.message.clone();
+            effects.push(Effect::DeadLetter(message, Reason::MaxLength, None));
+        }
+        self.release(&entry, effects);
+    }
+
+    fn recover(&mut self, recovered: Recovered) {
+        let Recovered {
+            incoming,
+            published_at,
+            counts,
+        } = recovered;
+        let entry = self.entry(published_at, incoming);
+        match self.settings.kind {
+            Kind::Quorum if counts.acquisitions > 0 => self.wait_returned(Taken { entry, counts }),
+            Kind::Quorum => self.wait(Taken { entry, counts }),
+            // What was noted of it has become its redelivered flag.
+            Kind::Classic => self.wait(Taken {
+                entry,
+                counts: Counts::default(),
+            }),
+        }
+    }
+
+    fn wait(&mut self, mut taken: Taken) {
+        taken.entry.message = taken.entry.message.compact();
+        self.backlog.insert(taken);
+    }
+
+    /// Ahead of all that have not come back.
+    fn wait_returned(&mut self, mut taken: Taken) {
+        taken.entry.message = taken.entry.message.compact();
+        taken.entry.sequence = self.take_sequence();
+        self.backlog.insert_returned(taken);
+    }
+
+    fn delay(&mut self, due: Timestamp, mut taken: Taken) {
+        taken.entry.message = taken.entry.message.compact();
+        self.delayed_bytes += taken.entry.bytes();
+        self.delayed.insert((due, taken.entry.sequence), taken);
+    }
+
+    fn take_delayed(&mut self, due: Timestamp) -> Option<Taken> {
+        let first = self
+            .delayed
+            .first_entry()
+            .filter(|first| first.key().0 <= due)?;
+        let taken = first.remove();
+        self.delayed_bytes -= taken.entry.bytes();
+        Some(taken)
+    }
+
+    /// Brings the backlog below the limits: by handing out what can be handed out, then by dropping heads.
+    fn shed(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        while !self.has_room_for(0, 0) {
+            if self.hand_out(now, effects) {
+                continue;
+            }
+            if self.settings.overflow != Overflow::DropHead {
+                return;
+            }
+            let Some(taken) = self.backlog.pop() else {
+                return;
+            };
+            self.bury(taken.entry, Reason::MaxLength, effects);
+            self.expire(now, effects);
+        }
+    }
+
+    // A message is handed out.
+
+    fn assign(&mut self, now: Timestamp, most: usize, effects: &mut Vec<Effect>) {
+        for _ in 0..most {
+            if !self.hand_out(now, effects) {
+                return;
+            }
+        }
+    }
+
+    /// Hands the next message to the next consumer. Gives whether there were both.
+    fn hand_out(&mut self, now: Timestamp, effects: &mut Vec<Effect>) -> bool {
+        if self.backlog.is_empty() {
+            return false;
+        }
+        let Some(place) = self.consumers.next() else {
+            return false;
+        };
+        let taken = self.backlog.pop().expect("seen to have a message");
+        self.deliver(now, place, taken, effects);
+        self.expire(now, effects);
+        true
+    }
+
+    fn deliver(&mut self, now: Timestamp, to: Place, taken: Taken, effects: &mut Vec<Effect>) {
+        let consumer = self.consumers.at(to);
+        let id = consumer.id;
+        if !consumer.acknowledges {
+            return self.give_away(taken, effects, |delivery| Effect::Deliver(id, delivery));
+        }
+        if let Some(timeout) = consumer.timeout_ms.or(self.settings.consumer_timeout_ms) {
+            let due = now.plus_ms(timeout);
+            self.next_timeout = Some(self.next_timeout.map_or(due, |next| next.min(due)));
+        }
+        let delivery = self.check_out(now, Holder::Consumer(to), taken);
+        effects.push(Effect::Deliver(id, delivery));
+    }
+
+    fn get(&mut self, now: Timestamp, acknowledges: bool, effects: &mut Vec<Effect>) {
+        self.last_used = now;
+        let Some(taken) = self.backlog.pop() else {
+            return effects.push(Effect::Empty);
+        };
+        let left = self.backlog.len();
+        if acknowledges {
+            let delivery = self.check_out(now, Holder::Session, taken);
+            effects.push(Effect::Got(delivery, left));
+        } else {
+            self.give_away(taken, effects, |delivery| Effect::Got(delivery, left));
+        }
+        self.expire(now, effects);
+    }
+
+    /// Hands out a message that has to be settled.
+    fn check_out(&mut self, now: Timestamp, holder: Holder, taken: Taken) -> Delivery {
+        self.unsettled_bytes += taken.entry.bytes();
+        let message = taken.entry.message.clone();
+        let redelivered = taken.entry.marks.redelivered();
+        let counts = taken.counts;
+        let id = self.unsettled.insert(Unsettled {
+            taken,
+            holder,
+            since: now,
+        });
+        Delivery {
+            id: Some(id),
+            message,
+            redelivered,
+            counts,
+        }
+    }
+
+    /// Hands out a message for good.
+    fn give_away(
+        &mut self,
+        taken: Taken,
+        effects: &mut Vec<Effect>,
+        effect: impl FnOnce(Delivery) -> Effect,
+    ) {
+        let Taken { entry, counts } = taken;
+        self.persistent -= u64::from(entry.marks.persistent());
+        effects.push(effect(Delivery {
+            id: None,
+            redelivered: entry.marks.redelivered(),
+            message: entry.message,
+            counts,
+        }));
+        if entry.id.is_stored() {
+            effects.push(Effect::Release(entry.id));
+        }
+    }
+
+    // An unsettled message is settled.
+
+    fn acknowledge(&mut self, ids: &[DeliveryId], effects: &mut Vec<Effect>) {
+        for &id in ids {
+            if let Some(taken) = self.check_in(id) {
+                self.release(&taken.entry, effects);
+            }
+        }
+    }
+
+    fn discard(&mut self, ids: &[DeliveryId], effects: &mut Vec<Effect>) {
+        for &id in ids {
+            if let Some(taken) = self.check_in(id) {
+                self.bury(taken.entry, Reason::Rejected, effects);
+            }
+        }
+    }
+
+    fn put_back(
+        &mut self,
+        now: Timestamp,
+        ids: &[DeliveryId],
+        how: Return,
+        effects: &mut Vec<Effect>,
+    ) {
+        for &id in ids {
+            self.put_back_one(now, id, how, effects);
+        }
+        self.expire(now, effects);
+        self.shed(now, effects);
+    }
+
+    fn put_back_one(
+        &mut self,
+        now: Timestamp,
+        id: DeliveryId,
+        how: Return,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(taken) = self.check_in(id) {
+            match self.settings.kind {
+                Kind::Classic => self.requeue(taken, effects),
+                Kind::Quorum => self.try_again(now, taken, how, effects),
+            }
+        }
+    }
+
+    /// Ends a delivery. `None` if it has ended before: it timed out while the answer was on its way.
+    fn check_in(&mut self, id: DeliveryId) -> Option<Taken> {
+        let unsettled = self.unsettled.remove(id)?;
+        self.unsettled_bytes -= unsettled.taken.entry.bytes();
+        if let Holder::Consumer(place) = unsettled.holder {
+            self.consumers.settled(place);
+        }
+        Some(unsettled.taken)
+    }
+
+    /// Classic: back to its place. It does not count, but that it was handed out once has to outlive a restart.
+    fn requeue(&mut self, mut taken: Taken, effects: &mut Vec<Effect>) {
+        if taken.entry.id.is_stored() && !taken.entry.marks.redelivered() {
+            let once = Counts {
+                acquisitions: 1,
+                ..Counts::default()
+            };
+            effects.push(Effect::Count(taken.entry.id, once));
+        }
+        taken.entry.marks.set_redelivered();
+        self.wait(taken);
+    }
+
+    /// Quorum: once more, ahead of all or after a while, unless it has failed too often.
+    fn try_again(
+        &mut self,
+        now: Timestamp,
+        mut taken: Taken,
+        how: Return,
+        effects: &mut Vec<Effect>,
+    ) {
+        let counts = &mut taken.counts;
+        counts.acquisitions = counts.acquisitions.saturating_add(1);
+        if how.is_failure() {
+            counts.deliveries = counts.deliveries.saturating_add(1);
+            if self
+                .settings
+                .delivery_limit
+                .is_some_and(|limit| counts.deliveries > limit)
+            {
+                return self.bury(taken.entry, Reason::DeliveryLimit, effects);
+            }
+        }
+        if taken.entry.id.is_stored() {
+            effects.push(Effect::Count(taken.entry.id, *counts));
+        }
+        taken.entry.marks.set_redelivered();
+        match self.settings.retry_delay_ms(taken.counts, how) {
+            Some(delay) => self.delay(now.plus_ms(delay), taken),
+            None => self.wait_returned(taken),
+        }
+    }
+
+    // A message leaves.
+
+    /// The queue has no more to do with the message.
+    fn release(&mut self, entry: &Entry, effects: &mut Vec<Effect>) {
+        self.persistent -= u64::from(entry.marks.persistent());
+        if entry.id.is_stored() {
+            effects.push(Effect::Release(entry.id));
+        }
+    }
+
+    /// The message is dead.
+    fn bury(&mut self, mut entry: Entry, reason: Reason, effects: &mut Vec<Effect>) {
+        match self.settings.dead_letter {
+            DeadLetter::Off => self.release(&entry, effects),
+            DeadLetter::AtMostOnce => {
+                let message = entry.message.clone();
+                effects.push(Effect::DeadLetter(message, reason, None));
+                self.release(&entry, effects);
+            }
+            DeadLetter::AtLeastOnce => {
+                entry.message = entry.message.compact();
+                self.dead_letters.push((entry, reason), effects);
+            }
+        }
+    }
+
+    fn dead_lettered(
+        &mut self,
+        now: Timestamp,
+        id: DeliveryId,
+        done: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        if !done {
+            return self.dead_letters.failed(now, id);
+        }
+        if let Some(entry) = self.dead_letters.done(id) {
+            self.release(&entry, effects);
+            self.dead_letters.send(effects);
+        }
+    }
+
+    /// Lets the heads go whose time is up.
+    fn expire(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        while let Some(taken) = self.backlog.pop_expired(now) {
+            self.bury(taken.entry, Reason::Expired, effects);
+        }
+    }
+
+    /// Drops all that is not in the hands of a client.
+    fn purge(&mut self, effects: &mut Vec<Effect>) {
+        let mut purged = 0;
+        let mut drop = |queue: &mut Self, entry: &Entry| {
+            purged += 1;
+            queue.release(entry, effects);
+        };
+        while let Some(taken) = self.backlog.pop() {
+            drop(self, &taken.entry);
+        }
+        while let Some(taken) = self.take_delayed(Timestamp(u64::MAX)) {
+            drop(self, &taken.entry);
+        }
+        for (entry, _) in self.dead_letters.take_all() {
+            drop(self, &entry);
+        }
+        effects.push(Effect::Purged(purged));
+    }
+
+    // Consumers, and the life of the queue.
+
+    fn attach(&mut self, now: Timestamp, consumer: Consumer, effects: &mut Vec<Effect>) {
+        effects.push(match self.consumers.attach(consumer) {
+            Ok(()) => Effect::Attached,
+            Err(refusal) => Effect::AttachRefused(refusal),
+        });
+        self.last_used = now;
+    }
+
+    fn detach(&mut self, now: Timestamp, id: ConsumerId, effects: &mut Vec<Effect>) {
+        if self.consumers.detach(id) {
+            self.last_used = now;
+            if self.settings.auto_delete && self.consumers.is_empty() {
+                self.delete(effects);
+            }
+        }
+    }
+
+    fn delete(&mut self, effects: &mut Vec<Effect>) {
+        if !std::mem::replace(&mut self.deleted, true) {
+            effects.push(Effect::Delete);
+        }
+    }
+
+    fn touch(&mut self, now: Timestamp) {
+        // A quorum queue is not kept alive by being declared again.
+        if self.settings.kind == Kind::Classic {
+            self.last_used = now;
+        }
+    }
+
+    /// When the queue is to be deleted if nobody uses it.
+    fn expires_at(&self) -> Option<Timestamp> {
+        let idle = self.consumers.is_empty() && !self.deleted;
+        let expires = self.settings.expires_ms.filter(|_| idle)?;
+        Some(self.last_used.plus_ms(expires))
+    }
+
+    fn tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.time_out(now, effects);
+        self.retry(now);
+        self.expire(now, effects);
+        self.shed(now, effects);
+        self.dead_letters.tick(now, effects);
+        if self.expires_at().is_some_and(|at| at <= now) {
+            self.delete(effects);
+        }
+    }
+
+    /// Returns the deliveries that were not settled in time, and detaches their consumers.
+    fn time_out(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.next_timeout.is_none_or(|next| now < next) {
+            return;
+        }
+        // A search through all of them, but at most one per timeout: what is left is due much later.
+        let mut overdue = Vec::new();
+        self.next_timeout = None;
+        for (id, unsettled) in self.unsettled.iter() {
+            let Holder::Consumer(place) = unsettled.holder else {
+                continue;
+            };
+            let timeout = self.consumers.at(place).timeout_ms;
+            let Some(timeout) = timeout.or(self.settings.consumer_timeout_ms) else {
+                continue;
+            };
+            let due = unsettled.since.plus_ms(timeout);
+            if due <= now {
+                overdue.push((unsettled.taken.entry.sequence, id, place));
+            } else {
+                self.next_timeout = Some(self.next_timeout.map_or(due, |next| next.min(due)));
+            }
+        }
+        overdue.sort_unstable_by_key(|&(sequence, ..)| sequence);
+        let mut late = Vec::new();
+        for &(_, _, place) in &overdue {
+            if self.consumers.is_attached(place) {
+                let consumer = self.consumers.at(place);
+                let id = consumer.id;
+                let timeout_ms = consumer.timeout_ms.or(self.settings.consumer_timeout_ms);
+                late.push(Effect::TimedOut(id, timeout_ms.unwrap_or(0)));
+                self.detach(now, id, effects);
+            }
+        }
+        for (_, id, _) in overdue {
+            self.put_back_one(now, id, Return::Requeue, effects);
+        }
+        effects.append(&mut late);
+    }
+
+    /// Returns the messages whose delay is over.
+    fn retry(&mut self, now: Timestamp) {
+        while let Some(taken) = self.take_delayed(now) {
+            self.wait_returned(taken);
+        }
+    }
+
+    fn configure(&mut self, now: Timestamp, settings: Settings, effects: &mut Vec<Effect>) {
+        let old = std::mem::replace(&mut self.settings, settings);
+        self.consumers
+            .set_single_active(self.settings.single_active_consumer);
+        if old.expires_ms != self.settings.expires_ms {
+            self.last_used = now;
+        }
+        if old.consumer_timeout_ms != self.settings.consumer_timeout_ms {
+            // Soon enough for any of them; the tick finds out which.
+            self.next_timeout = Some(now);
+        }
+        if self.settings.dead_letter != DeadLetter::AtLeastOnce {
+            for (entry, reason) in self.dead_letters.take_unsent() {
+                self.bury(entry, reason, effects);
+            }
+        }
+        self.shed(now, effects);
+    }
+}
+
+impl Settings {
+    /// Where a message with this `priority` property stands.
+    fn priority(&self, priority: Option<u8>) -> u8 {
+        match self.kind {
+            Kind::Classic => priority.unwrap_or(0).min(self.priority_max.unwrap_or(0)),
+            Kind::Quorum => priority.unwrap_or(4).min(31),
+        }
+    }
+
+    /// How long a message that came back has to wait.
+    fn retry_delay_ms(&self, counts: Counts, how: Return) -> Option<u64> {
+        let retry = self.delayed_retry?;
+        let applies = match retry.on {
+            RetryOn::All => true,
+            RetryOn::Failed => how.is_failure(),
+            RetryOn::Returned => !how.is_failure(),
+        };
+        // A message that has never failed waits as after the first failure.
+        let failures = u64::from(counts.deliveries.max(1));
+        applies.then(|| retry.min_ms.saturating_mul(failures).min(retry.max_ms))
+    }
+}
+
+impl Return {
+    fn is_failure(self) -> bool {
+        match self {
+            Self::Requeue => false,
+            Self::Reject | Self::SessionEnded => true,
+        }
+    }
+}

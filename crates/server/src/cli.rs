@@ -1,0 +1,96 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+pub(crate) const HELP: &str = "\
+Leveret, a message broker that programs written for RabbitMQ can use unchanged.
+
+Usage: leveret [run] [OPTIONS]
+
+Options:
+  --config PATH     rabbitmq.conf, or a directory of *.conf files
+  --data-dir PATH   where messages and definitions are kept [default: data]
+  --set KEY=VALUE   any key of rabbitmq.conf; may be repeated, wins over the file
+  --keys            print the keys, each with its default
+  --version         print the version
+  --help            print this
+";
+
+/// What the user asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Run(Run),
+    Keys,
+    Version,
+    Help,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) set: Vec<String>,
+}
+
+/// Reads the arguments behind the program's name. `--option=value` and `--option value` are the same.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, String> {
+    let mut arguments = arguments.into_iter().peekable();
+    let mut run = Run::default();
+    arguments.next_if(|argument| argument == "run");
+    while let Some(argument) = arguments.next() {
+        let (option, attached) = match argument.split_once('=') {
+            Some((option, value)) => (option, Some(value.to_owned())),
+            None => (argument.as_str(), None),
+        };
+        let mut value = || {
+            attached
+                .clone()
+                .or_else(|| arguments.next())
+                .ok_or_else(|| format!("{option} needs a value"))
+        };
+        match option {
+            "--config" => run.config = Some(value()?.into()),
+            "--data-dir" => run.data_dir = Some(value()?.into()),
+            "--set" => run.set.push(value()?),
+            "--keys" => return Ok(Command::Keys),
+            "--version" | "-V" => return Ok(Command::Version),
+            "--help" | "-h" => return Ok(Command::Help),
+            _ => return Err(format!("unexpected '{argument}'")),
+        }
+    }
+    Ok(Command::Run(run))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, expected: Result<Command, &str>) {
+        let parsed = parse(line.split_whitespace().map(str::to_owned));
+        assert_eq!(parsed, expected.map_err(str::to_owned), "{line}");
+    }
+
+    #[test]
+    fn commands() {
+        let run = |config: Option<&str>, data_dir: Option<&str>, set: &[&str]| {
+            Ok(Command::Run(Run {
+                config: config.map(PathBuf::from),
+                data_dir: data_dir.map(PathBuf::from),
+                set: set.iter().map(|&s| s.to_owned()).collect(),
+            }))
+        };
+        check("", run(None, None, &[]));
+        check("run", run(None, None, &[]));
+        check(
+            "--config a.conf --data-dir d",
+            run(Some("a.conf"), Some("d"), &[]),
+        );
+        check("run --set a=1 --set=b=2", run(None, None, &["a=1", "b=2"]));
+        check("--version", Ok(Command::Version));
+        check("run --help", Ok(Command::Help));
+        check("--keys", Ok(Command::Keys));
+        check("--config", Err("--config needs a value"));
+        check("stop", Err("unexpected 'stop'"));
+        check("run run", Err("unexpected 'run'"));
+    }
+}

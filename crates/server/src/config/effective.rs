@@ -1,0 +1,259 @@
+//! The configuration as the rest of the program sees it: plain values, defaults filled in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tracing::level_filters::LevelFilter;
+
+/// Everything that can be configured. What is absent from every source has RabbitMQ's default, but for the interfaces:
+/// a node that nobody configured listens on the loopback ones only.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Effective {
+    pub(crate) node_name: String,
+    pub(crate) cluster_name: Option<String>,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) tcp: Numbered<Address>,
+    /// Without TLS certificates there can be no entry here.
+    pub(crate) ssl: Numbered<Address>,
+    pub(crate) ssl_options: SslOptions,
+    pub(crate) socket: SocketOptions,
+    pub(crate) handshake_timeout_ms: u64,
+    pub(crate) ssl_handshake_timeout_ms: u64,
+    pub(crate) limits: Limits,
+    pub(crate) access: Access,
+    pub(crate) default_queue_type: String,
+    /// Deprecated features that the operator permitted (true) or forbade (false) by name.
+    pub(crate) deprecated_features: BTreeMap<String, bool>,
+    pub(crate) memory_high_watermark: Watermark,
+    pub(crate) disk_free_limit: Watermark,
+    pub(crate) log_level: LevelFilter,
+    pub(crate) management_port: u16,
+    pub(crate) prometheus_port: u16,
+}
+
+/// What a client may ask for. `None`: no limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Offered in `connection.tune`, seconds; 0 turns heartbeats off.
+    pub(crate) heartbeat_s: u16,
+    /// Offered in `connection.tune`, bytes.
+    pub(crate) frame_max: u32,
+    /// Until the client is authenticated, bytes.
+    pub(crate) initial_frame_max: u32,
+    /// Offered in `connection.tune`; 0 is no limit.
+    pub(crate) channel_max: u16,
+    pub(crate) message_bytes_max: u64,
+    pub(crate) consumer_timeout_ms: Option<u64>,
+    pub(crate) consumers_per_channel: Option<u64>,
+    pub(crate) connections: Option<u64>,
+    pub(crate) channels: Option<u64>,
+    pub(crate) vhosts: Option<u64>,
+    pub(crate) queues: Option<u64>,
+    pub(crate) exchanges: Option<u64>,
+}
+
+/// Who may log in, and the user of a node that has none yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Access {
+    pub(crate) default_user: String,
+    pub(crate) default_pass: String,
+    pub(crate) default_vhost: String,
+    pub(crate) default_user_tags: BTreeSet<String>,
+    pub(crate) default_permissions: Permissions,
+    /// Users who may connect from this machine only.
+    pub(crate) loopback_users: BTreeSet<String>,
+    /// The user that SASL ANONYMOUS logs in as; `None` refuses it.
+    pub(crate) anonymous_login: Option<String>,
+    pub(crate) anonymous_login_pass: String,
+    /// In order of preference.
+    pub(crate) auth_mechanisms: Numbered<String>,
+}
+
+/// Three regular expressions on names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Permissions {
+    pub(crate) configure: String,
+    pub(crate) write: String,
+    pub(crate) read: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SslOptions {
+    pub(crate) cert_file: Option<PathBuf>,
+    pub(crate) key_file: Option<PathBuf>,
+    pub(crate) ca_cert_file: Option<PathBuf>,
+    /// Ask the client for a certificate and check it against `ca_cert_file`.
+    pub(crate) verify_peer: bool,
+    /// Refuse a client that has none.
+    pub(crate) fail_if_no_peer_cert: bool,
+    /// Empty: all that we speak.
+    pub(crate) versions: Numbered<TlsVersion>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TlsVersion {
+    Tls12,
+    Tls13,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SocketOptions {
+    pub(crate) backlog: i32,
+    pub(crate) nodelay: bool,
+    pub(crate) keepalive: bool,
+    pub(crate) linger_on: bool,
+    pub(crate) linger_s: u16,
+    pub(crate) send_buffer: Option<usize>,
+    pub(crate) receive_buffer: Option<usize>,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// On every interface, IPv4 and IPv6.
+    Everywhere(u16),
+    /// On 127.0.0.1 and ::1.
+    Loopback(u16),
+    At(SocketAddr),
+}
+
+/// A limit on memory or disk: a part of the memory there is, or bytes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Watermark {
+    Relative(f64),
+    Absolute(u64),
+}
+
+/// A list whose entries the file names: `listeners.tcp.1`, `listeners.tcp.2`, `listeners.tcp.default`. Numbers come in
+/// their order, before other names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Numbered<T>(BTreeMap<(u32, String), T>);
+
+impl<T> Numbered<T> {
+    pub(crate) fn set(&mut self, name: &str, value: T) {
+        let rank = name.parse().unwrap_or(u32::MAX);
+        self.0.insert((rank, name.to_owned()), value);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.0.values()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<T> Default for Numbered<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T> FromIterator<T> for Numbered<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
+        let mut list = Self::default();
+        for (index, value) in values.into_iter().enumerate() {
+            list.set(&(index + 1).to_string(), value);
+        }
+        list
+    }
+}
+
+impl Default for Effective {
+    fn default() -> Self {
+        Self {
+            node_name: format!("rabbit@{}", host_name()),
+            cluster_name: None,
+            data_dir: PathBuf::from("data"),
+            tcp: Numbered::from_iter([Address::Loopback(5672)]),
+            ssl: Numbered::default(),
+            ssl_options: SslOptions::default(),
+            socket: SocketOptions::default(),
+            handshake_timeout_ms: 10_000,
+            ssl_handshake_timeout_ms: 5_000,
+            limits: Limits::default(),
+            access: Access::default(),
+            default_queue_type: "classic".to_owned(),
+            deprecated_features: BTreeMap::new(),
+            memory_high_watermark: Watermark::Relative(0.6),
+            disk_free_limit: Watermark::Absolute(50_000_000),
+            log_level: LevelFilter::INFO,
+            management_port: 15672,
+            prometheus_port: 15692,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            heartbeat_s: 60,
+            frame_max: 131_072,
+            initial_frame_max: 8192,
+            channel_max: 2047,
+            message_bytes_max: 16 << 20,
+            consumer_timeout_ms: Some(1_800_000),
+            consumers_per_channel: None,
+            connections: None,
+            channels: None,
+            vhosts: None,
+            queues: None,
+            exchanges: None,
+        }
+    }
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            default_user: "guest".to_owned(),
+            default_pass: "guest".to_owned(),
+            default_vhost: "/".to_owned(),
+            default_user_tags: BTreeSet::from(["administrator".to_owned()]),
+            default_permissions: Permissions {
+                configure: ".*".to_owned(),
+                write: ".*".to_owned(),
+                read: ".*".to_owned(),
+            },
+            loopback_users: BTreeSet::from(["guest".to_owned()]),
+            anonymous_login: Some("guest".to_owned()),
+            anonymous_login_pass: "guest".to_owned(),
+            auth_mechanisms: ["PLAIN", "AMQPLAIN", "ANONYMOUS"]
+                .map(str::to_owned)
+                .into_iter()
+                .collect(),
+        }
+    }
+}
+
+impl Default for SocketOptions {
+    /// A linger of 0 s: closing a socket drops what its client would not read, instead of keeping it in the kernel.
+    fn default() -> Self {
+        Self {
+            backlog: 128,
+            nodelay: true,
+            keepalive: false,
+            linger_on: true,
+            linger_s: 0,
+            send_buffer: None,
+            receive_buffer: None,
+        }
+    }
+}
+
+/// The machine's name up to the first dot, as RabbitMQ's short node names have it.
+pub(crate) fn host_name() -> String {
+    let system = rustix::system::uname();
+    let name = system.nodename().to_string_lossy();
+    name.split('.')
+        .next()
+        .filter(|host| !host.is_empty())
+        .unwrap_or("localhost")
+        .to_owned()
+}

@@ -1,0 +1,349 @@
+//! The keys that mean something here, each with its default, and what happens to the others.
+
+use std::collections::BTreeSet;
+
+use tracing::level_filters::LevelFilter;
+
+use super::effective::{Effective, TlsVersion, Watermark};
+use super::value::{address, flag, integer, integer_or_infinity, one_of, relative, size, text};
+
+/// One row of the table.
+pub(crate) struct Key {
+    /// Dotted words; `*` stands for any one word.
+    pub(crate) name: &'static str,
+    /// As one would write it in a file. Empty: there is none, or the entries of a list.
+    pub(crate) default: &'static str,
+    /// Printed by `leveret --keys`.
+    pub(crate) doc: &'static str,
+    /// Takes the word that `*` stood for and the value; the error says what would have been allowed.
+    pub(crate) set: fn(&mut Effective, &str, &str) -> Result<(), String>,
+    /// Empties the default list; called before its first entry is set, so that the entries given are all there are.
+    pub(crate) clear: fn(&mut Effective),
+}
+
+type Set = fn(&mut Effective, &str, &str) -> Result<(), String>;
+
+const fn one(name: &'static str, default: &'static str, doc: &'static str, set: Set) -> Key {
+    Key {
+        name,
+        default,
+        doc,
+        set,
+        clear: |_| {},
+    }
+}
+
+const fn list(name: &'static str, doc: &'static str, clear: fn(&mut Effective), set: Set) -> Key {
+    Key {
+        name,
+        default: "",
+        doc,
+        set,
+        clear,
+    }
+}
+
+fn put<T>(slot: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *slot = value?;
+    Ok(())
+}
+
+/// The word `none` empties a list; nothing else may stand there.
+fn none(value: &str) -> Result<(), String> {
+    one_of(value, &[("none", ())])
+}
+
+/// A set whose members are switched on or off by name.
+fn member(set: &mut BTreeSet<String>, name: &str, value: &str) -> Result<(), String> {
+    if flag(value)? {
+        set.insert(name.to_owned());
+    } else {
+        set.remove(name);
+    }
+    Ok(())
+}
+
+const LEVELS: &[(&str, LevelFilter)] = &[
+    ("debug", LevelFilter::DEBUG),
+    ("info", LevelFilter::INFO),
+    ("notice", LevelFilter::INFO),
+    ("warning", LevelFilter::WARN),
+    ("error", LevelFilter::ERROR),
+    ("critical", LevelFilter::ERROR),
+    ("alert", LevelFilter::ERROR),
+    ("emergency", LevelFilter::ERROR),
+    ("none", LevelFilter::OFF),
+];
+
+#[rustfmt::skip]
+pub(crate) const KEYS: &[Key] = &[
+    // Listeners.
+    list("listeners.tcp.*", "Where to listen: port or IP:port.", |c| c.tcp.clear(),
+        |c, name, v| { c.tcp.set(name, address(v)?); Ok(()) }),
+    one("listeners.tcp", "", "`none`: no listener without TLS.",
+        |c, _, v| { none(v)?; c.tcp.clear(); Ok(()) }),
+    list("listeners.ssl.*", "Where to listen with TLS: port or IP:port.", |c| c.ssl.clear(),
+        |c, name, v| { c.ssl.set(name, address(v)?); Ok(()) }),
+    one("listeners.ssl", "", "`none`: no listener with TLS.",
+        |c, _, v| { none(v)?; c.ssl.clear(); Ok(()) }),
+    one("tcp_listen_options.backlog", "128", "Connections the kernel keeps until we accept them.",
+        |c, _, v| put(&mut c.socket.backlog, integer(v, 1..=65_535))),
+    one("tcp_listen_options.nodelay", "true", "Small writes leave at once.",
+        |c, _, v| put(&mut c.socket.nodelay, flag(v))),
+    one("tcp_listen_options.keepalive", "false", "The kernel probes silent connections.",
+        |c, _, v| put(&mut c.socket.keepalive, flag(v))),
+    one("tcp_listen_options.linger.on", "true", "Whether closing a socket waits for linger.timeout only.",
+        |c, _, v| put(&mut c.socket.linger_on, flag(v))),
+    one("tcp_listen_options.linger.timeout", "0", "Seconds that unsent bytes outlive a closed socket.",
+        |c, _, v| put(&mut c.socket.linger_s, integer(v, 0..=u16::MAX))),
+    one("tcp_listen_options.sndbuf", "", "The kernel's send buffer; its own choice when not set.",
+        |c, _, v| put(&mut c.socket.send_buffer, size(v, 1..=1 << 30).map(|b| Some(b as usize)))),
+    one("tcp_listen_options.recbuf", "", "The kernel's receive buffer; its own choice when not set.",
+        |c, _, v| put(&mut c.socket.receive_buffer, size(v, 1..=1 << 30).map(|b| Some(b as usize)))),
+    one("handshake_timeout", "10000", "Milliseconds a client has to log in.",
+        |c, _, v| put(&mut c.handshake_timeout_ms, integer(v, 1..=86_400_000))),
+    one("ssl_handshake_timeout", "5000", "Milliseconds a client has for the TLS handshake.",
+        |c, _, v| put(&mut c.ssl_handshake_timeout_ms, integer(v, 1..=86_400_000))),
+
+    // TLS.
+    one("ssl_options.certfile", "", "PEM file: our certificate and its chain.",
+        |c, _, v| put(&mut c.ssl_options.cert_file, text(v).map(|p| Some(p.into())))),
+    one("ssl_options.keyfile", "", "PEM file: the certificate's private key, not encrypted.",
+        |c, _, v| put(&mut c.ssl_options.key_file, text(v).map(|p| Some(p.into())))),
+    one("ssl_options.cacertfile", "", "PEM file: the authorities whose client certificates we trust.",
+        |c, _, v| put(&mut c.ssl_options.ca_cert_file, text(v).map(|p| Some(p.into())))),
+    one("ssl_options.password", "", "Not supported: an encrypted private key.",
+        |_, _, _| Err("encrypted private keys cannot be read; give keyfile a decrypted key".to_owned())),
+    one("ssl_options.verify", "verify_none", "verify_peer asks clients for certificates.",
+        |c, _, v| put(&mut c.ssl_options.verify_peer, one_of(v, &[("verify_none", false), ("verify_peer", true)]))),
+    one("ssl_options.fail_if_no_peer_cert", "false", "Refuse clients without a certificate.",
+        |c, _, v| put(&mut c.ssl_options.fail_if_no_peer_cert, flag(v))),
+    list("ssl_options.versions.*", "The TLS versions that may be spoken.", |c| c.ssl_options.versions.clear(),
+        |c, name, v| {
+            let version = one_of(v, &[("tlsv1.2", TlsVersion::Tls12), ("tlsv1.3", TlsVersion::Tls13)])?;
+            c.ssl_options.versions.set(name, version);
+            Ok(())
+        }),
+
+    // What clients may ask for.
+    one("heartbeat", "60", "Seconds, offered to clients; 0 turns heartbeats off.",
+        |c, _, v| put(&mut c.limits.heartbeat_s, integer(v, 0..=u16::MAX))),
+    one("frame_max", "131072", "Largest frame, bytes, offered to clients; 0 is no limit.",
+        |c, _, v| put(&mut c.limits.frame_max, frame_bytes(v, true))),
+    one("initial_frame_max", "8192", "Largest frame before a client has logged in, bytes.",
+        |c, _, v| put(&mut c.limits.initial_frame_max, frame_bytes(v, false))),
+    one("max_channels_per_connection", "2047", "Channels of a connection, offered to clients; 0 is no limit.",
+        |c, _, v| put(&mut c.limits.channel_max, integer(v, 0..=u16::MAX))),
+    one("max_message_size", "16777216", "Largest message body, bytes.",
+        |c, _, v| put(&mut c.limits.message_bytes_max, size(v, 1..=512 << 20))),
+    one("consumer_timeout", "1800000", "Milliseconds a consumer may take to acknowledge.",
+        |c, _, v| put(&mut c.limits.consumer_timeout_ms, integer_or_infinity(v, 1..=u64::MAX))),
+    one("consumer_max_per_channel", "infinity", "Consumers of one channel.",
+        |c, _, v| put(&mut c.limits.consumers_per_channel, integer_or_infinity(v, 1..=u64::MAX))),
+    one("max_connections", "infinity", "Connections of the node.",
+        |c, _, v| put(&mut c.limits.connections, integer_or_infinity(v, 0..=u64::MAX))),
+    one("channel_max_per_node", "infinity", "Channels of the node.",
+        |c, _, v| put(&mut c.limits.channels, integer_or_infinity(v, 0..=u64::MAX))),
+    one("vhost_max", "infinity", "Virtual hosts.",
+        |c, _, v| put(&mut c.limits.vhosts, integer_or_infinity(v, 0..=u64::MAX))),
+    one("cluster_queue_limit", "infinity", "Queues of all virtual hosts together.",
+        |c, _, v| put(&mut c.limits.queues, integer_or_infinity(v, 0..=u64::MAX))),
+    one("cluster_exchange_limit", "infinity", "Exchanges of all virtual hosts together.",
+        |c, _, v| put(&mut c.limits.exchanges, integer_or_infinity(v, 0..=u64::MAX))),
+    one("default_queue_type", "classic", "The type of a queue declared without x-queue-type.",
+        |c, _, v| put(&mut c.default_queue_type, queue_type(v))),
+    list("deprecated_features.permit.*", "Permit or forbid a deprecated feature.", |_| {},
+        |c, name, v| { c.deprecated_features.insert(name.to_owned(), flag(v)?); Ok(()) }),
+
+    // Who may log in.
+    one("default_user", "guest", "The user of a new node.",
+        |c, _, v| put(&mut c.access.default_user, text(v))),
+    one("default_pass", "guest", "Its password.",
+        |c, _, v| put(&mut c.access.default_pass, text(v))),
+    one("default_vhost", "/", "The virtual host of a new node.",
+        |c, _, v| put(&mut c.access.default_vhost, text(v))),
+    list("default_user_tags.*", "The tags of the user of a new node.", |c| c.access.default_user_tags.clear(),
+        |c, name, v| member(&mut c.access.default_user_tags, name, v)),
+    one("default_permissions.configure", ".*", "What the user of a new node may declare and delete.",
+        |c, _, v| put(&mut c.access.default_permissions.configure, Ok(v.to_owned()))),
+    one("default_permissions.write", ".*", "What the user of a new node may publish to.",
+        |c, _, v| put(&mut c.access.default_permissions.write, Ok(v.to_owned()))),
+    one("default_permissions.read", ".*", "What the user of a new node may consume from.",
+        |c, _, v| put(&mut c.access.default_permissions.read, Ok(v.to_owned()))),
+    list("loopback_users.*", "Users who may connect from this machine only.", |c| c.access.loopback_users.clear(),
+        |c, name, v| member(&mut c.access.loopback_users, name, v)),
+    one("loopback_users", "", "`none`: every user may connect from everywhere.",
+        |c, _, v| { none(v)?; c.access.loopback_users.clear(); Ok(()) }),
+    one("anonymous_login_user", "guest", "Whom SASL ANONYMOUS logs in as; `none` refuses it.",
+        |c, _, v| put(&mut c.access.anonymous_login, text(v).map(|user| (user != "none").then_some(user)))),
+    one("anonymous_login_pass", "guest", "The password of that user.",
+        |c, _, v| put(&mut c.access.anonymous_login_pass, text(v))),
+    list("auth_mechanisms.*", "SASL mechanisms, in order of preference.", |c| c.access.auth_mechanisms.clear(),
+        |c, name, v| { c.access.auth_mechanisms.set(name, text(v)?); Ok(()) }),
+
+    // Resources.
+    one("vm_memory_high_watermark.relative", "0.6", "Publishers are blocked above this part of the memory.",
+        |c, _, v| put(&mut c.memory_high_watermark, relative(v, 1.0))),
+    one("vm_memory_high_watermark.absolute", "", "Publishers are blocked above this much memory.",
+        |c, _, v| put(&mut c.memory_high_watermark, size(v, 0..=u64::MAX).map(Watermark::Absolute))),
+    one("disk_free_limit.relative", "", "Publishers are blocked below this much free disk, in parts of the memory.",
+        |c, _, v| put(&mut c.disk_free_limit, relative(v, 1000.0))),
+    one("disk_free_limit.absolute", "50MB", "Publishers are blocked below this much free disk.",
+        |c, _, v| put(&mut c.disk_free_limit, size(v, 0..=u64::MAX).map(Watermark::Absolute))),
+
+    // The node.
+    one("cluster_name", "", "What the cluster is called; the node's name when not set.",
+        |c, _, v| put(&mut c.cluster_name, text(v).map(Some))),
+    one("log.level", "info", "What is logged.",
+        |c, _, v| put(&mut c.log_level, one_of(v, LEVELS))),
+    one("log.console.level", "info", "What is logged; the console is where all of it goes.",
+        |c, _, v| put(&mut c.log_level, one_of(v, LEVELS))),
+    one("log.console", "", "`false`: log nothing.",
+        |c, _, v| { if !flag(v)? { c.log_level = LevelFilter::OFF; } Ok(()) }),
+    one("management.tcp.port", "15672", "Port of the HTTP API.",
+        |c, _, v| put(&mut c.management_port, integer(v, 0..=u16::MAX))),
+    one("prometheus.tcp.port", "15692", "Port of the metrics.",
+        |c, _, v| put(&mut c.prometheus_port, integer(v, 0..=u16::MAX))),
+];
+
+/// 4096, the least that AMQP 0-9-1 allows, up to what a frame's length can say.
+fn frame_bytes(value: &str, zero_is_no_limit: bool) -> Result<u32, String> {
+    if zero_is_no_limit && value == "0" {
+        return Ok(0);
+    }
+    size(value, 4096..=u64::from(u32::MAX)).map(|bytes| bytes as u32)
+}
+
+fn queue_type(value: &str) -> Result<String, String> {
+    let types = ["classic", "quorum"];
+    one_of(value, &types.map(|name| (name, name))).map(str::to_owned)
+}
+
+/// Older names of the same thing.
+const ALIASES: &[(&str, &str)] = &[
+    ("channel_max", "max_channels_per_connection"),
+    ("connection_max", "max_connections"),
+];
+
+/// Keys of RabbitMQ that need nothing here: what they tune does not exist, or is always so. Each begins with one of these.
+const WITHOUT_EFFECT: &[&str] = &[
+    "cluster_formation.",
+    "cluster_keepalive_interval",
+    "cluster_partition_handling",
+    "collect_statistics",
+    "hipe_compile",
+    "mirroring_",
+    "mnesia_",
+    "num_acceptors.",
+    "queue_index_embed_msgs_below",
+    "queue_master_locator",
+    "quorum_queue.",
+    "raft.",
+    "ssl_options.client_renegotiation",
+    "ssl_options.depth",
+    "ssl_options.honor_cipher_order",
+    "ssl_options.honor_ecc_order",
+    "ssl_options.secure_renegotiate",
+    "tcp_listen_options.buffer",
+    "tcp_listen_options.exit_on_close",
+    "vm_memory_calculation_strategy",
+];
+
+/// Keys of RabbitMQ for what is not here yet.
+const UNSUPPORTED: &[&str] = &[
+    "auth_",
+    "cluster_tags.",
+    "credential_validator.",
+    "default_limits.",
+    "default_policies.",
+    "default_users.",
+    "definitions.",
+    "event_exchange.",
+    "link_max_per_session",
+    "load_definitions",
+    "log.",
+    "management.",
+    "message_interceptors.",
+    "mqtt.",
+    "node_tags.",
+    "password_hashing_module",
+    "prometheus.",
+    "proxy_protocol",
+    "queue_leader_locator",
+    "session_max_per_connection",
+    "shovel.",
+    "ssl_cert_login_from",
+    "ssl_options.",
+    "stomp.",
+    "stream.",
+    "tracing.",
+    "trust_store.",
+    "web_mqtt.",
+    "web_stomp.",
+];
+
+/// What a key written by an operator is.
+pub(crate) enum Found<'a> {
+    /// The index of its row, and the word that `*` stood for.
+    Key(usize, &'a str),
+    WithoutEffect,
+    Unsupported,
+    Unknown,
+}
+
+pub(crate) fn find(key: &str) -> Found<'_> {
+    let resolved = ALIASES
+        .iter()
+        .find(|(alias, _)| *alias == key)
+        .map_or(key, |(_, name)| *name);
+    let row = |(index, row): (usize, &Key)| Some((index, wildcard(row.name, resolved)?));
+    match KEYS.iter().enumerate().find_map(row) {
+        Some((index, word)) => Found::Key(index, word),
+        None if is_among(key, WITHOUT_EFFECT) => Found::WithoutEffect,
+        None if is_among(key, UNSUPPORTED) => Found::Unsupported,
+        None => Found::Unknown,
+    }
+}
+
+fn is_among(key: &str, prefixes: &[&str]) -> bool {
+    prefixes.iter().any(|prefix| key.starts_with(prefix))
+}
+
+/// The word that `*` stands for in `key`, empty when the name has none; nothing when they do not match.
+fn wildcard<'a>(name: &str, key: &'a str) -> Option<&'a str> {
+    match name.strip_suffix('*') {
+        Some(prefix) => key.strip_prefix(prefix).filter(|word| !word.is_empty()),
+        None => (name == key).then_some(""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_of_the_table_are_those_of_the_program() {
+        for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
+            let mut config = Effective::default();
+            (key.set)(&mut config, "", key.default).unwrap();
+            assert_eq!(
+                config,
+                Effective::default(),
+                "{} = {}",
+                key.name,
+                key.default
+            );
+        }
+    }
+
+    #[test]
+    fn every_key_is_found_by_its_name_and_once() {
+        for (index, key) in KEYS.iter().enumerate() {
+            let name = key.name.replace('*', "word");
+            assert!(
+                matches!(find(&name), Found::Key(found, _) if found == index),
+                "{name}"
+            );
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The text of a configuration file: one `key = value` per line, `#` begins a comment, a value may stand in quotes (and
+//! then hold a `#`), `$(NAME)` is the value of an environment variable. Keys are dotted words.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::Environment;
+
+/// One `key = value`, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Setting {
+    pub(crate) key: String,
+    pub(crate) value: String,
+    pub(crate) place: Place,
+}
+
+/// Where a setting was made, for messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    File { path: PathBuf, line: usize },
+    Environment(&'static str),
+    CommandLine,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Environment(name) => write!(f, "environment variable {name}"),
+            Self::CommandLine => f.write_str("--set"),
+        }
+    }
+}
+
+/// A line that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SyntaxError {
+    pub(crate) place: Place,
+    pub(crate) reason: String,
+}
+
+/// Reads a whole file: its settings in order, and every line that is wrong.
+pub(crate) fn parse(
+    text: &str,
+    path: &Path,
+    environment: Environment<'_>,
+) -> (Vec<Setting>, Vec<SyntaxError>) {
+    let (mut settings, mut errors) = (Vec::new(), Vec::new());
+    for (index, line) in text.lines().enumerate() {
+        let place = Place::File {
+            path: path.to_owned(),
+            line: index + 1,
+        };
+        match parse_line(line, environment) {
+            Ok(Some((key, value))) => settings.push(Setting { key, value, place }),
+            Ok(None) => {}
+            Err(reason) => errors.push(SyntaxError { place, reason }),
+        }
+    }
+    (settings, errors)
+}
+
+/// Reads `key = value` (or `key=value`); nothing in an empty line or one of comment.
+pub(crate) fn parse_line(
+    line: &str,
+    environment: Environment<'_>,
+) -> Result<Option<(String, String)>, String> {
+    let line = line.trim();
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    let (key, rest) = line
+        .split_once('=')
+        .ok_or_else(|| format!("'{line}' is not `key = value`"))?;
+    let key = parse_key(key.trim())?;
+    let value = interpolate(parse_value(rest.trim())?, environment)?;
+    Ok(Some((key, value)))
+}
+
+fn parse_key(key: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_alphanumeric() || "._-:/\\".contains(c);
+    let words_are_there = key.split('.').all(|word| !word.is_empty());
+    if words_are_there && key.chars().all(plain) {
+        Ok(key.to_owned())
+    } else {
+        Err(format!(
+            "'{key}' is not a key: words of letters, digits, _ and - joined by dots"
+        ))
+    }
+}
+
+fn parse_value(rest: &str) -> Result<&str, String> {
+    let Some(quote) = rest.chars().next().filter(|c| matches!(c, '\'' | '"')) else {
+        let end = rest.find('#').unwrap_or(rest.len());
+        return Ok(rest[..end].trim_end());
+    };
+    let (value, after) = rest[1..]
+        .split_once(quote)
+        .ok_or_else(|| format!("no closing {quote} after the value"))?;
+    let after = after.trim_start();
+    if after.is_empty() || after.starts_with('#') {
+        Ok(value)
+    } else {
+        Err(format!("'{after}' after the closing {quote}"))
+    }
+}
+
+fn interpolate(value: &str, environment: Environment<'_>) -> Result<String, String> {
+    let mut out = String::with_capacity(value.len());
+    let mut rest = value;
+    while let Some((before, after)) = rest.split_once("$(") {
+        let (name, after) = after
+            .split_once(')')
+            .ok_or_else(|| "no closing ) after $(".to_owned())?;
+        let inserted = environment(name)
+            .ok_or_else(|| format!("the environment variable {name} is not set"))?;
+        out.push_str(before);
+        out.push_str(&inserted);
+        rest = after;
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(name: &str) -> Option<String> {
+        (name == "SECRET").then(|| "s#3 = 'x'".to_owned())
+    }
+
+    fn check(line: &str, expected: Result<Option<(&str, &str)>, &str>) {
+        let actual = parse_line(line, &environment);
+        let actual = actual
+            .as_ref()
+            .map(|o| o.as_ref().map(|(k, v)| (k.as_str(), v.as_str())));
+        assert_eq!(actual.map_err(String::as_str), expected, "{line}");
+    }
+
+    #[test]
+    fn lines() {
+        check("", Ok(None));
+        check("   # heartbeat = 10", Ok(None));
+        check("heartbeat = 10", Ok(Some(("heartbeat", "10"))));
+        check("heartbeat=10\r", Ok(Some(("heartbeat", "10"))));
+        check(
+            "  a.b.c =  two words  # why",
+            Ok(Some(("a.b.c", "two words"))),
+        );
+        check("a = ", Ok(Some(("a", ""))));
+        check("a = ''", Ok(Some(("a", ""))));
+        check("a = 'x#y' # why", Ok(Some(("a", "x#y"))));
+        check("a = \"it's\"", Ok(Some(("a", "it's"))));
+        check("a = b = c", Ok(Some(("a", "b = c"))));
+        check("a = <$(SECRET)>", Ok(Some(("a", "<s#3 = 'x'>"))));
+        check("heartbeat 10", Err("'heartbeat 10' is not `key = value`"));
+        check(
+            "a..b = 1",
+            Err("'a..b' is not a key: words of letters, digits, _ and - joined by dots"),
+        );
+        check(
+            "[section] = 1",
+            Err("'[section]' is not a key: words of letters, digits, _ and - joined by dots"),
+        );
+        check("a = 'open", Err("no closing ' after the value"));
+        check("a = 'x' y", Err("'y' after the closing '"));
+        check("a = $(SECRET", Err("no closing ) after $("));
+        check(
+            "a = $(NOWHERE)",
+            Err("the environment variable NOWHERE is not set"),
+        );
+    }
+
+    #[test]
+    fn errors_name_file_and_line() {
+        let (settings, errors) = parse(
+            "heartbeat = 1\n\nbroken\n",
+            Path::new("some/rabbitmq.conf"),
+            &environment,
+        );
+        assert_eq!(settings[0].place.to_string(), "some/rabbitmq.conf:1");
+        assert_eq!(errors.len(), 1);
+        assert_eq!(errors[0].place.to_string(), "some/rabbitmq.conf:3");
+    }
+}

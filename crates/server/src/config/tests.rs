@@ -1,0 +1,296 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::effective::{Address, Watermark};
+use super::*;
+
+/// A directory of its own for each test, removed afterwards.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "leveret-config-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn load_text(text: &str) -> Result<(Effective, Vec<String>), String> {
+    load_all(text, &[], &[])
+}
+
+/// Loads a file's text, environment variables and `--set`s. The file's path is cut from the messages.
+fn load_all(
+    text: &str,
+    environment: &[(&str, &str)],
+    set: &[&str],
+) -> Result<(Effective, Vec<String>), String> {
+    let folder = Folder::new();
+    let path = folder.write("rabbitmq.conf", text);
+    let variable = |name: &str| {
+        environment
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, value)| (*value).to_owned())
+    };
+    let sources = Sources {
+        file: Some(path),
+        data_dir: None,
+        set: set.iter().map(|&s| s.to_owned()).collect(),
+        environment: &variable,
+    };
+    let folder_name = format!("{}/", folder.0.display());
+    let cut = |text: String| text.replace(&folder_name, "");
+    match load(&sources) {
+        Ok((config, warnings)) => Ok((config, warnings.into_iter().map(cut).collect())),
+        Err(error) => Err(cut(error.to_string())),
+    }
+}
+
+fn tcp(config: &Effective) -> Vec<Address> {
+    config.tcp.values().copied().collect()
+}
+
+#[test]
+fn nothing_configured_listens_on_loopback_with_rabbitmqs_defaults() {
+    let (config, warnings) = load_text("").unwrap();
+    assert_eq!(tcp(&config), [Address::Loopback(5672)]);
+    assert_eq!(config, Effective::default());
+    assert!(warnings.is_empty());
+}
+
+#[test]
+fn wrong_values_are_named_with_file_line_and_what_is_allowed() {
+    let check =
+        |text: &str, expected: &str| assert_eq!(load_text(text).unwrap_err(), expected, "{text}");
+    check(
+        "heartbeat = soon",
+        "rabbitmq.conf:1: heartbeat: 'soon' is not an integer from 0 to 65535",
+    );
+    check(
+        "\n\nheartbeat = 70000",
+        "rabbitmq.conf:3: heartbeat: '70000' is not an integer from 0 to 65535",
+    );
+    check(
+        "frame_max = 100",
+        "rabbitmq.conf:1: frame_max: '100' is not a size from 4096 to 4294967295 bytes, such as 64MiB",
+    );
+    check(
+        "max_message_size = 1GiB",
+        "rabbitmq.conf:1: max_message_size: '1GiB' is not a size from 1 to 536870912 bytes, such as 64MiB",
+    );
+    check(
+        "default_queue_type = stream",
+        "rabbitmq.conf:1: default_queue_type: 'stream' is not one of classic, quorum",
+    );
+    check(
+        "listeners.tcp.1 = here",
+        "rabbitmq.conf:1: listeners.tcp.1: 'here' is not a port or IP:port",
+    );
+    check(
+        "loopback_users.guest = maybe",
+        "rabbitmq.conf:1: loopback_users.guest: 'maybe' is not true or false",
+    );
+    check(
+        "loopback_users = guest",
+        "rabbitmq.conf:1: loopback_users: 'guest' is not one of none",
+    );
+    check(
+        "max_connections = many",
+        "rabbitmq.conf:1: max_connections: 'many' is not an integer from 0 to 18446744073709551615 or infinity",
+    );
+    check(
+        "vm_memory_high_watermark.relative = 60",
+        "rabbitmq.conf:1: vm_memory_high_watermark.relative: '60' is not a number from 0.0 to 1.0",
+    );
+    check(
+        "default_pass = encrypted:abc",
+        "rabbitmq.conf:1: default_pass: encrypted values cannot be read; use $(NAME) and the environment",
+    );
+    check(
+        "heartbeat",
+        "rabbitmq.conf:1: 'heartbeat' is not `key = value`",
+    );
+    check(
+        "listeners.ssl.default = 5671",
+        "listeners.ssl needs ssl_options.certfile and ssl_options.keyfile",
+    );
+    check(
+        "heartbeat = x\nframe_max = 131072\nchannel_max = y",
+        "rabbitmq.conf:1: heartbeat: 'x' is not an integer from 0 to 65535\n\
+         rabbitmq.conf:3: channel_max: 'y' is not an integer from 0 to 65535",
+    );
+}
+
+#[test]
+fn values_arrive() {
+    let text = "
+        listeners.tcp.2 = 127.0.0.1:5673
+        listeners.tcp.1 = 5674
+        channel_max = 10
+        connection_max = 3
+        consumer_timeout = infinity
+        loopback_users.alice = true
+        default_user_tags.management = true
+        auth_mechanisms.2 = AMQPLAIN
+        auth_mechanisms.1 = PLAIN
+        anonymous_login_user = none
+        deprecated_features.permit.global_qos = true
+        vm_memory_high_watermark.absolute = 2GiB
+        default_pass = $(PASSWORD) # not in the file
+    ";
+    let (config, warnings) = load_all(text, &[("PASSWORD", "a b")], &[]).unwrap();
+    assert_eq!(warnings, Vec::<String>::new());
+    let second = Address::At("127.0.0.1:5673".parse().unwrap());
+    assert_eq!(tcp(&config), [Address::Everywhere(5674), second]);
+    assert_eq!(config.limits.channel_max, 10);
+    assert_eq!(config.limits.connections, Some(3));
+    assert_eq!(config.limits.consumer_timeout_ms, None);
+    assert_eq!(
+        config.access.loopback_users.iter().collect::<Vec<_>>(),
+        ["alice"]
+    );
+    assert_eq!(
+        config.access.default_user_tags.iter().collect::<Vec<_>>(),
+        ["management"]
+    );
+    assert_eq!(
+        config.access.auth_mechanisms.values().collect::<Vec<_>>(),
+        ["PLAIN", "AMQPLAIN"]
+    );
+    assert_eq!(config.access.anonymous_login, None);
+    assert_eq!(config.deprecated_features.get("global_qos"), Some(&true));
+    assert_eq!(config.memory_high_watermark, Watermark::Absolute(2 << 30));
+    assert_eq!(config.access.default_pass, "a b");
+}
+
+#[test]
+fn lists_can_be_emptied() {
+    let (config, _) =
+        load_text("listeners.tcp = none\nloopback_users = none\nloopback_users.guest = false")
+            .unwrap();
+    assert!(config.tcp.is_empty());
+    assert!(config.access.loopback_users.is_empty());
+}
+
+#[test]
+fn the_environment_beats_the_file_and_the_command_line_beats_both() {
+    let text =
+        "default_user = file\nlisteners.tcp.default = 1\nlisteners.tcp.other = 2\nheartbeat = 1";
+    let environment = [
+        ("RABBITMQ_DEFAULT_USER", "environment"),
+        ("RABBITMQ_DEFAULT_VHOST", "tests"),
+        ("RABBITMQ_NODE_PORT", "3"),
+        ("RABBITMQ_NODENAME", "hare@burrow"),
+    ];
+    let (config, _) = load_all(text, &environment, &[]).unwrap();
+    assert_eq!(config.access.default_user, "environment");
+    assert_eq!(config.access.default_vhost, "tests");
+    assert_eq!(config.node_name, "hare@burrow");
+    assert_eq!(tcp(&config), [Address::Everywhere(3)]);
+
+    let set = [
+        "default_user=argument",
+        "heartbeat = 2",
+        "heartbeat=3",
+        "listeners.tcp.default=4",
+    ];
+    let (config, _) = load_all(text, &environment, &set).unwrap();
+    assert_eq!(config.access.default_user, "argument");
+    assert_eq!(config.limits.heartbeat_s, 3);
+    assert_eq!(tcp(&config), [Address::Everywhere(4)]);
+
+    let (config, _) = load_all("", &[("RABBITMQ_NODE_IP_ADDRESS", "::1")], &[]).unwrap();
+    assert_eq!(tcp(&config), [Address::At("[::1]:5672".parse().unwrap())]);
+}
+
+#[test]
+fn errors_outside_the_file_name_their_place() {
+    let check = |environment: &[(&str, &str)], set: &[&str], expected: &str| {
+        assert_eq!(load_all("", environment, set).unwrap_err(), expected);
+    };
+    check(
+        &[("RABBITMQ_NODE_PORT", "x")],
+        &[],
+        "environment variable RABBITMQ_NODE_PORT: listeners.tcp.default: 'x' is not a port or IP:port",
+    );
+    check(
+        &[],
+        &["heartbeat=x"],
+        "--set: heartbeat: 'x' is not an integer from 0 to 65535",
+    );
+    check(
+        &[],
+        &["heartbeat"],
+        "--set: 'heartbeat' is not `key = value`",
+    );
+}
+
+#[test]
+fn keys_without_meaning_are_named_and_do_not_stop_the_start() {
+    let (_, warnings) =
+        load_text("mnesia_table_loading_retry_limit = 10\nhartbeat = 10\nlog.dir = x").unwrap();
+    assert_eq!(
+        warnings,
+        [
+            "rabbitmq.conf:1: mnesia_table_loading_retry_limit has no effect here",
+            "rabbitmq.conf:2: hartbeat is not a known key, ignored",
+            "rabbitmq.conf:3: log.dir is not supported yet, ignored",
+        ]
+    );
+}
+
+#[test]
+fn a_directory_is_read_in_the_order_of_its_names() {
+    let folder = Folder::new();
+    folder.write("20-late.conf", "heartbeat = 20");
+    folder.write("10-early.conf", "heartbeat = 10\nchannel_max = 10");
+    folder.write("30-ignored.txt", "heartbeat = 30");
+    for path in [folder.0.clone(), folder.0.join("*.conf")] {
+        let sources = Sources {
+            file: Some(path),
+            data_dir: None,
+            set: Vec::new(),
+            environment: &|_| None,
+        };
+        let (config, _) = load(&sources).unwrap();
+        assert_eq!(
+            (config.limits.heartbeat_s, config.limits.channel_max),
+            (20, 10)
+        );
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_stops_the_start() {
+    let file = Some(PathBuf::from("/nowhere/rabbitmq.conf"));
+    let sources = Sources {
+        file,
+        data_dir: None,
+        set: Vec::new(),
+        environment: &|_| None,
+    };
+    assert!(
+        load(&sources)
+            .unwrap_err()
+            .to_string()
+            .starts_with("/nowhere/rabbitmq.conf: ")
+    );
+}

@@ -1,0 +1,209 @@
+//! Listening sockets, and the loop that takes clients from them.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leveret_amqp091::connection::Peer;
+use rustix::process::{Resource, getrlimit};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, warn};
+
+use crate::config::Address;
+use crate::config::effective::SocketOptions;
+use crate::io_thread::{Client, IoThreads};
+
+/// How long to accept nobody when the machine or the process has run out of something, such as file descriptors.
+const PAUSE: Duration = Duration::from_millis(250);
+/// File descriptors that no client gets. The log opens a file now and then, and a log that can't be written ends the node.
+const RESERVED_FILES: u64 = 16;
+
+/// One listening socket.
+pub(crate) struct Listener {
+    socket: TcpListener,
+    pub(crate) address: SocketAddr,
+    options: SocketOptions,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Listener {
+    /// Opens the sockets that `address` stands for. To be called inside the runtime that is going to accept.
+    pub(crate) fn open(
+        address: Address,
+        options: &SocketOptions,
+        tls: Option<&TlsAcceptor>,
+    ) -> Result<Vec<Self>, String> {
+        let open = |socket: Socket| -> io::Result<Self> {
+            let socket = TcpListener::from_std(socket.into())?;
+            let address = socket.local_addr()?;
+            let (options, tls) = (options.clone(), tls.cloned());
+            Ok(Self {
+                socket,
+                address,
+                options,
+                tls,
+            })
+        };
+        sockets(address, options)
+            .and_then(|sockets| sockets.into_iter().map(open).collect())
+            .map_err(|error| format!("cannot listen on {}: {error}", shown(address)))
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Accepts for as long as it is polled, and hands each client to the thread that has the fewest.
+    pub(crate) async fn accept_all(self, threads: Arc<IoThreads>) {
+        loop {
+            match self.socket.accept().await {
+                Ok((socket, _)) if takes_from_reserve(&socket) => {
+                    // The client is let go, and may try again.
+                    drop(socket);
+                    self.pause(&io::Error::other("the last files are kept for the log"))
+                        .await;
+                }
+                Ok((socket, remote)) => match self.prepare(socket, remote) {
+                    Ok(client) => threads.hand_over(client).await,
+                    Err(error) => debug!(%remote, %error, "client left at once"),
+                },
+                Err(error) if is_the_clients(&error) => debug!(%error, "client left at once"),
+                Err(error) => self.pause(&error).await,
+            }
+        }
+    }
+
+    /// Clients wait in the backlog meanwhile.
+    async fn pause(&self, error: &io::Error) {
+        warn!(listener = %self.address, %error, "cannot accept connections, trying again");
+        tokio::time::sleep(PAUSE).await;
+    }
+
+    fn prepare(&self, socket: tokio::net::TcpStream, remote: SocketAddr) -> io::Result<Client> {
+        let socket = socket.into_std()?;
+        self.set_options(&socket)?;
+        let (remote, local) = (canonical(remote), canonical(socket.local_addr()?));
+        let name = format!("{remote} -> {local}");
+        debug!(connection = %name, "accepted");
+        let peer = Peer {
+            name,
+            remote,
+            local,
+            tls: self.is_tls(),
+        };
+        Ok(Client::new(socket, peer, self.tls.clone()))
+    }
+
+    fn set_options(&self, socket: &TcpStream) -> io::Result<()> {
+        let socket = SockRef::from(socket);
+        socket.set_tcp_nodelay(self.options.nodelay)?;
+        if self.options.keepalive {
+            socket.set_keepalive(true)?;
+        }
+        if self.options.linger_on {
+            socket.set_linger(Some(Duration::from_secs(self.options.linger_s.into())))?;
+        }
+        Ok(())
+    }
+}
+
+/// An IPv4 client of an IPv6 socket is an IPv4 client, in names and for the loopback rule.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Descriptors are given out from the lowest: a high one says that few are left.
+fn takes_from_reserve(socket: &tokio::net::TcpStream) -> bool {
+    let Some(limit) = getrlimit(Resource::Nofile).current else {
+        return false;
+    };
+    u64::try_from(socket.as_raw_fd()).is_ok_and(|number| number + RESERVED_FILES >= limit)
+}
+
+/// The connection failed, not the listener.
+fn is_the_clients(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
+}
+
+fn shown(address: Address) -> String {
+    match address {
+        Address::Everywhere(port) => format!("port {port}"),
+        Address::Loopback(port) => format!("localhost:{port}"),
+        Address::At(address) => address.to_string(),
+    }
+}
+
+fn sockets(address: Address, options: &SocketOptions) -> io::Result<Vec<Socket>> {
+    let v4 = |ip, port| SocketAddr::new(Ipv4Addr::into(ip), port);
+    let v6 = |ip, port| SocketAddr::new(Ipv6Addr::into(ip), port);
+    match address {
+        Address::At(address) => Ok(vec![listen(address, options)?]),
+        Address::Everywhere(port) => {
+            // One socket for both; the machine may have been built or started without IPv6.
+            let both = listen(v6(Ipv6Addr::UNSPECIFIED, port), options);
+            Ok(vec![without_ipv6(both, || {
+                listen(v4(Ipv4Addr::UNSPECIFIED, port), options)
+            })?])
+        }
+        Address::Loopback(port) => {
+            let first = listen(v4(Ipv4Addr::LOCALHOST, port), options)?;
+            // Port 0 stands for any free one; the same on both then.
+            let port = first
+                .local_addr()?
+                .as_socket()
+                .map_or(port, |local| local.port());
+            let second = listen(v6(Ipv6Addr::LOCALHOST, port), options).map(Some);
+            Ok([Some(first), without_ipv6(second, || Ok(None))?]
+                .into_iter()
+                .flatten()
+                .collect())
+        }
+    }
+}
+
+/// What else to do when the machine has no IPv6.
+fn without_ipv6<T>(
+    result: io::Result<T>,
+    otherwise: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
+    match result {
+        Err(error)
+            if error.kind() == io::ErrorKind::AddrNotAvailable
+                || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) =>
+        {
+            otherwise()
+        }
+        result => result,
+    }
+}
+
+fn listen(address: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    // Accepted sockets inherit these, and they have to be known when the window is negotiated.
+    if let Some(bytes) = options.send_buffer {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = options.receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(options.backlog)?;
+    Ok(socket)
+}

@@ -1,0 +1,300 @@
+//! One node from start to stop.
+
+use std::future::poll_fn;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use leveret_amqp091::connection::{Connection, Limits};
+use leveret_amqp091::sasl::Mechanism;
+use leveret_broker::broker::{Broker, Restored};
+use leveret_broker::options::{FirstDefinitions, Options};
+use leveret_broker::queue::Kind;
+use leveret_broker::users::{Pattern, Permissions};
+use leveret_storage::{Log, RealDisk};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::clock::Clock;
+use crate::config::{Address, Effective};
+use crate::io_thread::{IoThreads, Serving};
+use crate::listener::Listener;
+use crate::protocol::{NewProtocol, Protocol};
+use crate::resources::Resources;
+use crate::tls;
+
+/// Runs a node until it is told to stop. The error is for the operator.
+pub(crate) fn run(config: &Effective, started: Instant) -> Result<(), String> {
+    raise_file_limit();
+    std::fs::create_dir_all(&config.data_dir)
+        .map_err(|error| format!("data directory {}: {error}", config.data_dir.display()))?;
+
+    // Accepting, signals and timers; small enough for the main thread.
+    let control = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the runtime: {error}"))?;
+    control.block_on(async {
+        let mut signals = Signals::new().map_err(|error| format!("signals: {error}"))?;
+        let listeners = open_listeners(config)?;
+        let clock = Clock::start();
+        let (broker, resources) = start_broker(config, clock)?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(run_timers(Arc::clone(&broker), clock));
+        tasks.spawn(resources.watch());
+        let serving = Serving {
+            clock,
+            new_protocol: new_protocol(Arc::clone(&broker), config),
+            tls_handshake_timeout: Duration::from_millis(config.ssl_handshake_timeout_ms),
+        };
+        let count = thread::available_parallelism().map_or(1, usize::from);
+        let threads = IoThreads::start(count, &serving)
+            .map_err(|error| format!("cannot start the I/O threads: {error}"))?;
+        let threads = Arc::new(threads);
+        announce(config, &listeners, started);
+
+        for listener in listeners {
+            tasks.spawn(listener.accept_all(Arc::clone(&threads)));
+        }
+        let told = tokio::select! {
+            signal = signals.wait_for_stop() => {
+                info!(signal, "stopping");
+                Ok(())
+            }
+            // None of them ends by itself, and without timers or listeners a node only seems to run.
+            Some(task) = tasks.join_next() => Err(format!("stopped after a fault: {task:?}")),
+        };
+        tasks.shutdown().await;
+        let threads = Arc::into_inner(threads).expect("the tasks that shared it have ended");
+        threads.stop();
+        broker
+            .stop()
+            .map_err(|error| format!("the log was not closed: {error}"))?;
+        info!("stopped");
+        told
+    })
+}
+
+/// A client costs a file descriptor, and the usual soft limit of 1024 is for programs that use select(2).
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        warn!(%error, current = ?limit.current, "cannot raise the limit of open files");
+    }
+}
+
+fn open_listeners(config: &Effective) -> Result<Vec<Listener>, String> {
+    let mut listeners = Vec::new();
+    for address in config.tcp.values() {
+        listeners.extend(Listener::open(*address, &config.socket, None)?);
+    }
+    if !config.ssl.is_empty() {
+        let tls = tls::acceptor(&config.ssl_options)?;
+        for address in config.ssl.values() {
+            listeners.extend(Listener::open(*address, &config.socket, Some(&tls))?);
+        }
+    }
+    Ok(listeners)
+}
+
+/// Opens the log and starts the broker with what is in it.
+fn start_broker(config: &Effective, clock: Clock) -> Result<(Arc<Broker>, Arc<Resources>), String> {
+    let directory = config.data_dir.join("log");
+    let disk = RealDisk::at(&directory)
+        .map_err(|error| format!("log directory {}: {error}", directory.display()))?;
+    let mut restored = Restored::default();
+    let log = Log::open(
+        Arc::new(disk),
+        leveret_storage::Options::default(),
+        &mut |record| {
+            restored.take(record);
+        },
+    )
+    .map_err(|error| error.to_string())?;
+    // What is not on disk must not be confirmed, and nobody knows any more what is: the node ends (fsync is not retried).
+    log.on_failure(Box::new(|failed| {
+        eprintln!("the log can't be written, stopping at once: {failed}");
+        std::process::exit(1);
+    }));
+    info!(
+        messages = restored.message_count(),
+        clean = log.was_clean(),
+        "log opened"
+    );
+    let broker = Broker::start(options(config), log.clone(), restored, clock.now())
+        .map_err(|error| error.to_string())?;
+    let resources = Arc::new(Resources::new(Arc::clone(&broker), config));
+    let watched = Arc::downgrade(&resources);
+    log.on_full(Box::new(move |is_full| {
+        if let Some(resources) = watched.upgrade() {
+            resources.set_log_full(is_full);
+        }
+    }));
+    Ok((broker, resources))
+}
+
+fn options(config: &Effective) -> Options {
+    let limit = |limit: Option<u64>| limit.and_then(|limit| usize::try_from(limit).ok());
+    let permitted = |feature| {
+        config
+            .deprecated_features
+            .get(feature)
+            .copied()
+            .unwrap_or(true)
+    };
+    let (limits, access) = (&config.limits, &config.access);
+    Options {
+        cluster_name: config
+            .cluster_name
+            .clone()
+            .unwrap_or_else(|| config.node_name.clone()),
+        node_name: config.node_name.clone(),
+        message_bytes_max: limits.message_bytes_max,
+        consumers_per_channel_max: limit(limits.consumers_per_channel),
+        connections_max: limit(limits.connections),
+        queues_max: limit(limits.queues),
+        exchanges_max: limit(limits.exchanges),
+        default_queue_kind: match config.default_queue_type.as_str() {
+            "quorum" => Kind::Quorum,
+            _ => Kind::Classic,
+        },
+        consumer_timeout_ms: limits.consumer_timeout_ms,
+        permit_transient_queues: permitted("transient_nonexcl_queues"),
+        permit_global_qos: permitted("global_qos"),
+        loopback_users: access
+            .loopback_users
+            .iter()
+            .map(|name| name.as_str().into())
+            .collect(),
+        anonymous_user: access.anonymous_login.as_deref().map(Box::from),
+        first: FirstDefinitions {
+            vhost: access.default_vhost.clone(),
+            user: access.default_user.clone(),
+            password: access.default_pass.clone(),
+            tags: access
+                .default_user_tags
+                .iter()
+                .map(|tag| tag.as_str().into())
+                .collect(),
+            permissions: Permissions {
+                configure: Pattern::new(&access.default_permissions.configure),
+                write: Pattern::new(&access.default_permissions.write),
+                read: Pattern::new(&access.default_permissions.read),
+            },
+        },
+        random: rand::random,
+    }
+}
+
+fn new_protocol(broker: Arc<Broker>, config: &Effective) -> NewProtocol {
+    let limits = Arc::new(Limits {
+        heartbeat_s: config.limits.heartbeat_s,
+        frame_max: config.limits.frame_max,
+        initial_frame_max: config.limits.initial_frame_max,
+        channel_max: config.limits.channel_max,
+        handshake_timeout_ms: config.handshake_timeout_ms,
+        mechanisms: mechanisms(config),
+    });
+    Arc::new(move |peer, now| -> Box<dyn Protocol> {
+        Box::new(Connection::new(
+            Arc::clone(&broker),
+            Arc::clone(&limits),
+            peer,
+            now,
+        ))
+    })
+}
+
+/// A list that names others as well, such as EXTERNAL, is no reason not to start.
+fn mechanisms(config: &Effective) -> Vec<Mechanism> {
+    let known = |name: &String| {
+        let mechanism = Mechanism::from_name(name);
+        if mechanism.is_none() {
+            warn!(name, "auth mechanism is not supported, not offered");
+        }
+        mechanism
+    };
+    config
+        .access
+        .auth_mechanisms
+        .values()
+        .filter_map(known)
+        .collect()
+}
+
+/// Has queues looked at when their time comes: expiry, timeouts, delayed retries.
+async fn run_timers(broker: Arc<Broker>, clock: Clock) {
+    loop {
+        let next = broker.tick(clock.now());
+        let earlier = poll_fn(|context| broker.timers.poll_earlier(context));
+        match next {
+            None => earlier.await,
+            Some(at) => {
+                let due = tokio::time::Instant::from_std(clock.instant(at));
+                let _ = tokio::time::timeout_at(due, earlier).await;
+            }
+        }
+    }
+}
+
+/// What an operator looks for first, in plain lines on standard output whatever the log level is.
+fn announce(config: &Effective, listeners: &[Listener], started: Instant) {
+    let data_dir = config.data_dir.canonicalize();
+    let data_dir = data_dir.as_ref().unwrap_or(&config.data_dir).display();
+    let mut text = format!(
+        "Leveret {}, node {}\n",
+        env!("CARGO_PKG_VERSION"),
+        config.node_name
+    );
+    for listener in listeners {
+        let protocol = if listener.is_tls() { "amqps" } else { "amqp" };
+        text += &format!("listening on {} ({protocol})\n", listener.address);
+    }
+    let loopback = |address: &Address| matches!(address, Address::Loopback(_));
+    if config.ssl.is_empty() && config.tcp.values().all(loopback) {
+        text +=
+            "only this machine can connect; `listeners.tcp.default = 5672` opens all interfaces\n";
+    }
+    text += &format!(
+        "data in {data_dir}\nstarted in {} ms\n",
+        started.elapsed().as_millis()
+    );
+    // Nobody may be reading, and that is no reason to stop.
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// The signals that an operator or a service manager sends.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Gives the name of the signal that asks the node to stop.
+    async fn wait_for_stop(&mut self) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hang_up.recv() => info!("SIGHUP: nothing to load again"),
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Watches memory and disk, and turns the alarms on that hold publishers back: before the machine is out of either.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use leveret_broker::alarm::Alarm;
+use leveret_broker::broker::Broker;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use crate::config::Effective;
+use crate::config::effective::Watermark;
+
+/// How often to look. A publisher at full speed fills some hundred megabytes meanwhile.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// The alarms of a node, and what each depends on.
+pub(crate) struct Resources {
+    broker: Arc<Broker>,
+    data_dir: PathBuf,
+    /// More memory in use than this, bytes, is an alarm.
+    memory_max: u64,
+    /// Less free disk than this, bytes, is an alarm.
+    disk_min: u64,
+    memory_low: AtomicBool,
+    disk_low: AtomicBool,
+    /// The log has no room, whatever the disk has.
+    log_full: AtomicBool,
+}
+
+impl Resources {
+    pub(crate) fn new(broker: Arc<Broker>, config: &Effective) -> Self {
+        // Without knowing how much there is, no part of it is too much.
+        let total = total_memory().unwrap_or(u64::MAX);
+        Self {
+            broker,
+            data_dir: config.data_dir.clone(),
+            memory_max: bytes(config.memory_high_watermark, total),
+            disk_min: bytes(config.disk_free_limit, total),
+            memory_low: AtomicBool::new(false),
+            disk_low: AtomicBool::new(false),
+            log_full: AtomicBool::new(false),
+        }
+    }
+
+    /// Watches for as long as it is polled.
+    pub(crate) async fn watch(self: Arc<Self>) {
+        let mut period = interval(PERIOD);
+        period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            period.tick().await;
+            self.look(used_memory(), free_disk(&self.data_dir));
+        }
+    }
+
+    /// The log found no room for more, or found some again.
+    pub(crate) fn set_log_full(&self, full: bool) {
+        self.log_full.store(full, Ordering::Release);
+        self.apply();
+    }
+
+    /// What cannot be told is no reason for an alarm.
+    fn look(&self, memory_used: Option<u64>, disk_free: Option<u64>) {
+        let memory_low = memory_used.is_some_and(|used| used > self.memory_max);
+        if memory_low != self.memory_low.swap(memory_low, Ordering::AcqRel) {
+            report("memory", memory_low, memory_used, self.memory_max);
+        }
+        let disk_low = disk_free.is_some_and(|free| free < self.disk_min);
+        if disk_low != self.disk_low.swap(disk_low, Ordering::AcqRel) {
+            report("disk", disk_low, disk_free, self.disk_min);
+        }
+        self.apply();
+    }
+
+    fn apply(&self) {
+        let is = |condition: &AtomicBool| condition.load(Ordering::Acquire);
+        self.broker.set_alarm(Alarm::Memory, is(&self.memory_low));
+        self.broker
+            .set_alarm(Alarm::Disk, is(&self.disk_low) || is(&self.log_full));
+    }
+}
+
+fn report(resource: &str, low: bool, measured: Option<u64>, limit: u64) {
+    if low {
+        warn!(
+            resource,
+            ?measured,
+            limit,
+            "resource alarm, publishers are blocked"
+        );
+    } else {
+        info!(resource, ?measured, limit, "resource alarm is over");
+    }
+}
+
+/// Both kinds of watermark are relative to the memory, also the disk's: RabbitMQ has it so.
+fn bytes(watermark: Watermark, total_memory: u64) -> u64 {
+    match watermark {
+        Watermark::Absolute(bytes) => bytes,
+        Watermark::Relative(part) => (total_memory as f64 * part) as u64,
+    }
+}
+
+/// What the process has in memory. Known on Linux only.
+fn used_memory() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let resident_pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(resident_pages * rustix::param::page_size() as u64)
+}
+
+fn free_disk(path: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(path).ok()?;
+    Some(found.f_bavail * found.f_frsize)
+}
+
+/// The machine's memory, or less when the process is confined to a part of it.
+fn total_memory() -> Option<u64> {
+    let meminfo = read("/proc/meminfo")?;
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(confined_memory(&read).map_or(kib * 1024, |limit| limit.min(kib * 1024)))
+}
+
+fn read(path: &str) -> Option<String> {
+    std::fs::read_to_string(path).ok()
+}
+
+/// The least memory that any control group above the process allows, of either version.
+fn confined_memory(read: &dyn Fn(&str) -> Option<String>) -> Option<u64> {
+    let mut least = None;
+    for line in read("/proc/self/cgroup")?.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(group)) = (fields.next(), fields.next()) else {
+            continue;
+        };
+        let (root, file) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            "memory" => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            _ => continue,
+        };
+        for ancestor in Path::new(group).ancestors() {
+            let ancestor = ancestor.display().to_string();
+            let path = format!("{root}{}/{file}", ancestor.trim_end_matches('/'));
+            // `max` and files that are not there are no limit.
+            let limit = read(&path).and_then(|text| text.trim().parse::<u64>().ok());
+            least = least.into_iter().chain(limit).min();
+        }
+    }
+    least
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watermarks() {
+        assert_eq!(bytes(Watermark::Absolute(7), 1000), 7);
+        assert_eq!(bytes(Watermark::Relative(0.6), 1000), 600);
+        assert_eq!(bytes(Watermark::Relative(1.5), 1000), 1500);
+    }
+
+    #[test]
+    fn the_least_limit_of_all_control_groups_counts() {
+        let check = |files: &[(&str, &str)], expected| {
+            let read = |path: &str| {
+                let found = files.iter().find(|(name, _)| *name == path);
+                found.map(|(_, text)| (*text).to_owned())
+            };
+            assert_eq!(confined_memory(&read), expected, "{files:?}");
+        };
+        check(&[], None);
+        check(&[("/proc/self/cgroup", "0::/\n")], None);
+        check(
+            &[
+                ("/proc/self/cgroup", "0::/\n"),
+                ("/sys/fs/cgroup/memory.max", "4096\n"),
+            ],
+            Some(4096),
+        );
+        check(
+            &[
+                ("/proc/self/cgroup", "0::/a/b\n"),
+                ("/sys/fs/cgroup/a/b/memory.max", "max\n"),
+                ("/sys/fs/cgroup/a/memory.max", "2048\n"),
+                ("/sys/fs/cgroup/memory.max", "4096\n"),
+            ],
+            Some(2048),
+        );
+        check(
+            &[
+                ("/proc/self/cgroup", "4:memory:/job\n1:cpu:/job\n0::/\n"),
+                ("/sys/fs/cgroup/memory/job/memory.limit_in_bytes", "1024\n"),
+                (
+                    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+                    "9223372036854771712\n",
+                ),
+            ],
+            Some(1024),
+        );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_machine_can_be_measured() {
+        let (used, total) = (used_memory().unwrap(), total_memory().unwrap());
+        assert!(0 < used && used < total, "{used} of {total}");
+        assert!(free_disk(&std::env::temp_dir()).is_some());
+        assert_eq!(free_disk(Path::new("/nowhere")), None);
+    }
+}

@@ -1,0 +1,277 @@
+//! The real program: start, listen, stop.
+#![expect(clippy::unwrap_used, reason = "all of this file is test")]
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A folder of its own for each test, removed afterwards.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "leveret-node-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn command(folder: &Folder, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+    command.args(arguments);
+    if !arguments.contains(&"--data-dir") {
+        command.arg("--data-dir").arg(folder.0.join("data"));
+    }
+    for name in [
+        "NODENAME",
+        "NODE_PORT",
+        "NODE_IP_ADDRESS",
+        "CONFIG_FILE",
+        "CONFIG_FILES",
+    ] {
+        command.env_remove(format!("RABBITMQ_{name}"));
+    }
+    command
+}
+
+/// Runs the program to its end.
+fn output(arguments: &[&str]) -> Output {
+    command(&Folder::new(), arguments).output().unwrap()
+}
+
+/// A node that has announced itself.
+struct Node {
+    process: Child,
+    stdout: BufReader<ChildStdout>,
+    announced: Vec<String>,
+    folder: Folder,
+}
+
+impl Node {
+    fn start(folder: Folder, arguments: &[&str]) -> Self {
+        let command = command(&folder, arguments);
+        Self::spawn(folder, command)
+    }
+
+    fn spawn(folder: Folder, mut command: Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        let mut announced = Vec::new();
+        while !announced
+            .last()
+            .is_some_and(|line: &String| line.starts_with("started in "))
+        {
+            let mut line = String::new();
+            assert_ne!(
+                stdout.read_line(&mut line).unwrap(),
+                0,
+                "the node ended: {announced:?}"
+            );
+            announced.push(line.trim_end().to_owned());
+        }
+        Self {
+            process,
+            stdout,
+            announced,
+            folder,
+        }
+    }
+
+    fn addresses(&self, protocol: &str) -> Vec<SocketAddr> {
+        let address = |line: &String| {
+            let (address, found) = line.strip_prefix("listening on ")?.split_once(' ')?;
+            (found == format!("({protocol})")).then(|| address.parse().unwrap())
+        };
+        self.announced.iter().filter_map(address).collect()
+    }
+
+    /// Reads on until the node has printed this.
+    fn await_line(&mut self, text: &str) {
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            assert_ne!(
+                self.stdout.read_line(&mut line).unwrap(),
+                0,
+                "the node ended"
+            );
+        }
+    }
+
+    /// Sends the signal; gives what the node still printed. It has to end well.
+    fn stop(mut self, signal: Signal) -> String {
+        kill_process(Pid::from_child(&self.process), signal).unwrap();
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        assert!(self.process.wait().unwrap().success());
+        rest
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_node_announces_itself_and_stops_when_told() {
+    for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
+        let node = Node::start(Folder::new(), &["--set", "listeners.tcp.1=localhost:0"]);
+        let version = concat!("Leveret ", env!("CARGO_PKG_VERSION"), ", node ");
+        assert!(node.announced.iter().any(|line| line.starts_with(version)));
+        let data = node.folder.0.join("data").canonicalize().unwrap();
+        assert!(
+            node.announced
+                .contains(&format!("data in {}", data.display()))
+        );
+        let addresses = node.addresses("amqp");
+        assert!(addresses[0].ip().is_loopback());
+        for address in addresses {
+            TcpStream::connect(address).unwrap();
+        }
+        assert!(node.stop(signal).contains(name));
+    }
+}
+
+#[test]
+fn nodes_run_side_by_side_and_only_explicit_ports_are_open_to_others() {
+    let first = Node::start(Folder::new(), &["run", "--set", "listeners.tcp.default=0"]);
+    let second = Node::start(Folder::new(), &["--set", "listeners.tcp.1=127.0.0.1:0"]);
+    let (open, closed) = (first.addresses("amqp")[0], second.addresses("amqp")[0]);
+    assert!(open.ip().is_unspecified());
+    assert!(closed.ip().is_loopback());
+    TcpStream::connect(("127.0.0.1", open.port())).unwrap();
+    TcpStream::connect(closed).unwrap();
+    first.stop(Signal::TERM);
+    second.stop(Signal::TERM);
+}
+
+#[test]
+fn a_tls_listener_is_announced_as_such() {
+    let folder = Folder::new();
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = folder.write("server.pem", &certified.cert.pem());
+    let key = folder.write("server.key", &certified.signing_key.serialize_pem());
+    let file = folder.write(
+        "rabbitmq.conf",
+        &format!(
+            "listeners.tcp = none\nlisteners.ssl.1 = 127.0.0.1:0\n\
+             ssl_options.certfile = {certificate}\nssl_options.keyfile = {key}\n"
+        ),
+    );
+    let node = Node::start(folder, &["--config", &file]);
+    assert_eq!(node.addresses("amqp"), []);
+    TcpStream::connect(node.addresses("amqps")[0]).unwrap();
+    node.stop(Signal::TERM);
+}
+
+#[test]
+fn a_node_out_of_file_descriptors_says_so_and_goes_on() {
+    let folder = Folder::new();
+    let program = command(&folder, &["--set", "listeners.tcp.1=127.0.0.1:0"]);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 40 && exec \"$@\"", "sh"]);
+    limited.arg(program.get_program()).args(program.get_args());
+    let mut node = Node::spawn(folder, limited);
+
+    let address = node.addresses("amqp")[0];
+    // They all succeed: the kernel keeps those that were not accepted.
+    let clients: Vec<_> = (0..60)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    node.await_line("cannot accept connections");
+    drop(clients);
+    TcpStream::connect(address).unwrap();
+    node.stop(Signal::TERM);
+}
+
+#[test]
+fn scarce_resources_are_noticed() {
+    for (key, resource) in [
+        ("vm_memory_high_watermark.absolute=0", "resource=\"memory\""),
+        ("disk_free_limit.absolute=1000PiB", "resource=\"disk\""),
+    ] {
+        let arguments = ["--set", "listeners.tcp.1=127.0.0.1:0", "--set", key];
+        let mut node = Node::start(Folder::new(), &arguments);
+        node.await_line(&format!("publishers are blocked {resource}"));
+        node.stop(Signal::TERM);
+    }
+}
+
+#[test]
+fn what_keeps_a_node_from_starting_is_said() {
+    let check = |arguments: &[&str], expected: &str| {
+        let output = output(arguments);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(stderr.contains(expected), "{arguments:?}: {stderr}");
+    };
+    check(
+        &["--set", "heartbeat=soon"],
+        "--set: heartbeat: 'soon' is not an integer from 0 to 65535",
+    );
+    check(&["--config", "/nowhere.conf"], "/nowhere.conf: ");
+    check(&["--frobnicate"], "unexpected '--frobnicate'");
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let listener = format!("listeners.tcp.1={address}");
+    check(
+        &["--set", &listener],
+        &format!("cannot listen on {address}: "),
+    );
+
+    let file = Folder::new();
+    let in_the_way = file.write("file", "");
+    check(
+        &[
+            "--set",
+            "listeners.tcp.1=127.0.0.1:0",
+            "--data-dir",
+            &in_the_way,
+        ],
+        "data directory ",
+    );
+}
+
+#[test]
+fn questions_are_answered_without_starting() {
+    let check = |argument: &str, expected: &str| {
+        let output = output(&[argument]);
+        assert!(output.status.success());
+        assert!(
+            String::from_utf8(output.stdout).unwrap().contains(expected),
+            "{argument}"
+        );
+    };
+    check(
+        "--version",
+        &format!("leveret {}\n", env!("CARGO_PKG_VERSION")),
+    );
+    check("--help", "Usage: leveret [run]");
+    check("--keys", "heartbeat = 60\n");
+}

@@ -1,0 +1,99 @@
+//! The program as a process: started on a directory, found by what it prints, killed or stopped.
+#![allow(dead_code, reason = "each of its users needs another part of it")]
+
+use std::io::{self, BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A directory that goes when it is dropped.
+pub(crate) struct Directory(pub(crate) PathBuf);
+
+impl Directory {
+    pub(crate) fn new(name: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("leveret-{name}-{}-{next}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A node that has started. Killed when it is dropped.
+pub(crate) struct Node {
+    child: Child,
+    /// Kept, so that the node can go on printing.
+    stdout: BufReader<ChildStdout>,
+    pub(crate) address: SocketAddr,
+    /// From the node's own line.
+    pub(crate) started_in_ms: u64,
+}
+
+impl Node {
+    /// Starts the program on a directory, on a port of its own.
+    pub(crate) fn start(program: &Path, directory: &Path) -> io::Result<Self> {
+        let mut child = Command::new(program)
+            .args(["--set", "listeners.tcp.1=127.0.0.1:0", "--set"])
+            .args(["log.level=error", "--data-dir"])
+            .arg(directory)
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut address = None;
+        let mut line = String::new();
+        loop {
+            line.clear();
+            if stdout.read_line(&mut line)? == 0 {
+                let status = child.wait()?;
+                return Err(io::Error::other(format!("the node ended: {status}")));
+            }
+            if let Some(rest) = line.strip_prefix("listening on ") {
+                address = rest.split(' ').next().and_then(|text| text.parse().ok());
+            }
+            if let Some(rest) = line.strip_prefix("started in ") {
+                let number = rest.split(' ').next().and_then(|text| text.parse().ok());
+                return Ok(Self {
+                    child,
+                    stdout,
+                    address: address.expect("listening is announced before"),
+                    started_in_ms: number.expect("the time is a number"),
+                });
+            }
+        }
+    }
+
+    /// `kill -9`, and waits for the end.
+    pub(crate) fn kill(mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(|_| ())
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub(crate) fn stop(mut self) -> io::Result<ExitStatus> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        self.child.wait()
+    }
+
+    /// A figure in KiB of `/proc/PID/status`, such as `VmRSS`.
+    pub(crate) fn memory_kib(&self, figure: &str) -> io::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(figure));
+        let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+        number.ok_or_else(|| io::Error::other(format!("no {figure}")))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

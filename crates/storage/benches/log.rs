@@ -1,0 +1,300 @@
+//! Confirmed appends per second, and how long a confirm takes, beside a bare loop of one write and one fdatasync of as many
+//! bytes as the log wrote per sync, on the same disk in the same run.
+//!
+//! The log's producer keeps a number of messages outstanding, in batches of up to 100 as a connection would, and releases each
+//! when it is durable, as a consumer would that keeps up. Then: how fast a log opens.
+//!
+//! `cargo bench -p leveret-storage`
+
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "it measures and tells"
+)]
+
+use std::collections::VecDeque;
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use leveret_storage::{Batch, Log, Lsn, Options, RealDisk};
+
+const ROUND: Duration = Duration::from_millis(400);
+const ROUNDS: usize = 5;
+const BATCH: usize = 100;
+
+fn main() {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-log");
+    // Cargo adds `--bench` to what the user gives.
+    let wanted = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-'));
+    let wants = |name: &str| {
+        wanted
+            .as_ref()
+            .is_none_or(|wanted| name.contains(wanted.as_str()))
+    };
+    if wants("append") {
+        compare_appends(&directory);
+    }
+    if wants("open") {
+        run_open(&directory, 64, 2_000_000);
+        run_open(&directory, 1024, 1_000_000);
+    }
+    let _ = std::fs::remove_dir_all(directory);
+}
+
+fn compare_appends(directory: &Path) {
+    println!("          outstand- log                                                bare loop");
+    println!(
+        "    bytes       ing      msg/s    MB/s  msg/sync    p50 us    p99 us       msg/s    p50 us    p99 us  ratio"
+    );
+    for bytes in [64, 1024, 64 * 1024] {
+        for outstanding in [1, 100, 10_000] {
+            let (log, bare) = compare(directory, bytes, outstanding);
+            println!(
+                "{bytes:>9} {outstanding:>9} {:>10.0} {:>7.1} {:>9.1} {:>9.0} {:>9.0}  {:>10.0} {:>9.0} {:>9.0} {:>5.0}%",
+                log.per_second(),
+                log.per_second() * bytes as f64 / 1e6,
+                log.messages as f64 / log.syncs as f64,
+                log.percentile(50),
+                log.percentile(99),
+                bare.per_second(),
+                bare.percentile(50),
+                bare.percentile(99),
+                100.0 * log.per_second() / bare.per_second(),
+            );
+        }
+    }
+}
+
+/// Both by turns, since the disk may have other users: a slow second should hit both.
+fn compare(directory: &Path, bytes: usize, outstanding: usize) -> (Figures, Figures) {
+    let mut producer = Producer::new(open(directory, true), bytes, outstanding);
+    // The first files are written for the first time: that is not what lasts.
+    producer.run(ROUND);
+    let (mut log, mut bare) = (Figures::default(), Figures::default());
+    for _ in 0..ROUNDS {
+        let round = producer.run(ROUND);
+        bare.add(run_bare(directory, &round));
+        log.add(round);
+    }
+    producer.log.close().expect("the disk works");
+    (log, bare)
+}
+
+#[derive(Default)]
+struct Figures {
+    messages: usize,
+    syncs: u64,
+    written_bytes: u64,
+    elapsed: Duration,
+    latencies: Vec<Duration>,
+}
+
+impl Figures {
+    fn add(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.syncs += other.syncs;
+        self.written_bytes += other.written_bytes;
+        self.elapsed += other.elapsed;
+        self.latencies.extend(other.latencies);
+        self.latencies.sort_unstable();
+    }
+
+    fn per_second(&self) -> f64 {
+        self.messages as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// In microseconds.
+    fn percentile(&self, percent: usize) -> f64 {
+        let at = self.latencies.len() * percent / 100;
+        self.latencies
+            .get(at)
+            .map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e6)
+    }
+}
+
+/// Keeps messages outstanding.
+struct Producer {
+    log: Log,
+    body: Vec<u8>,
+    outstanding: usize,
+    confirms: Arc<(Mutex<Confirms>, Condvar)>,
+    batch: Batch,
+}
+
+/// What the producer and the log's callback share.
+#[derive(Default)]
+struct Confirms {
+    durable: Lsn,
+    /// Batches on their way: position, first key, messages, and when they were appended.
+    batches: VecDeque<(Lsn, u64, usize, Instant)>,
+    on_the_way: usize,
+    released: Vec<u64>,
+    latencies: Vec<Duration>,
+    confirmed: usize,
+}
+
+impl Confirms {
+    fn confirm(&mut self) {
+        let now = Instant::now();
+        while self
+            .batches
+            .front()
+            .is_some_and(|(lsn, ..)| *lsn <= self.durable)
+        {
+            let (_, key, messages, since) = self.batches.pop_front().expect("it is there");
+            self.on_the_way -= messages;
+            self.confirmed += messages;
+            self.latencies.push(now - since);
+            self.released.extend(key..key + messages as u64);
+        }
+    }
+}
+
+impl Producer {
+    fn new(log: Log, bytes: usize, outstanding: usize) -> Self {
+        let confirms = Arc::new((Mutex::new(Confirms::default()), Condvar::new()));
+        let callback = confirms.clone();
+        log.on_durable(Box::new(move |durable| {
+            let mut state = callback.0.lock().expect("nobody panics");
+            state.durable = durable;
+            state.confirm();
+            callback.1.notify_one();
+        }));
+        Self {
+            log,
+            body: vec![7; bytes],
+            outstanding,
+            confirms,
+            batch: Batch::new(),
+        }
+    }
+
+    fn run(&mut self, duration: Duration) -> Figures {
+        let before = self.log.stats();
+        let start = Instant::now();
+        while start.elapsed() < duration {
+            self.append();
+        }
+        let mut state = self.confirms.0.lock().expect("nobody panics");
+        while state.on_the_way > 0 {
+            state = self.confirms.1.wait(state).expect("nobody panics");
+        }
+        let after = self.log.stats();
+        Figures {
+            messages: std::mem::take(&mut state.confirmed),
+            syncs: after.syncs - before.syncs,
+            written_bytes: after.written_bytes - before.written_bytes,
+            elapsed: start.elapsed(),
+            latencies: std::mem::take(&mut state.latencies),
+        }
+    }
+
+    /// Appends one batch, as soon as there is room for one.
+    fn append(&mut self) {
+        let mut state = self.confirms.0.lock().expect("nobody panics");
+        while state.on_the_way == self.outstanding {
+            state = self.confirms.1.wait(state).expect("nobody panics");
+        }
+        let messages = (self.outstanding - state.on_the_way).min(BATCH);
+        state.on_the_way += messages;
+        let released = std::mem::take(&mut state.released);
+        drop(state);
+        let since = Instant::now();
+        released.iter().for_each(|key| self.batch.release(1, *key));
+        for _ in 0..messages {
+            self.batch.put(&[1], &[&self.body]);
+        }
+        let appended = self.log.append(&mut self.batch);
+        let mut state = self.confirms.0.lock().expect("nobody panics");
+        state
+            .batches
+            .push_back((appended.lsn, appended.first_key, messages, since));
+        // It may have become durable before it was in the table.
+        state.confirm();
+    }
+}
+
+/// Writes and syncs as many bytes at a time as the log did, in a file whose every byte was written before.
+fn run_bare(directory: &Path, log: &Figures) -> Figures {
+    const FILE: usize = 64 << 20;
+    let path = directory.join("bare");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .open(&path)
+        .expect("a file");
+    file.write_all_at(&vec![0; FILE], 0)
+        .expect("the disk works");
+    file.sync_all().expect("the disk works");
+    let bytes = vec![7; (log.written_bytes / log.syncs) as usize];
+    let mut latencies = Vec::new();
+    let mut at = 0;
+    let start = Instant::now();
+    while start.elapsed() < ROUND {
+        if at + bytes.len() > FILE {
+            at = 0;
+        }
+        let since = Instant::now();
+        file.write_all_at(&bytes, at as u64)
+            .expect("the disk works");
+        file.sync_data().expect("the disk works");
+        latencies.push(since.elapsed());
+        at += bytes.len();
+    }
+    let elapsed = start.elapsed();
+    std::fs::remove_file(path).expect("the disk works");
+    let syncs = latencies.len() as u64;
+    let messages = (syncs as f64 * log.messages as f64 / log.syncs as f64) as usize;
+    Figures {
+        messages,
+        syncs,
+        written_bytes: syncs * bytes.len() as u64,
+        elapsed,
+        latencies,
+    }
+}
+
+fn run_open(directory: &Path, bytes: usize, messages: usize) {
+    let log = open(directory, true);
+    let body = vec![7; bytes];
+    let mut batch = Batch::new();
+    for n in 1..=messages {
+        batch.put(&[n as u32 % 100], &[&body]);
+        if n % BATCH == 0 {
+            log.append(&mut batch);
+        }
+    }
+    log.close().expect("the disk works");
+    let start = Instant::now();
+    let log = open(directory, false);
+    let elapsed = start.elapsed().as_secs_f64();
+    let stats = log.stats();
+    assert_eq!(stats.records, messages as u64);
+    println!(
+        "open {messages} live records of {bytes} bytes: {:.0} ms, {:.2} GB/s of log, {:.2} M records/s",
+        elapsed * 1e3,
+        log.replayed_bytes() as f64 / elapsed / 1e9,
+        messages as f64 / elapsed / 1e6,
+    );
+    drop(log);
+}
+
+fn open(directory: &Path, afresh: bool) -> Log {
+    if afresh {
+        let _ = std::fs::remove_dir_all(directory);
+    }
+    let disk = RealDisk::at(directory).expect("a directory");
+    let mut bytes = 0;
+    Log::open(Arc::new(disk), Options::default(), &mut |restored| {
+        if let leveret_storage::Restored::Record { bytes: body, .. } = restored {
+            bytes += body.len();
+        }
+    })
+    .expect("the log opens")
+}

@@ -1,0 +1,38 @@
+//! The log of a node on disk: the one place where a node writes what must outlive it.
+//!
+//! It knows bytes and not messages. A *record* is bytes with a key, which the log gives out in the order of the log, and
+//! *owners* (a node's queues), each with a *mark*; it lives as long as it has an owner. A *definition* is bytes under a
+//! table and an id, replaced or removed by them. Changes are put together in a [`Batch`], which is on disk whole or not at
+//! all, and [`Log::append`]ed from any thread; one writer thread writes and syncs what has come together, and
+//! [`Log::durable`] goes up. There are no queries: whoever opens a log is handed what is alive, and knows the keys.
+//!
+//! It is not a message store with an index on disk: the index of what is alive is in memory, 16 bytes for a record.
+//!
+//! To read it: `format` and `batch` for what is on disk, then `log`, `shared`, `writer`, `cleaning`, `recovery`. `disk` is the
+//! seam to the operating system, [`sim`] a disk that fails on purpose.
+#![forbid(unsafe_code)]
+
+mod batch;
+mod cleaning;
+mod disk;
+mod error;
+mod format;
+mod index;
+mod log;
+mod pool;
+mod recovery;
+mod restore;
+mod scan;
+mod shared;
+pub mod sim;
+mod store;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use batch::Batch;
+pub use disk::{Disk, DiskFile, RealDisk};
+pub use error::{Failed, Loss, OpenError, ReadError};
+pub use log::{Appended, Callback, FailureCallback, Log, Lsn, Options, Stats};
+pub use restore::Restored;

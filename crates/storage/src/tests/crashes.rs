@@ -1,0 +1,203 @@
+//! Power cuts, killed processes and failing calls at any moment: what was durable is there, what is there was appended, and
+//! batches are whole.
+
+use super::model::Model;
+use super::{Stepped, for_seeds};
+use crate::batch::Batch;
+use crate::disk::Disk;
+use crate::error::OpenError;
+use crate::format::number_in;
+use crate::log::Options;
+use crate::sim::{Fault, Random, SimDisk};
+
+/// A run of random batches and turns with crashes in between, on one disk.
+struct Run {
+    random: Random,
+    disk: SimDisk,
+    options: Options,
+    model: Model,
+    /// Bytes of a record, at most.
+    bytes_max: u64,
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let disk = SimDisk::new(random.draw());
+        let file_bytes = [8 << 10, 16 << 10, 32 << 10][random.below(3) as usize];
+        let bytes_max = [20, 200, 1000, 6000][random.below(4) as usize];
+        let options = Options {
+            file_bytes,
+            ..Options::default()
+        };
+        Self {
+            random,
+            disk,
+            options,
+            model: Model::new(),
+            bytes_max,
+        }
+    }
+
+    /// Opens the log, however often the power goes meanwhile, and compares it with the model.
+    fn open(&mut self, durable: u64) -> Stepped {
+        loop {
+            match Stepped::open(&self.disk, &self.options) {
+                Ok((stepped, found)) => {
+                    let lsn = stepped.log.durable().0;
+                    self.model.check_reopened(durable, lsn, &found);
+                    return stepped;
+                }
+                Err(OpenError::Io { .. }) if !self.disk.has_power() => self.disk.power_on(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Appends and turns until the disk fails or it is enough. Gives what is durable at the end.
+    fn work(&mut self, stepped: &mut Stepped, steps: u64) -> u64 {
+        for _ in 0..steps {
+            let appends = self.random.below(4);
+            for _ in 0..appends {
+                self.model
+                    .append(&mut self.random, &stepped.log, self.bytes_max);
+            }
+            if stepped.turn().is_err() {
+                break;
+            }
+            self.model.settle(stepped.log.durable().0);
+            self.read_some(stepped);
+        }
+        stepped.log.durable().0
+    }
+
+    /// Reads a record that is durable and alive.
+    fn read_some(&mut self, stepped: &Stepped) {
+        let records = &self.model.durable_state().records;
+        if let Some((key, record)) = records
+            .iter()
+            .nth(self.random.below(records.len().max(1) as u64) as usize)
+        {
+            assert_eq!(stepped.log.read(*key).unwrap(), record.bytes);
+        }
+    }
+}
+
+/// The wide net: many seeds, each a life of several crashes of all kinds.
+#[test]
+fn random_lives() {
+    for_seeds(1500, |seed| {
+        let mut run = Run::new(seed);
+        let mut durable = 0;
+        for _ in 0..=run.random.below(4) {
+            if run.random.chance(30) {
+                // Also while it opens.
+                run.disk.fail_after(run.random.below(12), Fault::PowerCut);
+            }
+            let mut stepped = run.open(durable);
+            run.disk.heal();
+            match run.random.below(4) {
+                0 => {
+                    run.disk.fail_after(run.random.below(150), Fault::PowerCut);
+                    durable = run.work(&mut stepped, 60);
+                    drop(stepped);
+                    run.disk.power_on();
+                }
+                1 => {
+                    // Killed: the kernel has everything, for as long as there is power.
+                    durable = run.work(&mut stepped, 30);
+                    drop(stepped);
+                }
+                2 => {
+                    // A call fails, and the process ends; then perhaps also the power goes.
+                    run.disk.fail_after(run.random.below(150), Fault::Io);
+                    durable = run.work(&mut stepped, 60);
+                    run.disk.heal();
+                    drop(stepped);
+                    if run.random.chance(50) {
+                        run.disk.power_on();
+                    }
+                }
+                _ => {
+                    run.work(&mut stepped, 30);
+                    durable = stepped.close().unwrap().0;
+                    run.disk.power_on();
+                }
+            }
+        }
+        run.open(durable);
+    });
+}
+
+/// The fine net: the power goes at each call of one life that fills, cleans and uses again several files.
+#[test]
+fn power_cut_at_every_call() {
+    let live = |cut: Option<u64>, seed: u64| {
+        let mut run = Run::new(7);
+        run.options.file_bytes = 8 << 10;
+        run.bytes_max = 300;
+        run.disk = SimDisk::new(seed);
+        if let Some(cut) = cut {
+            run.disk.fail_after(cut, Fault::PowerCut);
+        }
+        let mut stepped = run.open(0);
+        let durable = run.work(&mut stepped, 120);
+        let (changes, moved) = (run.disk.changes(), stepped.log.stats().moved_bytes);
+        drop(stepped);
+        run.disk.power_on();
+        run.open(durable);
+        (run, changes, moved)
+    };
+    let (run, changes, moved) = live(None, 0);
+    assert!(moved > 0, "the run cleans");
+    let newest = run
+        .disk
+        .list()
+        .unwrap()
+        .iter()
+        .filter_map(|name| number_in(name, ".log"))
+        .max();
+    assert!(
+        newest > Some(run.disk.created() as u32),
+        "the run uses files again"
+    );
+    for cut in 0..changes {
+        live(Some(cut), cut);
+    }
+}
+
+/// A file's name is not durable when the process ends, and the next process finds it and writes to it.
+#[test]
+fn name_of_a_new_file_is_made_durable_by_the_next_process() {
+    for_seeds(20, |seed| {
+        let disk = SimDisk::new(seed);
+        let options = Options {
+            file_bytes: 8 << 10,
+            ..Options::default()
+        };
+        let put = |stepped: &mut Stepped, len: usize| {
+            let mut batch = Batch::new();
+            batch.put(&[1], &[&vec![7; len]]);
+            stepped.log.append(&mut batch);
+            stepped.turn()
+        };
+        let (mut stepped, _) = Stepped::open(&disk, &options).unwrap();
+        put(&mut stepped, 3500).unwrap();
+        stepped.close().unwrap();
+
+        // Closed, so the log goes on in the file, but the next frame needs another: header, sync, rename, and then the
+        // names can't be synced.
+        let (mut stepped, _) = Stepped::open(&disk, &options).unwrap();
+        disk.fail_after(3, Fault::Io);
+        put(&mut stepped, 1000).unwrap_err();
+        assert!(disk.contents("00000002.log").is_some());
+        drop(stepped);
+
+        let (mut stepped, _) = Stepped::open(&disk, &options).unwrap();
+        put(&mut stepped, 1000).unwrap();
+        drop(stepped);
+        disk.power_on();
+        let (_, found) = Stepped::open(&disk, &options).unwrap();
+        assert_eq!(found.records.len(), 2);
+    });
+}

@@ -1,0 +1,180 @@
+//! The log on a real directory, with its writer thread: what callers see. Failures are the business of the simulated disk.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use leveret_storage::{Batch, Log, Lsn, OpenError, Options, ReadError, RealDisk, Restored};
+
+/// A directory that goes with the test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(test: &str) -> Self {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(test);
+        let _ = std::fs::remove_dir_all(&path);
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+type Records = BTreeMap<u64, (Vec<(u32, u64)>, Vec<u8>)>;
+type Definitions = BTreeMap<(u8, u64), Vec<u8>>;
+
+fn small() -> Options {
+    Options {
+        file_bytes: 256 << 10,
+        ..Options::default()
+    }
+}
+
+fn open(directory: &Directory, options: Options) -> (Log, Definitions, Records) {
+    let disk = Arc::new(RealDisk::at(&directory.0).expect("a directory"));
+    let (mut definitions, mut records) = (Definitions::new(), Records::new());
+    let log = Log::open(disk, options, &mut |restored| match restored {
+        Restored::Definition { table, id, bytes } => {
+            definitions.insert((table, id), bytes.to_vec());
+        }
+        Restored::Record { key, owners, bytes } => {
+            records.insert(key, (owners.to_vec(), bytes.to_vec()));
+        }
+    })
+    .expect("it opens");
+    (log, definitions, records)
+}
+
+#[test]
+fn what_is_alive_comes_back() {
+    let directory = Directory::new("alive");
+    let (log, ..) = open(&directory, small());
+    assert!(log.was_clean());
+    let mut batch = Batch::new();
+    batch.define(1, 10, b"queue");
+    batch.define(1, 11, b"gone");
+    batch.put(&[1, 2], &[b"he", b"llo"]);
+    batch.put(&[1], &[b"released"]);
+    batch.put(&[3], &[b"dropped"]);
+    let first = log.append(&mut batch);
+    assert!(batch.is_empty());
+    batch.undefine(1, 11);
+    batch.release(1, first.first_key);
+    batch.release(1, first.first_key + 1);
+    batch.mark(2, first.first_key, 7);
+    batch.drop_owner(3);
+    batch.put(&[3], &[b"again"]);
+    let second = log.append(&mut batch);
+    assert_eq!(second.first_key, first.first_key + 3);
+    log.wait(second.lsn).unwrap();
+    assert!(log.durable() >= second.lsn);
+    assert_eq!(log.read(first.first_key).unwrap(), b"hello");
+    assert!(matches!(
+        log.read(first.first_key + 1),
+        Err(ReadError::Gone(_))
+    ));
+    log.close().unwrap();
+
+    let (log, definitions, records) = open(&directory, small());
+    assert!(log.was_clean());
+    assert_eq!(definitions, BTreeMap::from([((1, 10), b"queue".to_vec())]));
+    let expected = BTreeMap::from([
+        (first.first_key, (vec![(2, 7)], b"hello".to_vec())),
+        (second.first_key, (vec![(3, 0)], b"again".to_vec())),
+    ]);
+    assert_eq!(records, expected);
+    assert_eq!(log.append(&mut batch).first_key, second.first_key + 1);
+}
+
+#[test]
+fn dropping_writes_but_is_not_clean() {
+    let directory = Directory::new("dropped");
+    let (log, ..) = open(&directory, small());
+    let mut batch = Batch::new();
+    batch.put(&[1], &[b"kept"]);
+    log.append(&mut batch);
+    drop(log);
+    let (log, _, records) = open(&directory, small());
+    assert!(!log.was_clean());
+    assert_eq!(records.len(), 1);
+}
+
+#[test]
+fn second_log_is_refused() {
+    let directory = Directory::new("locked");
+    let (log, ..) = open(&directory, small());
+    let disk = Arc::new(RealDisk::at(&directory.0).unwrap());
+    let second = Log::open(disk.clone(), small(), &mut |_| {});
+    assert!(matches!(second, Err(OpenError::InUse { .. })), "{second:?}");
+    drop(log);
+    Log::open(disk, small(), &mut |_| {}).unwrap();
+}
+
+#[test]
+fn callbacks_follow_the_durable_position() {
+    let directory = Directory::new("callbacks");
+    let (log, ..) = open(&directory, small());
+    let (tell, told) = mpsc::channel::<Lsn>();
+    log.on_durable(Box::new(move |lsn| tell.send(lsn).unwrap()));
+    let mut batch = Batch::new();
+    batch.put(&[1], &[b"x"]);
+    let appended = log.append(&mut batch);
+    assert!(told.iter().any(|lsn| lsn >= appended.lsn));
+    assert!(log.durable() >= appended.lsn);
+}
+
+#[test]
+fn batch_larger_than_a_file_and_than_what_may_be_in_flight() {
+    let directory = Directory::new("large");
+    let options = Options {
+        in_flight_bytes: 100_000,
+        ..small()
+    };
+    let (log, ..) = open(&directory, options.clone());
+    let large: Vec<u8> = (0..1_000_000_u32).map(|n| n as u8).collect();
+    let mut batch = Batch::new();
+    batch.put(&[1], &[&large]);
+    let appended = log.append(&mut batch);
+    assert_eq!(log.read(appended.first_key).unwrap(), large);
+    log.close().unwrap();
+    let (_log, _, records) = open(&directory, options);
+    assert_eq!(records[&appended.first_key].1, large);
+}
+
+#[test]
+fn many_threads_append() {
+    let directory = Directory::new("threads");
+    let (log, ..) = open(
+        &directory,
+        Options {
+            in_flight_bytes: 64 << 10,
+            ..small()
+        },
+    );
+    std::thread::scope(|scope| {
+        for owner in 0..4_u32 {
+            let log = log.clone();
+            scope.spawn(move || {
+                let mut batch = Batch::new();
+                for n in 0..2000_u32 {
+                    batch.put(&[owner], &[&n.to_le_bytes(), &[7; 100]]);
+                    let key = log.append(&mut batch).first_key;
+                    assert_eq!(log.read(key).unwrap()[..4], n.to_le_bytes());
+                    if n % 100 != 0 {
+                        batch.release(owner, key);
+                    }
+                }
+                let appended = log.append(&mut batch);
+                log.wait(appended.lsn).unwrap();
+            });
+        }
+    });
+    assert_eq!(log.stats().records, 80);
+    log.close().unwrap();
+    let (_log, _, records) = open(&directory, small());
+    assert_eq!(records.len(), 80);
+}

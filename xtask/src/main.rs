@@ -1,0 +1,50 @@
+//! The project's own commands, behind `cargo xtask`. Needs nothing but cargo.
+//!
+//! Read `check.rs` for the gate, then `tidy.rs` for what it asks of our own sources.
+#![forbid(unsafe_code)]
+
+mod check;
+mod run;
+mod tidy;
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What the documents may name.
+const COMMANDS: [&str; 4] = ["check", "fix", "tidy", "fuzz"];
+
+const USAGE: &str = "\
+cargo xtask check           the whole gate: format, tidy, clippy, tests, docs, dependencies; writes nothing
+cargo xtask fix             formats, and applies what clippy can repair by itself
+cargo xtask tidy            only the reading of our own sources
+cargo xtask fuzz [SECONDS]  each fuzz target for so long (default 60)";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words[..] {
+        ["check"] => check::check(&root()),
+        ["fix"] => check::fix(&root()),
+        ["tidy"] => tidy::tidy(&root()),
+        ["fuzz"] => check::fuzz(&root(), "60"),
+        ["fuzz", seconds] => check::fuzz(&root(), seconds),
+        _ => Err(USAGE.to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace's folder: this package lies directly in it.
+fn root() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package
+        .parent()
+        .expect("xtask/ lies in the workspace")
+        .to_owned()
+}
