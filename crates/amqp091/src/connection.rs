@@ -5,7 +5,8 @@
 //!              header      start-ok        tune-ok       open
 //! Header ──────────▶ Starting ──▶ Tuning ────────▶ Opening ──▶ Running ──▶ Closing ──▶ Finished
 //!    │                   │  refused, without a word                │ error, forced close   ▲ close-ok
-//!    └ other protocol ───┴──────────────▶ Lingering ───────────────┴───────────────────────┘
+//!    └ other protocol ───┴──────────────▶ Lingering ◀── Parting ◀──┴───────────────────────┤
+//!                                             └────────────────────────────────────────────┘
 //! ```
 //!
 //! Read in this order: this page (what the server calls, and what a turn brings to queues and log), `handshake` (up to
@@ -49,6 +50,8 @@ const OUTPUT_STUCK: usize = 4 * 1024 * 1024;
 const CLOSE_TIMEOUT_MS: u64 = 30_000;
 /// How long a connection is kept that is closed without a word, so that guessing passwords is slow (E21).
 const LINGER_MS: u64 = 3_000;
+/// How long `connection.close-ok` is kept back from clients that are confused by a quick one.
+const PARTING_MS: u64 = 2;
 
 /// What the server knows of the other end.
 #[derive(Debug, Clone)]
@@ -130,6 +133,10 @@ enum Phase {
     Closing {
         until: Timestamp,
     },
+    /// The client has closed, and is told so at this time.
+    Parting {
+        until: Timestamp,
+    },
     /// Nothing more is said or listened to, but the socket stays open for a while, or until the client closes it.
     Lingering {
         until: Timestamp,
@@ -148,6 +155,9 @@ struct Client {
     told_of_cancels: bool,
     /// `connection_name` of its properties (C14).
     name: Option<String>,
+    /// It takes a `connection.close-ok` that is quicker than its own event loop for the loss of the connection, and opens
+    /// its channels again: aiormq 7, the AMQP part of aio-pika. RabbitMQ, which ends a process per channel first, never is.
+    hates_haste: bool,
     frame_max: u32,
     channel_max: u16,
     user: Option<String>,
@@ -271,7 +281,9 @@ impl Connection {
             Phase::Header | Phase::Starting | Phase::Tuning(_) | Phase::Opening(_) => {
                 Some(self.pulse.started.plus_ms(self.limits.handshake_timeout_ms))
             }
-            Phase::Closing { until } | Phase::Lingering { until } => Some(until),
+            Phase::Closing { until } | Phase::Parting { until } | Phase::Lingering { until } => {
+                Some(until)
+            }
             Phase::Running(_) => (self.pulse.heartbeat_ms > 0).then_some(self.pulse.next_look),
             Phase::Finished => None,
         }
@@ -282,11 +294,11 @@ impl Connection {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return;
         }
-        if matches!(self.phase, Phase::Running(_)) {
-            return self.look_at_pulse(now);
-        }
-        if !matches!(self.phase, Phase::Closing { .. } | Phase::Lingering { .. }) {
-            tracing::info!(connection = %self.peer.name, "handshake timed out");
+        match self.phase {
+            Phase::Running(_) => return self.look_at_pulse(now),
+            Phase::Parting { .. } => return self.part(now),
+            Phase::Closing { .. } | Phase::Lingering { .. } => {}
+            _ => tracing::info!(connection = %self.peer.name, "handshake timed out"),
         }
         self.phase = Phase::Finished;
     }

@@ -3,7 +3,7 @@
 use leveret_broker::mailbox::{self, Event};
 use leveret_broker::time::Timestamp;
 
-use super::{CLOSE_TIMEOUT_MS, Connection, LINGER_MS, Phase};
+use super::{CLOSE_TIMEOUT_MS, Connection, LINGER_MS, PARTING_MS, Phase, put};
 use crate::channel::Channel;
 use crate::fault::Fault;
 use crate::method::{self, Method};
@@ -65,6 +65,27 @@ impl Connection {
         self.broker.disconnect(self.id);
     }
 
+    /// The client has closed the connection.
+    pub(super) fn closed_by_client(&mut self, now: Timestamp) {
+        self.flush(now);
+        self.give_back(now);
+        if self.client.hates_haste {
+            let until = now.plus_ms(PARTING_MS);
+            self.phase = Phase::Parting { until };
+        } else {
+            self.part(now);
+        }
+    }
+
+    /// Agrees to the end. The client closes the socket: clients that share a connection between threads may still be
+    /// using it.
+    pub(super) fn part(&mut self, now: Timestamp) {
+        put(&mut self.output, 0, method::ConnectionCloseOk {});
+        self.phase = Phase::Lingering {
+            until: now.plus_ms(CLOSE_TIMEOUT_MS),
+        };
+    }
+
     /// An error on a channel: closes it, or the connection, as the code says.
     pub(super) fn fail_on(&mut self, number: u16, fault: Fault, now: Timestamp) {
         if fault.scope() == Scope::Connection {
@@ -93,7 +114,10 @@ impl Connection {
     pub(super) fn fail(&mut self, fault: &Fault, now: Timestamp) {
         if matches!(
             self.phase,
-            Phase::Closing { .. } | Phase::Lingering { .. } | Phase::Finished
+            Phase::Closing { .. }
+                | Phase::Parting { .. }
+                | Phase::Lingering { .. }
+                | Phase::Finished
         ) {
             // We have said goodbye already; this is not a connection any more.
             self.phase = Phase::Finished;

@@ -120,15 +120,7 @@ impl Connection {
                 // Passwords of the internal database do not expire: there is nothing to refresh (C16).
                 put(&mut self.output, 0, method::ConnectionUpdateSecretOk {});
             }
-            (_, Method::ConnectionClose(_)) => {
-                self.flush(now);
-                self.give_back(now);
-                put(&mut self.output, 0, method::ConnectionCloseOk {});
-                // The client closes the socket: clients that share a connection between threads may still be using it.
-                self.phase = Phase::Lingering {
-                    until: now.plus_ms(CLOSE_TIMEOUT_MS),
-                };
-            }
+            (_, Method::ConnectionClose(_)) => self.closed_by_client(now),
             (Phase::Running(_), method) => {
                 let text = "unexpected method in connection state running";
                 return Err(Fault::new(ReplyCode::ChannelError, text).about(method.ids()));
@@ -205,8 +197,9 @@ impl Connection {
         self.client.told_of_refusal = capable("authentication_failure_close");
         self.client.told_of_blocks = capable("connection.blocked");
         self.client.told_of_cancels = capable("consumer_cancel_notify");
-        let name = properties.get("connection_name").and_then(Value::as_str);
-        self.client.name = name.map(str::to_owned);
+        let text = |name| properties.get(name).and_then(Value::as_str);
+        self.client.name = text("connection_name").map(str::to_owned);
+        self.client.hates_haste = text("product") == Some("aiormq");
     }
 
     fn authenticate(&self, credentials: &Credentials) -> Option<User> {

@@ -35,7 +35,9 @@ impl Connection {
         match self.phase {
             Phase::Header => return Ok(self.protocol_header(bytes)),
             // Whatever still comes is not listened to.
-            Phase::Finished | Phase::Lingering { .. } => return Ok(bytes.len()),
+            Phase::Finished | Phase::Parting { .. } | Phase::Lingering { .. } => {
+                return Ok(bytes.len());
+            }
             _ => {}
         }
         if let Some(open) = self.open_body {

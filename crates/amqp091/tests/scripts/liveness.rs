@@ -179,3 +179,26 @@ fn clients_are_asked_to_leave() {
         ",
     );
 }
+
+/// aiormq takes a `close-ok` that comes before it waits for one for the loss of the connection. Its exclusive queues are
+/// gone when it hears of the end, as everybody's.
+#[test]
+fn a_client_confused_by_a_quick_goodbye_gets_a_slower_one() {
+    check(
+        "
+        a connect product=aiormq
+        a queue q exclusive
+          a queue.declare-ok q 0 0
+        a bye
+        a queue ignored
+        time 1
+        b connect
+        b queue q
+          b queue.declare-ok q 0 0
+        time 1
+          a connection.close-ok
+        b bye
+          b connection.close-ok
+        ",
+    );
+}

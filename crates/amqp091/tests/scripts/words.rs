@@ -97,7 +97,14 @@ pub(crate) fn say(doing: &[&str], channel: u16, out: &mut Vec<u8>) {
             let capabilities: Table = capabilities
                 .map(|name| (Box::from(*name), Value::Bool(true)))
                 .collect();
-            let properties = [(Box::from("capabilities"), Value::Table(capabilities))];
+            let product = words.named("product").unwrap_or("script");
+            let properties = [
+                (Box::from("capabilities"), Value::Table(capabilities)),
+                (
+                    Box::from("product"),
+                    Value::String(product.as_bytes().into()),
+                ),
+            ];
             start = raw(&properties.into_iter().collect());
             response = format!("\0{}\0{}", words.at(0), words.at(1));
             method::ConnectionStartOk {

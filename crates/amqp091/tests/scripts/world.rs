@@ -339,7 +339,7 @@ impl World {
         self.clients.insert(name.to_owned(), client);
     }
 
-    /// The whole handshake, and channel 1: `[as USER] [to VHOST] [frame_max=N] [heartbeat=N] [capability…]`.
+    /// The whole handshake, and channel 1: `[as USER] [to VHOST] [product=P] [frame_max=N] [heartbeat=N] [capability…]`.
     fn log_in(&mut self, name: &str, how: &[&str]) {
         let (mut user, mut vhost, mut start) = ("guest", "/", vec!["start-ok"]);
         let mut tune = vec!["tune-ok"];
@@ -348,6 +348,7 @@ impl World {
             match *word {
                 "as" => user = rest.next().unwrap(),
                 "to" => vhost = rest.next().unwrap(),
+                product if product.starts_with("product=") => start.push(product),
                 limit if limit.contains('=') => tune.push(limit),
                 capability => start.push(capability),
             }
