@@ -63,6 +63,22 @@ pub struct Peer {
     pub tls: bool,
 }
 
+impl Peer {
+    /// A client at `remote` that has connected to `local`. An IPv4 client of an IPv6 socket is an IPv4 client, in names and
+    /// for the loopback rule.
+    pub fn new(remote: SocketAddr, local: SocketAddr, tls: bool) -> Self {
+        let canonical =
+            |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+        let (remote, local) = (canonical(remote), canonical(local));
+        Self {
+            name: format!("{remote} -> {local}"),
+            remote,
+            local,
+            tls,
+        }
+    }
+}
+
 /// What the server offers, and what it insists on. Names and defaults are those of `rabbitmq.conf`.
 #[derive(Debug, Clone)]
 pub struct Limits {

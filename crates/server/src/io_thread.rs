@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 use crate::clock::Clock;
 use crate::connection;
 use crate::protocol::NewProtocol;
+use crate::proxy_protocol;
 use crate::stream::Stream;
 
 /// Clients on their way to a thread. When it is full, accepting waits, and clients in the kernel's backlog.
@@ -32,6 +33,7 @@ pub(crate) struct Client {
     socket: TcpStream,
     peer: Peer,
     tls: Option<TlsAcceptor>,
+    proxied: bool,
     load: Option<Load>,
 }
 
@@ -41,8 +43,38 @@ impl Client {
             socket,
             peer,
             tls,
+            proxied: false,
             load: None,
         }
+    }
+
+    /// It comes through a proxy, which says first for whom it speaks.
+    pub(crate) fn through_proxy(self) -> Self {
+        Self {
+            proxied: true,
+            ..self
+        }
+    }
+
+    /// What comes before the client's own protocol: the proxy's word, and TLS.
+    async fn open(self, serving: &Serving) -> io::Result<(Stream, Peer)> {
+        let mut socket = tokio::net::TcpStream::from_std(self.socket)?;
+        let mut peer = self.peer;
+        if self.proxied {
+            let header = proxy_protocol::read(&mut socket);
+            if let Some(endpoints) = timeout(serving.handshake_timeout, header).await?? {
+                peer = Peer::new(endpoints.client, endpoints.server, peer.tls);
+            }
+        }
+        let stream = match self.tls {
+            None => Stream::Tcp(socket),
+            Some(tls) => {
+                let encrypted =
+                    timeout(serving.tls_handshake_timeout, tls.accept(socket)).await??;
+                Stream::Tls(Box::new(encrypted))
+            }
+        };
+        Ok((stream, peer))
     }
 }
 
@@ -67,6 +99,8 @@ impl Drop for Load {
 pub(crate) struct Serving {
     pub(crate) clock: Clock,
     pub(crate) new_protocol: NewProtocol,
+    /// For the word of a proxy.
+    pub(crate) handshake_timeout: Duration,
     pub(crate) tls_handshake_timeout: Duration,
 }
 
@@ -163,37 +197,19 @@ async fn serve_clients(mut mailbox: mpsc::Receiver<Client>, serving: Serving) {
     }
 }
 
-async fn serve(client: Client, serving: Serving, stop: OwnedNotified) {
-    let Client {
-        socket,
-        peer,
-        tls,
-        load: _load,
-    } = client;
-    let name = peer.name.clone();
+async fn serve(mut client: Client, serving: Serving, stop: OwnedNotified) {
+    let load = client.load.take();
+    let name = client.peer.name.clone();
     // Boxed: only the handshake needs the room, not the connection's whole life.
-    match Box::pin(open(socket, tls, serving.tls_handshake_timeout)).await {
-        Ok(stream) => {
+    match Box::pin(client.open(&serving)).await {
+        Ok((stream, peer)) => {
+            let name = peer.name.clone();
             let protocol = (serving.new_protocol)(peer, serving.clock.now());
             connection::serve(name, stream, protocol, serving.clock, stop).await;
         }
         Err(error) => info!(connection = %name, %error, "handshake failed"),
     }
-}
-
-async fn open(
-    socket: TcpStream,
-    tls: Option<TlsAcceptor>,
-    handshake_timeout: Duration,
-) -> io::Result<Stream> {
-    let socket = tokio::net::TcpStream::from_std(socket)?;
-    match tls {
-        None => Ok(Stream::Tcp(socket)),
-        Some(tls) => {
-            let encrypted = timeout(handshake_timeout, tls.accept(socket)).await??;
-            Ok(Stream::Tls(Box::new(encrypted)))
-        }
-    }
+    drop(load);
 }
 
 #[cfg(test)]

@@ -86,16 +86,14 @@ impl Listener {
     fn prepare(&self, socket: tokio::net::TcpStream, remote: SocketAddr) -> io::Result<Client> {
         let socket = socket.into_std()?;
         self.set_options(&socket)?;
-        let (remote, local) = (canonical(remote), canonical(socket.local_addr()?));
-        let name = format!("{remote} -> {local}");
-        debug!(connection = %name, "accepted");
-        let peer = Peer {
-            name,
-            remote,
-            local,
-            tls: self.is_tls(),
-        };
-        Ok(Client::new(socket, peer, self.tls.clone()))
+        let peer = Peer::new(remote, socket.local_addr()?, self.is_tls());
+        debug!(connection = %peer.name, "accepted");
+        let client = Client::new(socket, peer, self.tls.clone());
+        Ok(if self.options.proxy_protocol {
+            client.through_proxy()
+        } else {
+            client
+        })
     }
 
     fn set_options(&self, socket: &TcpStream) -> io::Result<()> {
@@ -109,11 +107,6 @@ impl Listener {
         }
         Ok(())
     }
-}
-
-/// An IPv4 client of an IPv6 socket is an IPv4 client, in names and for the loopback rule.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// Descriptors are given out from the lowest: a high one says that few are left.
@@ -206,4 +199,35 @@ fn listen(address: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
     socket.bind(&address.into())?;
     socket.listen(options.backlog)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sockets_are_set_up_as_configured() {
+        let options = SocketOptions {
+            nodelay: true,
+            keepalive: true,
+            linger_on: true,
+            linger_s: 7,
+            receive_buffer: Some(64 << 10),
+            ..crate::config::Effective::default().socket
+        };
+        let local = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
+        let listener = Listener::open(Address::At(local), &options, None)
+            .unwrap()
+            .remove(0);
+        let _client = TcpStream::connect(listener.address).unwrap();
+        let (accepted, _) = listener.socket.accept().await.unwrap();
+        let accepted = accepted.into_std().unwrap();
+        listener.set_options(&accepted).unwrap();
+
+        let socket = SockRef::from(&accepted);
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.linger().unwrap(), Some(Duration::from_secs(7)));
+        // Linux keeps as much again for its own use.
+        assert_eq!(socket.recv_buffer_size().unwrap(), 128 << 10);
+    }
 }

@@ -18,6 +18,7 @@ mod io_thread;
 mod listener;
 mod node;
 mod protocol;
+mod proxy_protocol;
 mod resources;
 mod stream;
 mod tls;

@@ -49,6 +49,7 @@ pub(crate) fn run(config: &Effective, started: Instant) -> Result<(), String> {
         let serving = Serving {
             clock,
             new_protocol: new_protocol(Arc::clone(&broker), config),
+            handshake_timeout: Duration::from_millis(config.handshake_timeout_ms),
             tls_handshake_timeout: Duration::from_millis(config.ssl_handshake_timeout_ms),
         };
         let count = thread::available_parallelism().map_or(1, usize::from);

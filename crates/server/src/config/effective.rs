@@ -106,6 +106,8 @@ pub(crate) struct SocketOptions {
     pub(crate) linger_s: u16,
     pub(crate) send_buffer: Option<usize>,
     pub(crate) receive_buffer: Option<usize>,
+    /// A proxy says first for whom it speaks.
+    pub(crate) proxy_protocol: bool,
 }
 
 /// Where to listen.
@@ -243,6 +245,7 @@ impl Default for SocketOptions {
             linger_s: 0,
             send_buffer: None,
             receive_buffer: None,
+            proxy_protocol: false,
         }
     }
 }

@@ -22,6 +22,7 @@ fn start(count: usize) -> (IoThreads, Seen) {
                 .push(thread::current().name().unwrap_or_default().to_owned());
             Box::new(Lines::new(Elsewhere::default()))
         }),
+        handshake_timeout: Duration::from_secs(5),
         tls_handshake_timeout: Duration::from_secs(5),
     };
     (IoThreads::start(count, &serving).unwrap(), seen)
@@ -29,12 +30,7 @@ fn start(count: usize) -> (IoThreads, Seen) {
 
 fn client(socket: tokio::net::TcpStream, tls: Option<TlsAcceptor>) -> Client {
     let (remote, local) = (socket.peer_addr().unwrap(), socket.local_addr().unwrap());
-    let peer = Peer {
-        name: format!("{remote} -> {local}"),
-        remote,
-        local,
-        tls: tls.is_some(),
-    };
+    let peer = Peer::new(remote, local, tls.is_some());
     Client::new(socket.into_std().unwrap(), peer, tls)
 }
 
@@ -139,11 +135,41 @@ async fn a_tls_client_that_says_nothing_is_left_after_the_handshake_timeout() {
     let authority = Authority::new();
     let acceptor = tls::acceptor(&authority.options()).unwrap();
     let (_near, far) = sockets().await;
-    let opened = open(
-        far.into_std().unwrap(),
-        Some(acceptor),
-        Duration::from_millis(10),
-    )
-    .await;
+    let opened = client(far, Some(acceptor)).open(&impatient()).await;
+    assert_eq!(opened.unwrap_err().kind(), io::ErrorKind::TimedOut);
+}
+
+/// Waits for handshakes no longer than it must.
+fn impatient() -> Serving {
+    Serving {
+        clock: Clock::start(),
+        new_protocol: Arc::new(|_, _| Box::new(Lines::new(Elsewhere::default()))),
+        handshake_timeout: Duration::from_millis(10),
+        tls_handshake_timeout: Duration::from_millis(10),
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_speaks_for_its_client() {
+    let (mut near, far) = sockets().await;
+    near.write_all(b"PROXY TCP4 192.0.2.1 192.0.2.9 40000 5672\r\nAMQP")
+        .await
+        .unwrap();
+    let opened = client(far, None).through_proxy().open(&impatient()).await;
+    let (stream, peer) = opened.unwrap();
+    assert_eq!(peer.name, "192.0.2.1:40000 -> 192.0.2.9:5672");
+    assert!(!peer.remote.ip().is_loopback());
+    let Stream::Tcp(mut stream) = stream else {
+        panic!("{stream:?} is encrypted");
+    };
+    let mut rest = [0; 4];
+    stream.read_exact(&mut rest).await.unwrap();
+    assert_eq!(&rest, b"AMQP");
+}
+
+#[tokio::test]
+async fn a_proxy_that_says_nothing_is_left_after_the_handshake_timeout() {
+    let (_near, far) = sockets().await;
+    let opened = client(far, None).through_proxy().open(&impatient()).await;
     assert_eq!(opened.unwrap_err().kind(), io::ErrorKind::TimedOut);
 }
