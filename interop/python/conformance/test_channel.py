@@ -878,6 +878,21 @@ def test_H21_consumer_timeout_of_a_quorum_queue(login, names):
     assert wait_for(wire, queue).body == b"a"
 
 
+@pytest.mark.parametrize("queue_timeout", [None, 600_000])
+def test_H21_consumer_timeout_of_a_consumer(login, names, queue_timeout):
+    """The consumer's own counts, whatever the queue's is."""
+    queue, wire = names.queue(), login(timeout=90)
+    arguments = {"x-queue-type": "quorum"}
+    if queue_timeout:
+        arguments["x-consumer-timeout"] = queue_timeout
+    wire.ask(1, "queue.declare", queue=queue, durable=True, arguments=arguments)
+    fill(wire, queue, [b"a"])
+    wire.ask(1, "basic.consume", queue=queue, consumer_tag="t", arguments={"x-consumer-timeout": 1000})
+    assert wire.read().body == b"a"
+    cancel = wire.read()
+    assert (cancel.name, cancel.consumer_tag) == ("basic.cancel", "t")
+
+
 def test_H21_no_timeout_on_a_classic_queue(wire, names):
     """The argument belongs to quorum queues."""
     queue = names.queue()

@@ -494,6 +494,96 @@ def test_X15_modulus_hash(wire, names, declare):
     assert all(content and len(content) == 2 * len(set(content)) for content in contents)
 
 
+@pytest.fixture
+def bound(wire, names):
+    """Three queues bound to an exchange, with the same key."""
+
+    def bind_queues(exchange, routing_key):
+        queues = [names.queue() for _ in range(3)]
+        for queue in queues:
+            wire.ask(1, "queue.declare", queue=queue, durable=True)
+            wire.ask(1, "queue.bind", queue=queue, exchange=exchange, routing_key=routing_key)
+        return queues
+
+    return bind_queues
+
+
+@pytest.mark.parametrize(
+    "arguments, publish",
+    [
+        ({}, lambda key: {"routing_key": key}),
+        ({"hash-header": "by"}, lambda key: {"headers": {"by": key}}),
+        ({"hash-property": "message_id"}, lambda key: {"message_id": key}),
+        ({"hash-property": "correlation_id"}, lambda key: {"correlation_id": key}),
+    ],
+)
+def test_X16_consistent_hash(wire, declare, bound, arguments, publish):
+    """One queue for each value that is hashed, always the same; the load is spread by weight."""
+    exchange = declare("x-consistent-hash", arguments=arguments)
+    queues = bound(exchange, "10")
+    wire.ask(1, "confirm.select")
+    for key in range(90):
+        for _ in range(2):
+            properties = publish(f"key {key}")
+            assert confirmed(wire, b"%d" % key, exchange=exchange, mandatory=True, **properties)
+    contents = [drain(wire, queue) for queue in queues]
+    assert sum(len(content) for content in contents) == 180
+    assert all(content and len(content) == 2 * len(set(content)) for content in contents)
+
+
+def test_X16_binding_key(wire, queue, declare):
+    exchange = declare("x-consistent-hash")
+    for key, text in [
+        ("many", "The binding key must be an integer"),
+        ("0", "The binding key must be greater than 0"),
+    ]:
+        text = re.compile(rf"PRECONDITION_FAILED - .*{text}.*")
+        channel_error(wire, 406, text, "queue.bind", queue=queue, exchange=exchange, routing_key=key)
+
+
+def test_X16_one_way_to_hash(wire, names):
+    for arguments in [{"hash-header": "h", "hash-property": "message_id"}, {"hash-property": "app_id"}]:
+        channel_error(
+            wire, 406, re.compile("PRECONDITION_FAILED - .*"), "exchange.declare",
+            exchange=names.exchange(), type="x-consistent-hash", arguments=arguments,
+        )  # fmt: skip
+
+
+def test_X17_random(wire, declare, bound):
+    exchange = declare("x-random")
+    queues = bound(exchange, "ignored")
+    wire.ask(1, "confirm.select")
+    for _ in range(60):
+        assert confirmed(wire, b"x", exchange=exchange, routing_key="k", mandatory=True)
+    depths = [depth(wire, queue) for queue in queues]
+    assert sum(depths) == 60 and min(depths) > 0
+
+
+def test_X18_recent_history(wire, names, declare):
+    """A new binding is given the last messages, but for those that asked not to be kept."""
+    exchange = declare("x-recent-history", arguments={"x-recent-history-length": 2})
+    wire.ask(1, "confirm.select")
+    for body in [b"1", b"2", b"3"]:
+        assert confirmed(wire, body, exchange=exchange, routing_key="k")
+    assert confirmed(wire, b"4", exchange=exchange, headers={"x-recent-history-no-store": True})
+    queue = names.queue()
+    wire.ask(1, "queue.declare", queue=queue, durable=True)
+    wire.ask(1, "queue.bind", queue=queue, exchange=exchange)
+    eventually(lambda: depth(wire, queue) == 2)
+    assert sorted(drain(wire, queue)) == [b"2", b"3"]
+    assert confirmed(wire, b"5", exchange=exchange)
+    assert drain(wire, queue) == [b"5"]
+
+
+@pytest.mark.parametrize("length", [0, -1, "many"])
+def test_X18_length(wire, names, length):
+    text = re.compile("PRECONDITION_FAILED - Invalid argument .*, 'x-recent-history-length' must be a positive integer")
+    channel_error(
+        wire, 406, text, "exchange.declare",
+        exchange=names.exchange(), type="x-recent-history", arguments={"x-recent-history-length": length},
+    )  # fmt: skip
+
+
 def test_durable_exchange_with_an_exclusive_queue(wire, exchange):
     queue = wire.ask(1, "queue.declare", exclusive=True).queue
     wire.ask(1, "queue.bind", queue=queue, exchange=exchange, routing_key="k")
