@@ -133,6 +133,9 @@ impl Restored {
                     bytes: bytes.into(),
                 });
             }
+            leveret_storage::Restored::Page { .. } => {
+                unreachable!("the broker does not page out yet")
+            }
         }
     }
 

@@ -9,13 +9,34 @@
 //! define     6 | table u8 | id u64 | len u32 | crc u32 | bytes
 //! undefine   7 | table u8 | id u64
 //! close      8                                                  the last op of a clean shutdown
+//! page       9 | page u64 | owner u32 | place | count u32 | first_key u64 | last_key u64 | meta u8 | own u32 | shared u32
+//!            | meta bytes | own bytes, keys | shared bytes, keys
+//! unpage    10 | page u64                                       its records are placed in the same batch
+//! drop page 11 | page u64
+//! page moved 12 | page u64 | place
+//! placed    13 | key u64 | place | owners u32 | (owner u32, paged u8, mark u64) …
+//! relocated 14 | key u64 | place
+//!
+//! place        file u32 | at u32 | len u32                      in a segment; file is the segment's number
+//! keys         see `keys`
 //! ```
 //!
 //! `moved` is a record that cleaning carried to the tail of the log; it says all there is to know about the record and
-//! replaces what was known before. The crc before the bytes is theirs alone: the index points at the bytes, and reading one
+//! replaces what was known before. `placed` is the same of a record whose bytes lie in a segment. `relocated` says only that
+//! they lie there now, and nothing if the record is gone.
+//!
+//! `page` takes the *own* keys from their owner: they have no other, and the page is all there is of them from now on. It
+//! refers to the *shared* ones, which stay records. A page that cleaning carried has no own keys: their records were gone
+//! before it. `page moved` says where a page lies now, and nothing if it is gone. `drop page` also ends its owner's hold on
+//! the shared records.
+//!
+//! The crc before the bytes is theirs alone: the index points at the bytes, and reading one
 //! record back must not need the whole frame.
 
-use crate::format::{u32_at, u64_at};
+use crate::format::{Place, SEGMENT, u32_at, u64_at};
+use crate::keys::Keys;
+use crate::owners::Hold;
+use crate::page::PageId;
 
 const PUT: u8 = 1;
 const MOVED: u8 = 2;
@@ -25,6 +46,12 @@ const DROP_OWNER: u8 = 5;
 const DEFINE: u8 = 6;
 const UNDEFINE: u8 = 7;
 const CLOSE: u8 = 8;
+const PAGE: u8 = 9;
+const UNPAGE: u8 = 10;
+const DROP_PAGE: u8 = 11;
+const PAGE_MOVED: u8 = 12;
+const PLACED: u8 = 13;
+const RELOCATED: u8 = 14;
 
 /// Changes that reach the disk together or not at all. A buffer to be filled, appended and filled again.
 #[derive(Debug, Default)]
@@ -77,11 +104,16 @@ impl Batch {
         self.ops.extend_from_slice(&mark.to_le_bytes());
     }
 
-    /// Ends the hold of `owner` on everything put before.
+    /// Ends the hold of `owner` on everything put before, and its pages.
     pub fn drop_owner(&mut self, owner: u32) {
         self.ops.push(DROP_OWNER);
         self.ops.extend_from_slice(&owner.to_le_bytes());
         self.urgent = true;
+    }
+
+    /// Ends a page, and its owner's hold on everything in it. Its records are not read.
+    pub fn drop_page(&mut self, page: PageId) {
+        push_drop_page(&mut self.ops, page.0);
     }
 
     /// Sets a definition.
@@ -112,6 +144,11 @@ impl Batch {
         self.ops.is_empty()
     }
 
+    /// For ops that callers of the log can't make.
+    pub(crate) fn ops_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.ops
+    }
+
     pub(crate) fn ops(&self) -> &[u8] {
         &self.ops
     }
@@ -126,14 +163,14 @@ impl Batch {
     }
 }
 
-/// Writes a record that cleaning carries along.
-pub(crate) fn push_moved(ops: &mut Vec<u8>, key: u64, owners: &[(u32, u64)], bytes: &[u8]) {
+/// Writes a record that cleaning carries along. None of its holds is paged: its bytes would lie in a segment.
+pub(crate) fn push_moved(ops: &mut Vec<u8>, key: u64, holds: &[Hold], bytes: &[u8]) {
     ops.push(MOVED);
-    ops.extend_from_slice(&small(owners.len()).to_le_bytes());
+    ops.extend_from_slice(&small(holds.len()).to_le_bytes());
     ops.extend_from_slice(&small(bytes.len()).to_le_bytes());
-    for (owner, mark) in owners {
-        ops.extend_from_slice(&owner.to_le_bytes());
-        ops.extend_from_slice(&mark.to_le_bytes());
+    for hold in holds {
+        ops.extend_from_slice(&hold.owner.to_le_bytes());
+        ops.extend_from_slice(&hold.mark.to_le_bytes());
     }
     ops.extend_from_slice(&key.to_le_bytes());
     push_with_crc(ops, &[bytes]);
@@ -148,6 +185,80 @@ pub(crate) fn push_define(ops: &mut Vec<u8>, table: u8, id: u64, bytes: &[u8]) {
 
 pub(crate) fn push_close(ops: &mut Vec<u8>) {
     ops.push(CLOSE);
+}
+
+/// A page as the log knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PageOp<'a> {
+    pub(crate) page: u64,
+    pub(crate) owner: u32,
+    pub(crate) place: Place,
+    /// Records of the log in it.
+    pub(crate) count: u32,
+    pub(crate) first_key: u64,
+    pub(crate) last_key: u64,
+    pub(crate) meta: &'a [u8],
+    pub(crate) own: Keys<'a>,
+    pub(crate) shared: Keys<'a>,
+}
+
+pub(crate) fn push_page(ops: &mut Vec<u8>, page: &PageOp<'_>) {
+    ops.push(PAGE);
+    ops.extend_from_slice(&page.page.to_le_bytes());
+    ops.extend_from_slice(&page.owner.to_le_bytes());
+    push_place(ops, page.place);
+    ops.extend_from_slice(&page.count.to_le_bytes());
+    ops.extend_from_slice(&page.first_key.to_le_bytes());
+    ops.extend_from_slice(&page.last_key.to_le_bytes());
+    ops.push(u8::try_from(page.meta.len()).expect("a page's meta is short"));
+    let keys = [page.own.packed(), page.shared.packed()];
+    for keys in keys {
+        ops.extend_from_slice(&small(keys.len()).to_le_bytes());
+    }
+    ops.extend_from_slice(page.meta);
+    keys.iter().for_each(|keys| ops.extend_from_slice(keys));
+}
+
+pub(crate) fn push_unpage(ops: &mut Vec<u8>, page: u64) {
+    ops.push(UNPAGE);
+    ops.extend_from_slice(&page.to_le_bytes());
+}
+
+pub(crate) fn push_drop_page(ops: &mut Vec<u8>, page: u64) {
+    ops.push(DROP_PAGE);
+    ops.extend_from_slice(&page.to_le_bytes());
+}
+
+pub(crate) fn push_page_moved(ops: &mut Vec<u8>, page: u64, place: Place) {
+    ops.push(PAGE_MOVED);
+    ops.extend_from_slice(&page.to_le_bytes());
+    push_place(ops, place);
+}
+
+/// Writes a record whose bytes lie in a segment.
+pub(crate) fn push_placed(ops: &mut Vec<u8>, key: u64, place: Place, holds: &[Hold]) {
+    ops.push(PLACED);
+    ops.extend_from_slice(&key.to_le_bytes());
+    push_place(ops, place);
+    ops.extend_from_slice(&small(holds.len()).to_le_bytes());
+    for hold in holds {
+        ops.extend_from_slice(&hold.owner.to_le_bytes());
+        ops.push(u8::from(hold.paged));
+        ops.extend_from_slice(&hold.mark.to_le_bytes());
+    }
+}
+
+pub(crate) fn push_relocated(ops: &mut Vec<u8>, key: u64, place: Place) {
+    ops.push(RELOCATED);
+    ops.extend_from_slice(&key.to_le_bytes());
+    push_place(ops, place);
+}
+
+fn push_place(ops: &mut Vec<u8>, place: Place) {
+    debug_assert!(place.is_in_segment());
+    ops.extend_from_slice(&(place.file & !SEGMENT).to_le_bytes());
+    ops.extend_from_slice(&place.at.to_le_bytes());
+    ops.extend_from_slice(&place.len.to_le_bytes());
 }
 
 fn push_with_crc(ops: &mut Vec<u8>, parts: &[&[u8]]) {
@@ -195,6 +306,26 @@ pub(crate) enum Op<'a> {
         id: u64,
     },
     Close,
+    Page(PageOp<'a>),
+    Unpage {
+        page: u64,
+    },
+    DropPage {
+        page: u64,
+    },
+    PageMoved {
+        page: u64,
+        place: Place,
+    },
+    Placed {
+        key: u64,
+        place: Place,
+        owners: Owners<'a>,
+    },
+    Relocated {
+        key: u64,
+        place: Place,
+    },
 }
 
 /// Bytes, and where among the ops they begin.
@@ -204,30 +335,38 @@ pub(crate) struct Content<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
-/// The owners of a record with their marks, not yet unpacked.
+/// The owners of a record, not yet unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owners<'a> {
     Bare(&'a [u8]),
     Marked(&'a [u8]),
+    Held(&'a [u8]),
 }
 
 impl Owners<'_> {
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) fn to_vec(self) -> Vec<Hold> {
         match self {
-            Self::Bare(bytes) => bytes.len() / 4,
-            Self::Marked(bytes) => bytes.len() / 12,
+            Self::Bare(bytes) => bytes
+                .chunks_exact(4)
+                .map(|owner| Hold::new(u32_at(owner, 0)))
+                .collect(),
+            Self::Marked(bytes) => bytes
+                .chunks_exact(12)
+                .map(|held| Hold {
+                    owner: u32_at(held, 0),
+                    paged: false,
+                    mark: u64_at(held, 4),
+                })
+                .collect(),
+            Self::Held(bytes) => bytes
+                .chunks_exact(13)
+                .map(|held| Hold {
+                    owner: u32_at(held, 0),
+                    paged: held[4] != 0,
+                    mark: u64_at(held, 5),
+                })
+                .collect(),
         }
-    }
-
-    pub(crate) fn nth(&self, n: usize) -> (u32, u64) {
-        match self {
-            Self::Bare(bytes) => (u32_at(bytes, n * 4), 0),
-            Self::Marked(bytes) => (u32_at(bytes, n * 12), u64_at(bytes, n * 12 + 4)),
-        }
-    }
-
-    pub(crate) fn to_vec(self) -> Vec<(u32, u64)> {
-        (0..self.len()).map(|n| self.nth(n)).collect()
     }
 }
 
@@ -288,8 +427,57 @@ impl<'a> Ops<'a> {
                 id: self.u64()?,
             },
             CLOSE => Op::Close,
+            PAGE => Op::Page(self.page()?),
+            UNPAGE => Op::Unpage { page: self.u64()? },
+            DROP_PAGE => Op::DropPage { page: self.u64()? },
+            PAGE_MOVED => Op::PageMoved {
+                page: self.u64()?,
+                place: self.place()?,
+            },
+            PLACED => {
+                let (key, place, owners) = (self.u64()?, self.place()?, self.u32()?);
+                let owners = Owners::Held(self.list(owners, 13)?);
+                Op::Placed { key, place, owners }
+            }
+            RELOCATED => Op::Relocated {
+                key: self.u64()?,
+                place: self.place()?,
+            },
             _ => return Err(Malformed),
         })
+    }
+
+    fn page(&mut self) -> Result<PageOp<'a>, Malformed> {
+        let (page, owner, place, count) = (self.u64()?, self.u32()?, self.place()?, self.u32()?);
+        let (first_key, last_key) = (self.u64()?, self.u64()?);
+        let (meta, own, shared) = (self.u8()?, self.u32()?, self.u32()?);
+        Ok(PageOp {
+            page,
+            owner,
+            place,
+            count,
+            first_key,
+            last_key,
+            meta: self.take(meta.into())?,
+            own: self.keys(own)?,
+            shared: self.keys(shared)?,
+        })
+    }
+
+    fn place(&mut self) -> Result<Place, Malformed> {
+        let (file, at, len) = (self.u32()?, self.u32()?, self.u32()?);
+        let is_sound = file & SEGMENT == 0 && at.checked_add(len).is_some();
+        is_sound
+            .then_some(Place {
+                file: file | SEGMENT,
+                at,
+                len,
+            })
+            .ok_or(Malformed)
+    }
+
+    fn keys(&mut self, len: u32) -> Result<Keys<'a>, Malformed> {
+        Keys::new(self.take(len as usize)?).ok_or(Malformed)
     }
 
     /// A crc, which the frame's makes needless here, and `len` bytes.
@@ -336,6 +524,7 @@ impl<'a> Iterator for Ops<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys;
 
     fn everything() -> Vec<u8> {
         let mut batch = Batch::new();
@@ -347,9 +536,48 @@ mod tests {
         batch.undefine(4, 6);
         assert_eq!(batch.put(&[], &[]), 1);
         let mut ops = batch.ops().to_vec();
-        push_moved(&mut ops, 42, &[(7, 8)], b"old");
+        push_moved(&mut ops, 42, &[MARKED], b"old");
         push_close(&mut ops);
+        batch.clear();
+        batch.drop_page(PageId(3));
+        ops.extend_from_slice(batch.ops());
+        let (own, shared) = (keys::pack([1, 2, 3]), keys::pack([7]));
+        push_page(&mut ops, &page(&own, &shared));
+        push_unpage(&mut ops, 4);
+        push_page_moved(&mut ops, 5, PLACE);
+        push_placed(&mut ops, 6, PLACE, &[PAGED, MARKED]);
+        push_relocated(&mut ops, 7, PLACE);
         ops
+    }
+
+    const MARKED: Hold = Hold {
+        owner: 7,
+        paged: false,
+        mark: 8,
+    };
+    const PAGED: Hold = Hold {
+        owner: 5,
+        paged: true,
+        mark: 1 << 40,
+    };
+    const PLACE: Place = Place {
+        file: SEGMENT | 3,
+        at: 4096,
+        len: 77,
+    };
+
+    fn page<'a>(own: &'a [u8], shared: &'a [u8]) -> PageOp<'a> {
+        PageOp {
+            page: 9,
+            owner: 5,
+            place: PLACE,
+            count: 4,
+            first_key: 1,
+            last_key: 7,
+            meta: b"level",
+            own: Keys::new(own).unwrap(),
+            shared: Keys::new(shared).unwrap(),
+        }
     }
 
     #[test]
@@ -357,7 +585,7 @@ mod tests {
         let ops = everything();
         let read: Vec<_> = Ops::new(&ops).map(|op| op.unwrap()).collect();
         assert!(matches!(read[0], Op::Put { owners, bytes }
-            if owners.to_vec() == [(1, 0), (2, 0)] && bytes.bytes == b"hello" && bytes.at == 21));
+            if owners.to_vec() == [Hold::new(1), Hold::new(2)] && bytes.bytes == b"hello" && bytes.at == 21));
         assert_eq!(read[1], Op::Release { owner: 1, key: 77 });
         assert_eq!(
             read[2],
@@ -373,12 +601,23 @@ mod tests {
         );
         assert_eq!(read[5], Op::Undefine { table: 4, id: 6 });
         assert!(
-            matches!(read[6], Op::Put { owners, bytes } if owners.len() == 0 && bytes.bytes.is_empty())
+            matches!(read[6], Op::Put { owners, bytes } if owners.to_vec().is_empty() && bytes.bytes.is_empty())
         );
         assert!(matches!(read[7], Op::Moved { key: 42, owners, bytes }
-            if owners.to_vec() == [(7, 8)] && bytes.bytes == b"old"));
+            if owners.to_vec() == [MARKED] && bytes.bytes == b"old"));
         assert_eq!(read[8], Op::Close);
-        assert_eq!(read.len(), 9);
+        assert_eq!(read[9], Op::DropPage { page: 3 });
+        let (own, shared) = (keys::pack([1, 2, 3]), keys::pack([7]));
+        assert_eq!(read[10], Op::Page(page(&own, &shared)));
+        assert_eq!(read[11], Op::Unpage { page: 4 });
+        let place = PLACE;
+        assert_eq!(read[12], Op::PageMoved { page: 5, place });
+        assert!(
+            matches!(read[13], Op::Placed { key: 6, place: PLACE, owners }
+            if owners.to_vec() == [PAGED, MARKED])
+        );
+        assert_eq!(read[14], Op::Relocated { key: 7, place });
+        assert_eq!(read.len(), 15);
     }
 
     /// The first error ends the reading of a frame, so an iterator that goes on after it is of no interest.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::batch::{self, Content, Op, Ops};
 use crate::error::Failed;
-use crate::format;
-use crate::index::Place;
+use crate::format::{self, Place};
+use crate::index::Index;
 use crate::scan::Scanner;
 use crate::shared::Shared;
 
@@ -57,9 +57,10 @@ impl Cleaner {
         let store = self.shared.store.lock();
         let (oldest, live_in_oldest) = store
             .index
-            .oldest_live()
+            .live()
+            .oldest_log_file()
             .filter(|(oldest, _)| *oldest < active)?;
-        let live = store.index.live_bytes();
+        let live = store.index.live().in_log();
         let garbage_allowed = if scarce_room.is_some() {
             live / 4
         } else {
@@ -138,30 +139,25 @@ impl Cleaner {
             return Ok(());
         };
         let store = self.shared.store.lock();
-        let lives_here = |place: Option<Place>, content: Content<'_>| {
-            place.is_some_and(|place| {
-                place.file == current.number
-                    && u64::from(place.at) == frame.ops_at + u64::from(content.at)
-            })
+        let here = Here {
+            index: &store.index,
+            file: current.number,
+            ops_at: frame.ops_at,
         };
-        let mut owners = Vec::new();
         let mut next_key = frame.header.first_key;
         for op in Ops::new(frame.ops).map_while(Result::ok) {
             match op {
                 Op::Put { bytes, .. } => {
-                    let key = next_key;
+                    here.carry_record(next_key, Some(bytes), &mut self.moved);
                     next_key = next_key.saturating_add(1);
-                    if lives_here(store.index.place(key), bytes) {
-                        store.index.owners_of(key, &mut owners);
-                        batch::push_moved(&mut self.moved, key, &owners, bytes.bytes);
-                    }
                 }
-                Op::Moved { key, bytes, .. } if lives_here(store.index.place(key), bytes) => {
-                    store.index.owners_of(key, &mut owners);
-                    batch::push_moved(&mut self.moved, key, &owners, bytes.bytes);
+                Op::Moved { key, bytes, .. } => {
+                    here.carry_record(key, Some(bytes), &mut self.moved);
                 }
+                Op::Placed { key, .. } => here.carry_record(key, None, &mut self.moved),
+                Op::Page(page) => here.carry_page(page.page, &mut self.moved),
                 Op::Define { table, id, bytes }
-                    if lives_here(store.index.definition(table, id), bytes) =>
+                    if here.is_at(store.index.definition(table, id), bytes) =>
                 {
                     batch::push_define(&mut self.moved, table, id, bytes.bytes);
                 }
@@ -169,5 +165,44 @@ impl Cleaner {
             }
         }
         Ok(())
+    }
+}
+
+/// The frame that is cleaned, and what is alive.
+struct Here<'a> {
+    index: &'a Index,
+    file: u32,
+    ops_at: u64,
+}
+
+impl Here<'_> {
+    /// Whether `place` is that of an op's content.
+    fn is_at(&self, place: Option<Place>, content: Content<'_>) -> bool {
+        place.is_some_and(|place| {
+            place.file == self.file && u64::from(place.at) == self.ops_at + u64::from(content.at)
+        })
+    }
+
+    /// Carries what an op says of a record, if it is what the index goes by; with its content, unless that lies in a segment.
+    fn carry_record(&self, key: u64, content: Option<Content<'_>>, to: &mut Vec<u8>) {
+        let Some(slot) = self.index.slot(key).filter(|slot| slot.home() == self.file) else {
+            return;
+        };
+        let mut holds = Vec::new();
+        if slot.place.is_in_segment() {
+            self.index.holds_of(key, &mut holds);
+            batch::push_placed(to, key, slot.place, &holds);
+        } else if let Some(content) =
+            content.filter(|content| self.is_at(Some(slot.place), *content))
+        {
+            self.index.holds_of(key, &mut holds);
+            batch::push_moved(to, key, &holds, content.bytes);
+        }
+    }
+
+    fn carry_page(&self, id: u64, to: &mut Vec<u8>) {
+        if let Some(page) = self.index.page(id).filter(|page| page.home == self.file) {
+            batch::push_page(to, &page.to_op(id));
+        }
     }
 }

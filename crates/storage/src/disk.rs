@@ -54,6 +54,17 @@ pub trait DiskFile: Send + Sync {
     /// again: the kernel may have dropped the pages and called them clean.
     fn sync(&self) -> io::Result<()>;
 
+    /// Says that these bytes will be read soon. A hint: it changes nothing and can't fail.
+    fn will_need(&self, offset: u64, len: u64);
+
     /// Cuts the file to `len` bytes and gives the space back.
     fn truncate(&self, len: u64) -> io::Result<()>;
+}
+
+/// Whether an error says that there is no space.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use crate::page::PageId;
+
 /// Why a log did not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -102,6 +104,26 @@ impl Failed {
     pub fn reason(&self) -> &str {
         &self.reason
     }
+}
+
+/// Why a page was not drafted or read.
+#[derive(Debug, thiserror::Error)]
+pub enum PageError {
+    /// A record is not alive, or not held by the page's owner outside of its pages.
+    #[error("no record with key {0} is there to be paged out")]
+    Gone(u64),
+    /// There is no such page.
+    #[error("there is no page {0:?}")]
+    NoPage(PageId),
+    /// There is no space for another segment. Nothing has happened, and it can be tried again.
+    #[error("there is no space on the disk for another segment")]
+    NoSpace,
+    /// A page is damaged. The log has failed.
+    #[error("{0}")]
+    Damaged(Loss),
+    /// The log has failed.
+    #[error(transparent)]
+    Failed(#[from] Failed),
 }
 
 /// Why a record was not read.

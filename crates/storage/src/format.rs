@@ -3,9 +3,12 @@
 //! ```text
 //! 00000017.log   | file header, 4096 B | frame | frame | … | bytes of an earlier life, or zeros |
 //!
+//! 00000017.seg   | file header, 4096 B | pages and bodies; see `page` | … | zeros, as long as it is written to |
+//!
 //! file header    0 magic "LEVERETL"    8 version u32     12 crc u32     16 number u32     20 zero u32
 //!                24 salt u64             32 first_lsn u64
 //!                crc: CRC-32 of the 40 bytes with the crc itself as zero
+//!                a segment has the magic "LEVERETS", and 0 for first_lsn
 //!
 //! frame          0 crc u32             4 len u32         8 lsn u64             16 durable u64
 //!                24 first_key u64     32 oldest u32     36 zero u32            40 ops, len bytes, then zeros to 8
@@ -25,22 +28,49 @@
 
 use crc32fast::Hasher;
 
-pub(crate) const VERSION: u32 = 1;
+/// 2: pages. A log of version 1 is one without them.
+pub(crate) const VERSION: u32 = 2;
+const OLDEST_VERSION: u32 = 1;
 /// Frames start here: the header has a page of its own, so that no frame shares a sector with it.
 pub(crate) const FILE_HEADER: u64 = 4096;
 pub(crate) const FRAME_HEADER: usize = 40;
 /// The largest file: offsets in the index are 32 bits.
 pub(crate) const FILE_MAX: u64 = u32::MAX as u64;
 
-const MAGIC: [u8; 8] = *b"LEVERETL";
+const LOG_MAGIC: [u8; 8] = *b"LEVERETL";
+const SEGMENT_MAGIC: [u8; 8] = *b"LEVERETS";
 const FILE_HEADER_USED: usize = 40;
+
+/// In the number of a file by which the index knows it: it is a segment.
+pub(crate) const SEGMENT: u32 = 1 << 31;
+
+/// Where bytes lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The number of a log file, or of a segment with [`SEGMENT`].
+    pub(crate) file: u32,
+    pub(crate) at: u32,
+    pub(crate) len: u32,
+}
+
+impl Place {
+    pub(crate) fn is_in_segment(&self) -> bool {
+        self.file & SEGMENT != 0
+    }
+
+    /// Where the bytes end.
+    pub(crate) fn end(&self) -> u64 {
+        u64::from(self.at) + u64::from(self.len)
+    }
+}
 
 /// What a file says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileHeader {
+    /// With [`SEGMENT`], if it is one.
     pub(crate) number: u32,
     pub(crate) salt: u64,
-    /// The lsn of the first frame the file holds or will hold: a file whose beginning is gone is noticed.
+    /// The lsn of the first frame the file holds or will hold: a file whose beginning is gone is noticed. 0 in a segment.
     pub(crate) first_lsn: u64,
 }
 
@@ -55,9 +85,13 @@ pub(crate) enum BadFileHeader {
 impl FileHeader {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![0; FILE_HEADER as usize];
-        bytes[0..8].copy_from_slice(&MAGIC);
+        let magic = match self.number & SEGMENT {
+            0 => LOG_MAGIC,
+            _ => SEGMENT_MAGIC,
+        };
+        bytes[0..8].copy_from_slice(&magic);
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[16..20].copy_from_slice(&self.number.to_le_bytes());
+        bytes[16..20].copy_from_slice(&(self.number & !SEGMENT).to_le_bytes());
         bytes[24..32].copy_from_slice(&self.salt.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.first_lsn.to_le_bytes());
         let crc = crc32fast::hash(&bytes[..FILE_HEADER_USED]);
@@ -70,9 +104,11 @@ impl FileHeader {
             .get(..FILE_HEADER_USED)
             .and_then(|head| head.try_into().ok())
             .ok_or(BadFileHeader::NotALog)?;
-        if header[0..8] != MAGIC {
-            return Err(BadFileHeader::NotALog);
-        }
+        let kind = match header[0..8] {
+            ref magic if *magic == LOG_MAGIC => 0,
+            ref magic if *magic == SEGMENT_MAGIC => SEGMENT,
+            _ => return Err(BadFileHeader::NotALog),
+        };
         // Before the checksum: a newer format may keep it elsewhere.
         let version = u32_at(&header, 8);
         if version > VERSION {
@@ -80,11 +116,11 @@ impl FileHeader {
         }
         let crc = u32_at(&header, 12);
         header[12..16].fill(0);
-        if version != VERSION || crc != crc32fast::hash(&header) {
+        if version < OLDEST_VERSION || crc != crc32fast::hash(&header) {
             return Err(BadFileHeader::Damaged);
         }
         Ok(Self {
-            number: u32_at(&header, 16),
+            number: u32_at(&header, 16) | kind,
             salt: u64_at(&header, 24),
             first_lsn: u64_at(&header, 32),
         })
@@ -158,7 +194,8 @@ impl Salt {
         Self(hasher)
     }
 
-    fn hasher(&self) -> Hasher {
+    /// A checksum that has begun with the salt.
+    pub(crate) fn hasher(&self) -> Hasher {
         self.0.clone()
     }
 }
@@ -181,10 +218,22 @@ pub(crate) fn spare_name(number: u32) -> String {
     format!("{number:08}.spare")
 }
 
+pub(crate) fn segment_name(number: u32) -> String {
+    format!("{:08}.seg", number & !SEGMENT)
+}
+
+/// The name of a file that the index knows by `number`.
+pub(crate) fn file_name(number: u32) -> String {
+    match number & SEGMENT {
+        0 => log_name(number),
+        _ => segment_name(number),
+    }
+}
+
 /// Far more files than there will ever be. A name with a larger number is not ours.
 const NUMBER_MAX: u32 = u32::MAX / 2;
 
-/// The number in a name made by [`log_name`] or [`spare_name`], by its suffix.
+/// The number in a name made by [`log_name`], [`segment_name`] or [`spare_name`], by its suffix.
 pub(crate) fn number_in(name: &str, suffix: &str) -> Option<u32> {
     let digits = name.strip_suffix(suffix)?;
     let number = digits.parse().ok()?;
@@ -197,17 +246,19 @@ mod tests {
 
     #[test]
     fn file_header_comes_back_and_every_flip_is_noticed() {
-        let header = FileHeader {
-            number: 17,
-            salt: 0x0123_4567_89ab_cdef,
-            first_lsn: 3,
-        };
-        let bytes = header.encode();
-        assert_eq!(FileHeader::decode(&bytes), Ok(header));
-        for bit in 0..FILE_HEADER_USED * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(FileHeader::decode(&flipped).is_err(), "bit {bit}");
+        for number in [17, 17 | SEGMENT] {
+            let header = FileHeader {
+                number,
+                salt: 0x0123_4567_89ab_cdef,
+                first_lsn: 3,
+            };
+            let bytes = header.encode();
+            assert_eq!(FileHeader::decode(&bytes), Ok(header));
+            for bit in 0..FILE_HEADER_USED * 8 {
+                let mut flipped = bytes.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(FileHeader::decode(&flipped).is_err(), "bit {bit}");
+            }
         }
     }
 
@@ -219,8 +270,8 @@ mod tests {
             first_lsn: 1,
         }
         .encode();
-        bytes[8] = 2;
-        assert_eq!(FileHeader::decode(&bytes), Err(BadFileHeader::Newer(2)));
+        bytes[8] = 3;
+        assert_eq!(FileHeader::decode(&bytes), Err(BadFileHeader::Newer(3)));
         assert_eq!(FileHeader::decode(&[0; 4096]), Err(BadFileHeader::NotALog));
     }
 

@@ -1,59 +1,58 @@
-//! Which records are alive, who owns them and where their bytes lie. In memory only: recovery builds it from the log.
+//! Which records and pages are alive, who owns them and where their bytes lie. In memory only: recovery builds it from the log.
 //!
-//! Keys come densely and in order, so the index is an ordered map of pages of 64 keys. A page is a bitmap of the live ones
-//! and their slots without gaps: 16 bytes per record, also when one of a thousand is left. A record with several owners or
-//! with a mark other than 0 keeps them aside.
+//! A record is in here by its key (`slots`), with its holder (`owners`). Of a page there is one entry, however many records it
+//! holds. What is alive is counted for each file (`live`): the bytes in the file they lie in, and what the log says about them
+//! in the file that says it. Nothing of the latter may go with its file while the former are needed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use foldhash::fast::FixedState;
 
-use crate::batch::{Malformed, Op, Ops, Owners};
-
-/// Where bytes lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) file: u32,
-    pub(crate) at: u32,
-    pub(crate) len: u32,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Slot {
-    place: Place,
-    /// The only owner, whose mark is 0, or [`ASIDE`].
-    owner: u32,
-}
-
-/// In a slot: the owners are in [`Index::aside`].
-const ASIDE: u32 = u32::MAX;
-
-const PAGE_BITS: u32 = 6;
-
-/// 64 keys: those alive, and their slots in order.
-#[derive(Debug, Default)]
-struct Page {
-    live: u64,
-    slots: Vec<Slot>,
-}
+use crate::batch::{Content, Malformed, Op, Ops, PageOp};
+use crate::format::{Place, SEGMENT};
+use crate::keys::Keys;
+use crate::live::Live;
+use crate::owners::{Hold, Holder, OwnerSets, Step};
+use crate::slots::{Slot, Slots};
 
 /// See the module's page.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    pages: BTreeMap<u64, Page>,
-    aside: HashMap<u64, Vec<(u32, u64)>, FixedState>,
+    slots: Slots,
+    sets: OwnerSets,
     definitions: BTreeMap<(u8, u64), Place>,
+    pages: BTreeMap<u64, Page>,
+    /// Owner and id of each page.
+    pages_of: BTreeSet<(u32, u64)>,
+    /// Records of the log in pages.
+    paged: u64,
     owners: HashMap<u32, Owned, FixedState>,
     /// Owners dropped since the last sweep, with the first key they may own again.
     doomed: HashMap<u32, u64, FixedState>,
-    /// Bytes it would take to write down what is alive in each file. A file that is not in here holds nothing alive.
-    live_in: BTreeMap<u32, u64>,
-    live_bytes: u64,
-    records: u64,
+    live: Live,
     /// The key after the last one seen.
     next_key: u64,
+    /// The page after the last one seen.
+    next_page: u64,
+    /// The last segment that was spoken of.
+    newest_segment: u32,
     /// Whether the last op was a clean shutdown.
     closed: bool,
+}
+
+/// A page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Page {
+    pub(crate) owner: u32,
+    pub(crate) place: Place,
+    /// The log file with the op that says all about it.
+    pub(crate) home: u32,
+    pub(crate) count: u32,
+    pub(crate) first_key: u64,
+    pub(crate) last_key: u64,
+    pub(crate) meta: Box<[u8]>,
+    /// Keys of records that others may hold too, as `keys` packs them.
+    shared: Box<[u8]>,
 }
 
 /// What an owner owns.
@@ -67,8 +66,13 @@ struct Owned {
 /// Bytes of log that moving takes besides the content: these are counted as alive too, so that cleaning always shrinks a log
 /// that is larger than it has to be.
 const RECORD_OVERHEAD: u64 = 21;
-const OWNER_OVERHEAD: u64 = 12;
+const OWNER_OVERHEAD: u64 = 13;
 const DEFINITION_OVERHEAD: u64 = 18;
+const PAGE_OVERHEAD: u64 = 54;
+/// What `placed` takes in the place of the content.
+const PLACE_OVERHEAD: u64 = 12;
+/// Bytes in a segment besides the content.
+const CRC: u64 = 4;
 
 impl Index {
     /// Applies a frame's ops, which lie in `file` from offset `base`.
@@ -86,7 +90,7 @@ impl Index {
     }
 
     fn apply_op(&mut self, op: Op<'_>, file: u32, base: u64) -> Result<(), Malformed> {
-        let place = |content: crate::batch::Content<'_>| {
+        let place = |content: Content<'_>| {
             let at = u32::try_from(base + u64::from(content.at)).map_err(|_| Malformed)?;
             Ok(Place {
                 file,
@@ -97,22 +101,26 @@ impl Index {
         self.closed = op == Op::Close;
         match op {
             Op::Put { owners, bytes } => {
-                self.insert(self.next_key, place(bytes)?, owners);
+                self.insert(self.next_key, place(bytes)?, file, owners.to_vec());
                 self.next_key = self.next_key.saturating_add(1);
             }
             // Its put came before it, even if that is gone.
-            Op::Moved { key, .. } if key >= self.next_key => return Err(Malformed),
+            Op::Moved { key, .. } | Op::Placed { key, .. } if key >= self.next_key => {
+                return Err(Malformed);
+            }
             Op::Moved { key, owners, bytes } => {
                 self.remove(key);
-                self.insert(key, place(bytes)?, owners);
+                self.insert(key, place(bytes)?, file, owners.to_vec());
             }
+            Op::Placed { key, place, owners } => {
+                self.remove(key);
+                self.see_segment(place);
+                self.insert(key, place, file, owners.to_vec());
+            }
+            Op::Relocated { key, place } => self.relocate(key, place),
             Op::Release { owner, key } => self.release(owner, key),
             Op::Mark { owner, key, mark } => self.mark(owner, key, mark),
-            Op::DropOwner { owner } => {
-                if self.owners.contains_key(&owner) {
-                    self.doomed.insert(owner, self.next_key);
-                }
-            }
+            Op::DropOwner { owner } => self.doom(owner),
             Op::Define { table, id, bytes } => {
                 let place = place(bytes)?;
                 let before = self.definitions.insert((table, id), place);
@@ -122,6 +130,10 @@ impl Index {
                 let before = self.definitions.remove(&(table, id));
                 self.count_definition(before, None);
             }
+            Op::Page(page) => self.page_out(&page, file),
+            Op::Unpage { page } => self.page_in(page),
+            Op::DropPage { page } => self.drop_page(page),
+            Op::PageMoved { page, place } => self.move_page(page, place),
             Op::Close => {}
         }
         Ok(())
@@ -129,7 +141,12 @@ impl Index {
 
     /// Where a record's bytes lie, if it is alive.
     pub(crate) fn place(&self, key: u64) -> Option<Place> {
-        self.slot(key).map(|slot| slot.place)
+        self.slots.get(key).map(|slot| slot.place)
+    }
+
+    /// A live record.
+    pub(crate) fn slot(&self, key: u64) -> Option<Slot> {
+        self.slots.get(key).copied()
     }
 
     /// Where a definition's bytes lie, if it is defined.
@@ -137,12 +154,12 @@ impl Index {
         self.definitions.get(&(table, id)).copied()
     }
 
-    /// The owners of a live record, with their marks.
-    pub(crate) fn owners_of(&self, key: u64, into: &mut Vec<(u32, u64)>) {
+    /// Who holds a live record.
+    pub(crate) fn holds_of(&self, key: u64, into: &mut Vec<Hold>) {
         into.clear();
-        match self.slot(key) {
-            Some(slot) if slot.owner == ASIDE => into.extend_from_slice(&self.aside[&key]),
-            Some(slot) => into.push((slot.owner, 0)),
+        match self.slots.get(key).map(Slot::holder) {
+            Some(Holder::One(owner)) => into.push(Hold::new(owner)),
+            Some(Holder::Set(set)) => into.extend_from_slice(self.sets.holds(set)),
             None => {}
         }
     }
@@ -154,133 +171,224 @@ impl Index {
 
     /// All live records, by key.
     pub(crate) fn records(&self) -> impl Iterator<Item = (u64, Place)> {
-        self.pages.iter().flat_map(|(page_number, page)| {
-            keys(*page_number, page.live).zip(page.slots.iter().map(|slot| slot.place))
-        })
+        self.slots.from(0).map(|(key, slot)| (key, slot.place))
+    }
+
+    /// A live page.
+    pub(crate) fn page(&self, page: u64) -> Option<&Page> {
+        self.pages.get(&page)
+    }
+
+    /// All live pages, by id.
+    pub(crate) fn pages(&self) -> impl Iterator<Item = (u64, &Page)> {
+        self.pages.iter().map(|(id, page)| (*id, page))
     }
 
     pub(crate) fn next_key(&self) -> u64 {
         self.next_key
     }
 
+    pub(crate) fn next_page(&self) -> u64 {
+        self.next_page
+    }
+
+    pub(crate) fn newest_segment(&self) -> u32 {
+        self.newest_segment
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
     }
 
-    pub(crate) fn live_bytes(&self) -> u64 {
-        self.live_bytes
+    pub(crate) fn live(&self) -> &Live {
+        &self.live
     }
 
     pub(crate) fn record_count(&self) -> u64 {
-        self.records
+        self.slots.len()
+    }
+
+    pub(crate) fn page_count(&self) -> u64 {
+        self.pages.len() as u64
+    }
+
+    pub(crate) fn paged_count(&self) -> u64 {
+        self.paged
     }
 
     pub(crate) fn definition_count(&self) -> u64 {
         self.definitions.len() as u64
     }
 
-    /// The oldest file that holds something alive, and how many bytes of it.
-    pub(crate) fn oldest_live(&self) -> Option<(u32, u64)> {
-        self.live_in
-            .first_key_value()
-            .map(|(file, live)| (*file, *live))
+    /// Forgets the pages that hold nothing of the log: what was in them did not have to outlive its process.
+    pub(crate) fn forget_transient_pages(&mut self) {
+        let transient = |(id, page): (&u64, &Page)| (page.count == 0).then_some(*id);
+        let ids: Vec<_> = self.pages.iter().filter_map(transient).collect();
+        for id in ids {
+            self.remove_page(id);
+        }
     }
 
-    fn insert(&mut self, key: u64, place: Place, owners: Owners<'_>) {
-        if owners.len() == 0 {
+    fn insert(&mut self, key: u64, place: Place, home: u32, holds: Vec<Hold>) {
+        let owners: Vec<_> = holds.iter().map(|hold| hold.owner).collect();
+        let Some(holder) = self.sets.enter(holds) else {
             return;
-        }
-        let owner = match (owners.len(), owners.nth(0)) {
-            (1, (owner, 0)) if owner != ASIDE => owner,
-            _ => {
-                self.aside.insert(key, owners.to_vec());
-                ASIDE
-            }
         };
-        let page = self.pages.entry(key >> PAGE_BITS).or_default();
-        page.slots.insert(page.rank(key), Slot { place, owner });
-        page.live |= bit(key);
-        self.records += 1;
-        for n in 0..owners.len() {
-            let owned = self.owners.entry(owners.nth(n).0).or_insert(Owned {
+        let slot = Slot::new(place, home, holder);
+        self.slots.insert(key, slot);
+        for owner in &owners {
+            let owned = self.owners.entry(*owner).or_insert(Owned {
                 records: 0,
                 first_key: key,
             });
             owned.records += 1;
             owned.first_key = owned.first_key.min(key);
         }
-        let owners = owners.len() as u64;
-        self.grow(
-            place,
-            RECORD_OVERHEAD + u64::from(place.len) + owners * OWNER_OVERHEAD,
-        );
+        self.grow_record(slot);
+        self.live.grow(home, owners.len() as u64 * OWNER_OVERHEAD);
     }
 
     /// Takes a record out with all its owners.
     fn remove(&mut self, key: u64) {
-        let mut owners = Vec::new();
-        self.owners_of(key, &mut owners);
-        owners
-            .iter()
-            .for_each(|(owner, _)| self.release(*owner, key));
+        let mut holds = Vec::new();
+        self.holds_of(key, &mut holds);
+        holds.iter().for_each(|hold| self.release(hold.owner, key));
     }
 
     fn release(&mut self, owner: u32, key: u64) {
-        let Some(slot) = self.slot(key).copied() else {
-            return;
-        };
-        if slot.owner == ASIDE {
-            let Some(owners) = self.aside.get_mut(&key) else {
-                return;
-            };
-            let Some(position) = owners.iter().position(|(held_by, _)| *held_by == owner) else {
-                return;
-            };
-            owners.swap_remove(position);
-            if owners.is_empty() {
-                self.aside.remove(&key);
-                self.remove_slot(key, slot.place);
-            }
-        } else if slot.owner == owner {
-            self.remove_slot(key, slot.place);
-        } else {
-            return;
+        if let Some(home) = self.step(key, Step::Release(owner)) {
+            self.live.shrink(home, OWNER_OVERHEAD);
+            self.disown(owner);
         }
-        self.shrink(slot.place, OWNER_OVERHEAD);
-        self.disown(owner);
     }
 
-    fn remove_slot(&mut self, key: u64, place: Place) {
-        let page_number = key >> PAGE_BITS;
-        let page = self
-            .pages
-            .get_mut(&page_number)
-            .expect("the slot was found in it");
-        page.slots.remove(page.rank(key));
-        page.live &= !bit(key);
-        if page.slots.is_empty() {
-            self.pages.remove(&page_number);
-        } else if page.slots.len() * 4 <= page.slots.capacity() {
-            page.slots.shrink_to(page.slots.len() * 2);
+    /// Changes one hold on a record. Gives the record's home, if there was a hold to change.
+    fn step(&mut self, key: u64, step: Step) -> Option<u32> {
+        let slot = self.slots.get_mut(key)?;
+        match self.sets.step(slot.holder(), step)? {
+            Some(holder) => slot.set_holder(holder),
+            None => {
+                let slot = *slot;
+                self.slots.remove(key);
+                self.shrink_record(slot);
+                return Some(slot.home());
+            }
         }
-        self.records -= 1;
-        self.shrink(place, RECORD_OVERHEAD + u64::from(place.len));
+        Some(slot.home())
     }
 
     fn mark(&mut self, owner: u32, key: u64, mark: u64) {
-        let Some(slot) = self.slot_mut(key) else {
+        let mut holds = Vec::new();
+        self.holds_of(key, &mut holds);
+        let Some(slot) = self.slots.get_mut(key) else {
             return;
         };
-        if slot.owner == owner && owner != ASIDE {
-            if mark != 0 {
-                slot.owner = ASIDE;
-                self.aside.insert(key, vec![(owner, mark)]);
+        holds
+            .iter_mut()
+            .filter(|hold| hold.owner == owner)
+            .for_each(|hold| hold.mark = mark);
+        let before = slot.holder();
+        let after = self.sets.enter(holds).expect("it had holders");
+        slot.set_holder(after);
+        self.sets.leave(before);
+    }
+
+    fn relocate(&mut self, key: u64, place: Place) {
+        self.see_segment(place);
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
+        let before = *slot;
+        slot.place = place;
+        let after = *slot;
+        self.grow_record(after);
+        self.shrink_record(before);
+    }
+
+    fn page_out(&mut self, op: &PageOp<'_>, file: u32) {
+        self.see_page(op.page);
+        self.see_segment(op.place);
+        self.remove_page(op.page);
+        op.own.iter().for_each(|key| self.release(op.owner, key));
+        for key in op.shared.iter() {
+            self.step(key, Step::PageOut(op.owner));
+        }
+        let page = Page {
+            owner: op.owner,
+            place: op.place,
+            home: file,
+            count: op.count,
+            first_key: op.first_key,
+            last_key: op.last_key,
+            meta: op.meta.into(),
+            shared: op.shared.packed().into(),
+        };
+        self.live.grow(file, page.log_bytes());
+        self.live.grow(op.place.file, u64::from(op.place.len));
+        self.paged += u64::from(page.count);
+        self.pages.insert(op.page, page);
+        self.pages_of.insert((op.owner, op.page));
+    }
+
+    fn page_in(&mut self, page: u64) {
+        self.see_page(page);
+        if let Some(page) = self.remove_page(page) {
+            for key in page.shared().iter() {
+                self.step(key, Step::PageIn(page.owner));
             }
-        } else if let Some(owners) = self.aside.get_mut(&key) {
-            owners
-                .iter_mut()
-                .filter(|held| held.0 == owner)
-                .for_each(|held| held.1 = mark);
+        }
+    }
+
+    fn drop_page(&mut self, page: u64) {
+        self.see_page(page);
+        if let Some(page) = self.remove_page(page) {
+            for key in page.shared().iter() {
+                self.release(page.owner, key);
+            }
+        }
+    }
+
+    fn move_page(&mut self, id: u64, place: Place) {
+        self.see_page(id);
+        self.see_segment(place);
+        let Some(page) = self.pages.get_mut(&id) else {
+            return;
+        };
+        let before = std::mem::replace(&mut page.place, place);
+        self.live.grow(place.file, u64::from(place.len));
+        self.live.shrink(before.file, u64::from(before.len));
+    }
+
+    /// Takes a page out. Its owner's holds on shared records stay as they are.
+    fn remove_page(&mut self, id: u64) -> Option<Page> {
+        let page = self.pages.remove(&id)?;
+        self.pages_of.remove(&(page.owner, id));
+        self.paged -= u64::from(page.count);
+        self.live.shrink(page.home, page.log_bytes());
+        self.live.shrink(page.place.file, u64::from(page.place.len));
+        Some(page)
+    }
+
+    fn see_page(&mut self, page: u64) {
+        self.next_page = self.next_page.max(page.saturating_add(1));
+    }
+
+    fn see_segment(&mut self, place: Place) {
+        self.newest_segment = self.newest_segment.max(place.file & !SEGMENT);
+    }
+
+    /// The owner's pages go at once, its records with the next sweep.
+    fn doom(&mut self, owner: u32) {
+        let pages: Vec<_> = self
+            .pages_of
+            .range((owner, 0)..=(owner, u64::MAX))
+            .map(|(_, page)| *page)
+            .collect();
+        for page in pages {
+            self.remove_page(page);
+        }
+        if self.owners.contains_key(&owner) {
+            self.doomed.insert(owner, self.next_key);
         }
     }
 
@@ -301,25 +409,28 @@ impl Index {
             .filter_map(|owner| self.owners.get(owner))
             .map(|owned| owned.records)
             .sum();
+        // The doomed in each set, looked for once.
+        let mut in_sets: HashMap<u32, Vec<u32>, FixedState> = HashMap::default();
         let mut hits = Vec::new();
-        for (page_number, page) in self.pages.range(start >> PAGE_BITS..) {
+        for (key, slot) in self.slots.from(start) {
             if held == 0 {
                 break;
             }
-            for (key, slot) in keys(*page_number, page.live).zip(&page.slots) {
-                let mut check = |owner: u32| {
-                    if let Some(bound) = doomed.get(&owner) {
-                        held = held.saturating_sub(1);
-                        if key < *bound {
-                            hits.push((owner, key));
-                        }
+            let mut check = |owner: u32| {
+                if let Some(bound) = doomed.get(&owner) {
+                    held = held.saturating_sub(1);
+                    if key < *bound {
+                        hits.push((owner, key));
                     }
-                };
-                if slot.owner == ASIDE {
-                    self.aside[&key].iter().for_each(|(owner, _)| check(*owner));
-                } else {
-                    check(slot.owner);
                 }
+            };
+            match slot.holder() {
+                Holder::One(owner) => check(owner),
+                Holder::Set(set) => in_sets
+                    .entry(set)
+                    .or_insert_with(|| doomed_in(self.sets.holds(set), &doomed))
+                    .iter()
+                    .for_each(|owner| check(*owner)),
             }
         }
         hits.iter()
@@ -337,57 +448,72 @@ impl Index {
 
     fn count_definition(&mut self, before: Option<Place>, after: Option<Place>) {
         if let Some(place) = after {
-            self.grow(place, DEFINITION_OVERHEAD + u64::from(place.len));
+            self.live
+                .grow(place.file, DEFINITION_OVERHEAD + u64::from(place.len));
         }
         if let Some(place) = before {
-            self.shrink(place, DEFINITION_OVERHEAD + u64::from(place.len));
+            self.live
+                .shrink(place.file, DEFINITION_OVERHEAD + u64::from(place.len));
         }
     }
 
-    fn grow(&mut self, place: Place, bytes: u64) {
-        *self.live_in.entry(place.file).or_insert(0) += bytes;
-        self.live_bytes += bytes;
-    }
-
-    fn shrink(&mut self, place: Place, bytes: u64) {
-        let live = self
-            .live_in
-            .get_mut(&place.file)
-            .expect("it was counted when it was added");
-        *live -= bytes;
-        if *live == 0 {
-            self.live_in.remove(&place.file);
+    fn grow_record(&mut self, slot: Slot) {
+        for (file, bytes) in record_bytes(slot) {
+            self.live.grow(file, bytes);
         }
-        self.live_bytes -= bytes;
     }
 
-    fn slot(&self, key: u64) -> Option<&Slot> {
-        let page = self.pages.get(&(key >> PAGE_BITS))?;
-        (page.live & bit(key) != 0).then(|| &page.slots[page.rank(key)])
+    fn shrink_record(&mut self, slot: Slot) {
+        for (file, bytes) in record_bytes(slot) {
+            self.live.shrink(file, bytes);
+        }
     }
+}
 
-    fn slot_mut(&mut self, key: u64) -> Option<&mut Slot> {
-        let page = self.pages.get_mut(&(key >> PAGE_BITS))?;
-        let rank = page.rank(key);
-        (page.live & bit(key) != 0).then(|| &mut page.slots[rank])
+/// What a record takes besides its owners: in its home, and where its bytes lie.
+fn record_bytes(slot: Slot) -> [(u32, u64); 2] {
+    let len = u64::from(slot.place.len);
+    match slot.place.is_in_segment() {
+        true => [
+            (slot.home(), RECORD_OVERHEAD + PLACE_OVERHEAD),
+            (slot.place.file, CRC + len),
+        ],
+        false => [(slot.home(), RECORD_OVERHEAD), (slot.home(), len)],
     }
+}
+
+fn doomed_in(holds: &[Hold], doomed: &HashMap<u32, u64, FixedState>) -> Vec<u32> {
+    holds
+        .iter()
+        .map(|hold| hold.owner)
+        .filter(|owner| doomed.contains_key(owner))
+        .collect()
 }
 
 impl Page {
-    /// How many live keys of the page come before `key`.
-    fn rank(&self, key: u64) -> usize {
-        (self.live & (bit(key) - 1)).count_ones() as usize
+    /// Keys of records that others may hold too.
+    pub(crate) fn shared(&self) -> Keys<'_> {
+        Keys::new(&self.shared).expect("they were checked when they were read")
     }
-}
 
-fn bit(key: u64) -> u64 {
-    1 << (key & ((1 << PAGE_BITS) - 1))
-}
+    /// What the log says about the page, to be written again.
+    pub(crate) fn to_op(&self, page: u64) -> PageOp<'_> {
+        PageOp {
+            page,
+            owner: self.owner,
+            place: self.place,
+            count: self.count,
+            first_key: self.first_key,
+            last_key: self.last_key,
+            meta: &self.meta,
+            own: Keys::NONE,
+            shared: self.shared(),
+        }
+    }
 
-fn keys(page_number: u64, live: u64) -> impl Iterator<Item = u64> {
-    (0..64)
-        .filter(move |n| live & (1 << n) != 0)
-        .map(move |n| (page_number << PAGE_BITS) | n)
+    fn log_bytes(&self) -> u64 {
+        PAGE_OVERHEAD + (self.meta.len() + self.shared.len()) as u64
+    }
 }
 
 #[cfg(test)]
@@ -423,7 +549,7 @@ mod tests {
         apply(&mut index, 2, &mut batch);
         assert_eq!(index.records().collect::<Vec<_>>(), kept);
         assert_eq!(index.record_count(), 11);
-        let slots: usize = index.pages.values().map(|page| page.slots.capacity()).sum();
+        let slots = index.slots.capacity();
         assert!(slots <= 4 * 11, "{slots} slots for 11 records");
     }
 
@@ -448,8 +574,8 @@ mod tests {
         let keys: Vec<_> = index.records().map(|(key, _)| key).collect();
         assert_eq!(keys, [1, 2, 4, 5, 6]);
         let mut owners = Vec::new();
-        index.owners_of(6, &mut owners);
-        assert_eq!(owners, [(0, 0), (1, 0)]);
+        index.holds_of(6, &mut owners);
+        assert_eq!(owners, [Hold::new(0), Hold::new(1)]);
     }
 
     /// What is counted as alive comes back to nothing on every way out.
@@ -464,10 +590,13 @@ mod tests {
         apply(&mut index, 2, &mut batch);
         let mut moved = Vec::new();
         let mut owners = Vec::new();
-        index.owners_of(9, &mut owners);
+        index.holds_of(9, &mut owners);
         batch::push_moved(&mut moved, 9, &owners, b"four holds");
         index.apply(&moved, 3, 1000, 0).unwrap();
-        assert_eq!(index.oldest_live().map(|(file, _)| file), Some(1));
+        assert_eq!(
+            index.live().oldest_log_file().map(|(file, _)| file),
+            Some(1)
+        );
         for owner in 0..6 {
             batch.drop_owner(owner);
         }
@@ -475,19 +604,19 @@ mod tests {
         apply(&mut index, 3, &mut batch);
         assert_eq!(
             (
-                index.live_bytes(),
-                index.oldest_live(),
+                index.live().in_log(),
+                index.live().oldest_log_file(),
                 index.record_count()
             ),
             (0, None, 0)
         );
-        assert!(index.pages.is_empty() && index.aside.is_empty() && index.owners.is_empty());
+        assert!(index.slots.len() == 0 && index.owners.is_empty());
     }
 
     #[test]
     fn moved_record_without_a_put_before_it_is_malformed() {
         let mut moved = Vec::new();
-        batch::push_moved(&mut moved, 9, &[(1, 0)], b"x");
+        batch::push_moved(&mut moved, 9, &[Hold::new(1)], b"x");
         assert!(filled(9).apply(&moved, 1, 1000, 0).is_err());
     }
 }

@@ -13,18 +13,28 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod bodies;
 mod cleaning;
 mod disk;
 mod error;
 mod format;
 mod index;
+mod keys;
+mod live;
 mod log;
+mod owners;
+mod page;
+mod paging;
 mod pool;
 mod recovery;
 mod restore;
 mod scan;
+mod segment;
+mod segment_cleaning;
+mod segment_recovery;
 mod shared;
 pub mod sim;
+mod slots;
 mod store;
 mod writer;
 
@@ -33,6 +43,8 @@ mod tests;
 
 pub use batch::Batch;
 pub use disk::{Disk, DiskFile, RealDisk};
-pub use error::{Failed, Loss, OpenError, ReadError};
+pub use error::{Failed, Loss, OpenError, PageError, ReadError};
 pub use log::{Appended, Callback, FailureCallback, Log, Lsn, Options, Stats};
+pub use page::{PageId, PageRecord, PagedRecord};
+pub use paging::Draft;
 pub use restore::Restored;

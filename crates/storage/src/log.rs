@@ -9,11 +9,14 @@ use parking_lot::Mutex;
 
 use crate::batch::Batch;
 use crate::disk::Disk;
-use crate::error::{Failed, Loss, OpenError, ReadError};
+use crate::error::{Failed, Loss, OpenError, PageError, ReadError};
 use crate::format::{FILE_HEADER, FILE_MAX};
+use crate::page::{PageId, PageRecord, PagedRecord};
+use crate::paging::{Draft, Paging};
 use crate::pool::Pool;
 use crate::recovery;
 use crate::restore::{self, Restored};
+use crate::segment::Segments;
 use crate::shared::{Shared, Stop};
 use crate::writer::Writer;
 
@@ -26,6 +29,8 @@ pub struct Lsn(pub u64);
 pub struct Options {
     /// Size of a file. Three are allocated from the start.
     pub file_bytes: u64,
+    /// Size of a segment, the kind of file that pages lie in. A page that is larger has one of its own.
+    pub segment_bytes: u64,
     /// Bytes that may wait for the disk. An append beyond that waits, too.
     pub in_flight_bytes: usize,
     /// How long releases and marks wait for something that has to be synced anyway.
@@ -38,6 +43,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             file_bytes: 64 << 20,
+            segment_bytes: 64 << 20,
             in_flight_bytes: 32 << 20,
             lazy: Duration::from_millis(25),
             accept_loss: false,
@@ -52,7 +58,11 @@ impl Options {
     }
 
     fn check(&self) -> Result<(), OpenError> {
-        if self.file_bytes < 2 * FILE_HEADER || self.file_bytes > FILE_MAX {
+        let sizes = [self.file_bytes, self.segment_bytes];
+        if sizes
+            .iter()
+            .any(|bytes| *bytes < 2 * FILE_HEADER || *bytes > FILE_MAX)
+        {
             return Err(OpenError::Options(
                 "a file must have between 8 KiB and 4 GiB",
             ));
@@ -81,10 +91,20 @@ pub struct Stats {
     pub live_bytes: u64,
     /// Bytes of changes that were appended and are not durable.
     pub in_flight_bytes: u64,
-    /// Bytes of the files in use and of the spares.
+    /// Bytes of the log files in use and of the spares.
     pub file_bytes: u64,
-    /// Files in use.
+    /// Log files in use.
     pub files: u64,
+    /// Pages that are alive.
+    pub pages: u64,
+    /// Records in them. One that several owners hold counts in each page that refers to it, and among `records`.
+    pub paged_records: u64,
+    /// Segments there are.
+    pub segments: u64,
+    /// Bytes they take.
+    pub segment_bytes: u64,
+    /// Bytes in them that are alive: also part of `live_bytes`.
+    pub segment_live_bytes: u64,
     /// Allocated files that wait to be used.
     pub spares: u64,
     /// Frames written, each followed by a sync.
@@ -106,7 +126,6 @@ struct Opened {
     clean: bool,
     frames: u64,
     bytes: u64,
-    losses: Vec<Loss>,
 }
 
 /// An open log. Clones are the same log. When the last is dropped, what was appended is written, but without the mark of a
@@ -120,6 +139,7 @@ pub struct Log {
 
 struct Handle {
     shared: Arc<Shared>,
+    paging: Paging,
     opened: Opened,
     writer: Mutex<Option<JoinHandle<()>>>,
     /// The directory is ours until this is dropped, which is after the writer has ended.
@@ -128,7 +148,7 @@ struct Handle {
 
 impl Log {
     /// Opens the log in `disk`, or makes one, and hands to `restore` what is alive in it: first the definitions by table and
-    /// id, then the records by key.
+    /// id, then the records and pages by key, a page by its first.
     pub fn open(
         disk: Arc<dyn Disk>,
         options: Options,
@@ -167,17 +187,30 @@ impl Log {
             _ => io("locking", error),
         })?;
         let mut recovered = recovery::recover(&*disk, options.accept_loss)?;
-        restore::restore(&recovered.store, restore).map_err(|error| io("restoring", error))?;
+        let mut lost = restore::restore(&mut recovered, &*disk, options.accept_loss, restore)?;
         let pool = Pool::open(disk.clone(), options.file_bytes)
             .map_err(|error| io("opening the spare files", error))?;
         let opened = Opened {
-            clean: recovered.clean,
+            clean: recovered.clean && recovered.losses.is_empty(),
             frames: recovered.frames,
             bytes: recovered.bytes,
-            losses: std::mem::take(&mut recovered.losses),
         };
         let store = std::mem::take(&mut recovered.store);
+        let next_page = store.index.next_page();
         let shared = Arc::new(Shared::new(&options, store, recovered.next_lsn));
+        let segments = Segments::new(
+            disk.clone(),
+            shared.clone(),
+            options.segment_bytes,
+            recovered.next_segment,
+        );
+        let paging = Paging::new(
+            shared.clone(),
+            segments,
+            next_page,
+            options.accept_loss,
+            std::mem::take(&mut recovered.losses),
+        );
         let mut writer = Writer::new(
             shared.clone(),
             disk.clone(),
@@ -191,8 +224,13 @@ impl Log {
                 io::Error::other("the log can't be written"),
             )
         })?;
+        if !lost.is_empty() {
+            shared.append(&lost);
+            lost.clear();
+        }
         let handle = Handle {
             shared,
+            paging,
             opened,
             writer: Mutex::new(None),
             _lock: lock,
@@ -253,6 +291,68 @@ impl Log {
         self.handle.shared.read(key)
     }
 
+    /// Copies a run of records of `owner` to a segment, in the order given. Waits until what was appended before is durable,
+    /// and needs no lock of the caller's: the records stay what they are until [`Log::commit_page`]. What the owner says of
+    /// them from now on (a release, a mark) is not in the page, so that it has to be given up then.
+    ///
+    /// # Panics
+    /// If `meta` has more than 64 bytes, there are more than 1 048 576 records, or they have nearly 4 GiB.
+    pub fn draft_page(
+        &self,
+        owner: u32,
+        meta: &[u8],
+        records: &[PageRecord<'_>],
+    ) -> Result<Draft, PageError> {
+        self.handle.paging.draft(owner, meta, records)
+    }
+
+    /// Makes all drafts so far durable.
+    pub fn sync_drafts(&self) -> Result<(), Failed> {
+        self.handle.paging.segments.sync()
+    }
+
+    /// Makes a draft a page: an append that does not wait for the disk, unless too many bytes wait for it already. The page
+    /// holds from now on what its owner held of the records. Nobody may release or mark them before they are paged in.
+    ///
+    /// # Panics
+    /// If the draft has records of the log and [`Log::sync_drafts`] was not called after it was made.
+    pub fn commit_page(&self, draft: Draft) -> PageId {
+        self.handle.paging.commit(draft)
+    }
+
+    /// Takes a page back: hands out what is in it, in order, and ends it. Its records are again what they were. Reads from
+    /// the disk, and does not wait for the log. Records that were inline in a page of an earlier process are left out.
+    ///
+    /// Damage is the end of the log. With [`Options::accept_loss`] it is among [`Log::losses`], and what can be read is given.
+    pub fn page_in(
+        &self,
+        page: PageId,
+        each: &mut dyn FnMut(PagedRecord<'_>),
+    ) -> Result<(), PageError> {
+        self.handle.paging.page_in(page, each)
+    }
+
+    /// Hands out what is in a page and changes nothing.
+    pub fn read_page(
+        &self,
+        page: PageId,
+        each: &mut dyn FnMut(PagedRecord<'_>),
+    ) -> Result<(), PageError> {
+        self.handle.paging.read_page(page, each)
+    }
+
+    /// Says that a page will be taken back soon, so that the disk can read ahead.
+    pub fn will_need(&self, page: PageId) {
+        self.handle.paging.will_need(page);
+    }
+
+    /// Makes room in the segments: removes some that nobody needs, or moves some of what is alive out of one with much
+    /// garbage. A bounded piece of work, for a thread that may wait for the disk; to be called now and then, and again as
+    /// long as it says that there may be more to do.
+    pub fn clean_segments(&self) -> Result<bool, Failed> {
+        self.handle.paging.clean_segments()
+    }
+
     /// Writes what was appended, marks the log as closed, and ends it.
     pub fn close(self) -> Result<(), Failed> {
         self.handle.stop(Stop::Close)
@@ -273,9 +373,9 @@ impl Log {
         self.handle.opened.frames
     }
 
-    /// What was damaged when the log was opened with [`Options::accept_loss`].
-    pub fn losses(&self) -> &[Loss] {
-        &self.handle.opened.losses
+    /// What turned out to be damaged since the log was opened with [`Options::accept_loss`].
+    pub fn losses(&self) -> Vec<Loss> {
+        self.handle.paging.losses()
     }
 
     #[cfg(test)]

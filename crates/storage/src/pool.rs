@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{self, Disk, DiskFile};
 use crate::error::Failed;
 use crate::format::{self, FILE_HEADER};
 
@@ -167,7 +167,7 @@ impl Pool {
                 len,
                 written: 0,
             })),
-            Err(error) if is_full(&error) => Ok(None),
+            Err(error) if disk::is_full(&error) => Ok(None),
             Err(error) => Err(Failed::io("creating", &name, &error)),
         }
     }
@@ -177,11 +177,4 @@ impl Pool {
         self.next_number += 1;
         name
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
 }

@@ -14,6 +14,7 @@ use crate::error::{Loss, OpenError};
 use crate::format::{self, BadFileHeader, FILE_HEADER, FileHeader, Salt, VERSION};
 use crate::index::Index;
 use crate::scan::Scanner;
+use crate::segment_recovery::{self, FoundSegments};
 use crate::store::{LogFile, Store};
 
 /// What recovery found.
@@ -24,6 +25,8 @@ pub(crate) struct Recovered {
     pub(crate) next_lsn: u64,
     /// The number of the file to come.
     pub(crate) next_file: u32,
+    /// The number of the segment to come.
+    pub(crate) next_segment: u32,
     /// Files up to this one have losses in them and have to go, or every later opening would find them again.
     pub(crate) heal_through: u32,
     pub(crate) losses: Vec<Loss>,
@@ -45,9 +48,13 @@ pub(crate) fn recover(disk: &dyn Disk, accept_loss: bool) -> Result<Recovered, O
         recovery.replay(number)?;
         expected = number + 1;
     }
+    recovery.index.forget_transient_pages();
+    let losses = &mut recovery.losses;
+    let mut segments = segment_recovery::find(disk, &recovery.index, accept_loss, losses)?;
     recovery.settle()?;
     recovery.remove_retired(&numbers, oldest)?;
-    Ok(recovery.finish(expected))
+    segments.give_back(disk)?;
+    Ok(recovery.finish(expected, segments))
 }
 
 fn log_numbers(disk: &dyn Disk) -> Result<Vec<u32>, OpenError> {
@@ -273,15 +280,19 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
-    fn finish(self, next_file: u32) -> Recovered {
+    fn finish(self, next_file: u32, segments: FoundSegments) -> Recovered {
         Recovered {
             clean: self.index.is_closed() && self.losses.is_empty(),
             store: Store {
                 index: self.index,
                 files: self.files,
+                applied: self.next_lsn.saturating_sub(1),
+                segments: segments.segments,
+                ..Store::default()
             },
             next_lsn: self.next_lsn.max(1),
             next_file,
+            next_segment: segments.next_number,
             heal_through: self.heal_through,
             losses: self.losses,
             frames: self.frames,

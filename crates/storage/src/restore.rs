@@ -2,8 +2,14 @@
 
 use std::io;
 
-use crate::index::Place;
-use crate::scan::Window;
+use crate::batch::Batch;
+use crate::bodies::Bodies;
+use crate::disk::Disk;
+use crate::error::{Loss, OpenError};
+use crate::format::{self, Place};
+use crate::owners::Hold;
+use crate::page::PageId;
+use crate::recovery::Recovered;
 use crate::store::Store;
 
 /// Something that was alive when the log ended.
@@ -22,80 +28,170 @@ pub enum Restored<'a> {
     Record {
         /// Its key.
         key: u64,
-        /// Those who hold it, each with its mark.
+        /// Those who hold it outside of their pages, each with its mark.
         owners: &'a [(u32, u64)],
         /// Its bytes.
         bytes: &'a [u8],
     },
+    /// A page. Nothing of it has been read.
+    Page {
+        /// It.
+        page: PageId,
+        /// Whose it is.
+        owner: u32,
+        /// What was said of it when it was drafted.
+        meta: &'a [u8],
+        /// Records in it.
+        count: u32,
+        /// The smallest of their keys.
+        first_key: u64,
+        /// The largest.
+        last_key: u64,
+    },
 }
 
-/// Places to read from at the same time. Records lie mostly in the order of their keys, in as many runs as the oldest of them
-/// were cleaned times.
-const WINDOWS: usize = 16;
-const READ: u64 = 256 << 10;
-
-/// Hands out the definitions, then the records.
-pub(crate) fn restore(store: &Store, to: &mut dyn FnMut(Restored<'_>)) -> io::Result<()> {
-    let mut reader = Reader {
-        store,
-        windows: Vec::new(),
-        last: 0,
-        oldest: 0,
+/// Hands out the definitions, then records and pages. What is damaged is a loss or an error. Gives what has to be appended so
+/// that the losses are not found again.
+pub(crate) fn restore(
+    recovered: &mut Recovered,
+    disk: &dyn Disk,
+    accept_loss: bool,
+    to: &mut dyn FnMut(Restored<'_>),
+) -> Result<Batch, OpenError> {
+    let mut restore = Restore {
+        store: &recovered.store,
+        disk,
+        accept_loss,
+        bodies: Bodies::default(),
+        losses: &mut recovered.losses,
+        lost: Batch::new(),
+        to,
     };
-    for ((table, id), place) in store.index.definitions() {
-        to(Restored::Definition {
-            table,
-            id,
-            bytes: reader.read(place)?,
-        });
+    restore.definitions()?;
+    let mut pages: Vec<_> = restore
+        .store
+        .index
+        .pages()
+        .map(|(id, page)| (page.first_key, id))
+        .collect();
+    pages.sort_unstable();
+    let mut pages = pages.into_iter().peekable();
+    for (key, place) in restore.store.index.records() {
+        while let Some((_, page)) = pages.next_if(|(first_key, _)| *first_key <= key) {
+            restore.page(page)?;
+        }
+        restore.record(key, place)?;
     }
-    let mut owners = Vec::new();
-    for (key, place) in store.index.records() {
-        store.index.owners_of(key, &mut owners);
-        to(Restored::Record {
-            key,
-            owners: &owners,
-            bytes: reader.read(place)?,
-        });
-    }
-    Ok(())
+    pages.try_for_each(|(_, page)| restore.page(page))?;
+    Ok(restore.lost)
 }
 
-struct Reader<'a> {
+struct Restore<'a> {
     store: &'a Store,
-    windows: Vec<(u32, Window)>,
-    /// The window used last, most likely the right one again.
-    last: usize,
-    /// The window to give up next.
-    oldest: usize,
+    disk: &'a dyn Disk,
+    accept_loss: bool,
+    bodies: Bodies,
+    losses: &'a mut Vec<Loss>,
+    /// Ends what is lost.
+    lost: Batch,
+    to: &'a mut dyn FnMut(Restored<'_>),
 }
 
-impl Reader<'_> {
-    /// The bytes at a place. Their checksum was verified a moment ago with that of their frame.
-    fn read(&mut self, place: Place) -> io::Result<&[u8]> {
-        let (at, len) = (u64::from(place.at), u64::from(place.len));
-        let fits = |(file, window): &(u32, Window)| *file == place.file && window.holds(at, len);
-        if !self.windows.get(self.last).is_some_and(fits) {
-            self.last = match self.windows.iter().position(fits) {
-                Some(found) => found,
-                None => self.free_window(place.file),
-            };
+impl Restore<'_> {
+    fn definitions(&mut self) -> Result<(), OpenError> {
+        for ((table, id), place) in self.store.index.definitions() {
+            let given = self.give(place, |to, bytes| {
+                to(Restored::Definition { table, id, bytes });
+            })?;
+            if !given {
+                self.lose(place, "a definition is not valid")?;
+                self.lost.undefine(table, id);
+            }
         }
-        let file = &self.store.files[&place.file];
-        self.windows[self.last]
-            .1
-            .get(&*file.file, file.end, at, len, READ)
+        Ok(())
     }
 
-    /// A window for a file: that of the same file behind which the place lies would be better, but the oldest will do.
-    fn free_window(&mut self, file: u32) -> usize {
-        if self.windows.len() < WINDOWS {
-            self.windows.push((file, Window::default()));
-            return self.windows.len() - 1;
+    fn record(&mut self, key: u64, place: Place) -> Result<(), OpenError> {
+        let mut holds = Vec::new();
+        self.store.index.holds_of(key, &mut holds);
+        let owners: Vec<_> = holds
+            .iter()
+            .filter(|hold| !hold.paged)
+            .map(|hold: &Hold| (hold.owner, hold.mark))
+            .collect();
+        // The others find it when they read their pages.
+        if owners.is_empty() {
+            return Ok(());
         }
-        self.oldest = (self.oldest + 1) % WINDOWS;
-        self.windows[self.oldest].0 = file;
-        self.windows[self.oldest].1.forget();
-        self.oldest
+        let given = self.give(place, |to, bytes| {
+            to(Restored::Record {
+                key,
+                owners: &owners,
+                bytes,
+            });
+        })?;
+        if !given {
+            self.lose(place, "a record is not valid")?;
+            owners
+                .iter()
+                .for_each(|(owner, _)| self.lost.release(*owner, key));
+        }
+        Ok(())
+    }
+
+    fn page(&mut self, id: u64) -> Result<(), OpenError> {
+        let page = self.store.index.page(id).expect("it is one of them");
+        if self.store.source(page.place).is_none() {
+            self.lose(page.place, "a page is lost with its segment")?;
+            self.lost.drop_page(PageId(id));
+            return Ok(());
+        }
+        (self.to)(Restored::Page {
+            page: PageId(id),
+            owner: page.owner,
+            meta: &page.meta,
+            count: page.count,
+            first_key: page.first_key,
+            last_key: page.last_key,
+        });
+        Ok(())
+    }
+
+    /// Reads the bytes at a place and hands them out. Says whether they are valid.
+    fn give(
+        &mut self,
+        place: Place,
+        give: impl FnOnce(&mut dyn FnMut(Restored<'_>), &[u8]),
+    ) -> Result<bool, OpenError> {
+        let Some(source) = self.store.source(place) else {
+            return Ok(false);
+        };
+        let io = |source: io::Error| OpenError::Io {
+            directory: self.disk.describe(),
+            action: format!("reading {}", format::file_name(place.file)),
+            source,
+        };
+        let Some(bytes) = self.bodies.read(&source).map_err(io)? else {
+            return Ok(false);
+        };
+        give(&mut *self.to, bytes);
+        Ok(true)
+    }
+
+    fn lose(&mut self, place: Place, what: &'static str) -> Result<(), OpenError> {
+        let loss = Loss {
+            file: format::file_name(place.file),
+            offset: place.at.into(),
+            what,
+            frames: None,
+        };
+        if !self.accept_loss {
+            return Err(OpenError::Damaged {
+                directory: self.disk.describe(),
+                loss,
+            });
+        }
+        self.losses.push(loss);
+        Ok(())
     }
 }

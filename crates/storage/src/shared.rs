@@ -16,8 +16,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use crate::batch::{self, Batch};
 use crate::disk::DiskFile;
 use crate::error::{Failed, ReadError};
-use crate::format;
-use crate::index::Place;
+use crate::format::{self, Place};
 use crate::log::{Appended, Callback, FailureCallback, Lsn, Options, Stats};
 use crate::store::Store;
 
@@ -198,10 +197,15 @@ impl Shared {
         Stats {
             records: store.index.record_count(),
             definitions: store.index.definition_count(),
-            live_bytes: store.index.live_bytes(),
+            live_bytes: store.index.live().in_log() + store.index.live().in_segments(),
             in_flight_bytes,
             file_bytes: store.file_bytes() + spares * self.file_bytes,
             files: store.files.len() as u64,
+            pages: store.index.page_count(),
+            paged_records: store.index.paged_count(),
+            segments: store.segments.len() as u64,
+            segment_bytes: store.segment_bytes(),
+            segment_live_bytes: store.index.live().in_segments(),
             spares,
             syncs: count(&self.counts.syncs),
             written_bytes: count(&self.counts.written_bytes),
@@ -236,16 +240,17 @@ impl Shared {
         }
     }
 
+    /// Waits until everything is durable that was appended before.
+    pub(crate) fn wait_for_appended(&self) -> Result<(), Failed> {
+        let last = self.state.lock().next_lsn - 1;
+        self.wait(Lsn(last))
+    }
+
     pub(crate) fn read(&self, key: u64) -> Result<Vec<u8>, ReadError> {
         let mut place = self.place(key)?;
         loop {
-            let file = self
-                .store
-                .lock()
-                .files
-                .get(&place.file)
-                .map(|file| file.file.clone());
-            let read = file.map(|file| read_record(&*file, place));
+            let source = self.store.lock().source(place);
+            let read = source.map(|source| read_record(&*source.file, place));
             if let Some(Ok(Some(bytes))) = read {
                 return Ok(bytes);
             }
@@ -256,7 +261,7 @@ impl Shared {
                     Some(Err(source)) => ReadError::Io { key, source },
                     _ => ReadError::Damaged {
                         key,
-                        file: format::log_name(place.file),
+                        file: format::file_name(place.file),
                         offset: u64::from(place.at),
                     },
                 });

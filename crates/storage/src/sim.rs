@@ -496,6 +496,8 @@ impl DiskFile for SimFile {
         self.change(Inode::sync, Inode::settle)
     }
 
+    fn will_need(&self, _offset: u64, _len: u64) {}
+
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.change(
             |inode| {

@@ -3,6 +3,7 @@
 mod crashes;
 mod faults;
 mod model;
+mod pages;
 mod space;
 
 use std::sync::Arc;

@@ -194,13 +194,15 @@ impl Writer {
         index
             .apply(self.cleaner.moved(), number, moved_at, 0)
             .and_then(|()| index.apply(&frame.ops, number, own_at, frame.first_key))
-            .map_err(|_| Failed::new("a batch holds what no batch can"))
+            .map_err(|_| Failed::new("a batch holds what no batch can"))?;
+        store.applied(frame.lsn);
+        Ok(())
     }
 
     /// The oldest file that is needed: everything below holds nothing alive, also not in what is still to come.
     fn keep_from(&self) -> u32 {
         let active = self.active_number();
-        let oldest_live = self.shared.store.lock().index.oldest_live();
+        let oldest_live = self.shared.store.lock().index.live().oldest_log_file();
         oldest_live.map_or(active, |(oldest, _)| oldest.min(active))
     }
 

@@ -88,6 +88,7 @@ fn durable_survives_kill() {
                     assert_eq!(bytes[..8], key.to_le_bytes());
                 }
             }
+            Restored::Page { .. } => panic!("nothing was paged out"),
         })
         .unwrap();
         assert!(defined >= durable.1, "told {}, found {defined}", durable.1);

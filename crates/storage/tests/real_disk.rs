@@ -44,6 +44,7 @@ fn open(directory: &Directory, options: Options) -> (Log, Definitions, Records) 
         Restored::Record { key, owners, bytes } => {
             records.insert(key, (owners.to_vec(), bytes.to_vec()));
         }
+        Restored::Page { .. } => panic!("nothing was paged out"),
     })
     .expect("it opens");
     (log, definitions, records)

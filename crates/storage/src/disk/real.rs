@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{Advice, FallocateFlags};
 use rustix::io::Errno;
 
 use super::{Disk, DiskFile};
@@ -165,6 +165,12 @@ impl DiskFile for RealFile {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn will_need(&self, offset: u64, len: u64) {
+        let len = std::num::NonZeroU64::new(len);
+        // A hint: without it the page is read when it is asked for.
+        let _ = rustix::fs::fadvise(&self.0, offset, len, Advice::WillNeed);
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {

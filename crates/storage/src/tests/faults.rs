@@ -196,7 +196,7 @@ fn newer_format_is_refused() {
     let (disk, _) = closed_log();
     disk.flip("00000002.log", 8, 4);
     let error = open(&disk).map(|_| ()).unwrap_err().to_string();
-    assert!(error.contains("00000002.log has format 17"), "{error}");
+    assert!(error.contains("00000002.log has format 18"), "{error}");
     let options = Options {
         accept_loss: true,
         ..small()

@@ -53,6 +53,7 @@ impl State {
                     },
                 );
             }
+            Restored::Page { .. } => unreachable!("nothing was paged out"),
         }
     }
 
