@@ -14,6 +14,7 @@ mod cli;
 mod clock;
 mod config;
 mod connection;
+mod disk_floor;
 mod io_thread;
 mod listener;
 mod node;

@@ -7,14 +7,32 @@ use std::time::Duration;
 
 use leveret_broker::alarm::Alarm;
 use leveret_broker::broker::Broker;
+use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use crate::config::Effective;
 use crate::config::effective::Watermark;
+use crate::disk_floor::DiskFloor;
 
 /// How often to look. A publisher at full speed fills some hundred megabytes meanwhile.
 const PERIOD: Duration = Duration::from_secs(1);
+
+/// Less free disk than this is an alarm.
+enum DiskMin {
+    /// Bytes.
+    Configured(u64),
+    Adaptive(DiskFloor),
+}
+
+impl DiskMin {
+    fn look(&mut self, free: u64) -> u64 {
+        match self {
+            Self::Configured(bytes) => *bytes,
+            Self::Adaptive(floor) => floor.look(free),
+        }
+    }
+}
 
 /// The alarms of a node, and what each depends on.
 pub(crate) struct Resources {
@@ -22,8 +40,7 @@ pub(crate) struct Resources {
     data_dir: PathBuf,
     /// More memory in use than this, bytes, is an alarm.
     memory_max: u64,
-    /// Less free disk than this, bytes, is an alarm.
-    disk_min: u64,
+    disk_min: Mutex<DiskMin>,
     memory_low: AtomicBool,
     disk_low: AtomicBool,
     /// The log has no room, whatever the disk has.
@@ -38,7 +55,10 @@ impl Resources {
             broker,
             data_dir: config.data_dir.clone(),
             memory_max: bytes(config.memory_high_watermark, total),
-            disk_min: bytes(config.disk_free_limit, total),
+            disk_min: Mutex::new(match config.disk_free_limit {
+                Some(limit) => DiskMin::Configured(bytes(limit, total)),
+                None => DiskMin::Adaptive(DiskFloor::new(disk_size(&config.data_dir))),
+            }),
             memory_low: AtomicBool::new(false),
             disk_low: AtomicBool::new(false),
             log_full: AtomicBool::new(false),
@@ -67,9 +87,10 @@ impl Resources {
         if memory_low != self.memory_low.swap(memory_low, Ordering::AcqRel) {
             report("memory", memory_low, memory_used, self.memory_max);
         }
-        let disk_low = disk_free.is_some_and(|free| free < self.disk_min);
+        let disk_min = disk_free.map_or(0, |free| self.disk_min.lock().look(free));
+        let disk_low = disk_free.is_some_and(|free| free < disk_min);
         if disk_low != self.disk_low.swap(disk_low, Ordering::AcqRel) {
-            report("disk", disk_low, disk_free, self.disk_min);
+            report("disk", disk_low, disk_free, disk_min);
         }
         self.apply();
     }
@@ -108,6 +129,11 @@ fn used_memory() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let resident_pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
     Some(resident_pages * rustix::param::page_size() as u64)
+}
+
+fn disk_size(path: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(path).ok()?;
+    Some(found.f_blocks * found.f_frsize)
 }
 
 fn free_disk(path: &Path) -> Option<u64> {

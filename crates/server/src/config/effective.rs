@@ -26,7 +26,8 @@ pub(crate) struct Effective {
     /// Deprecated features that the operator permitted (true) or forbade (false) by name.
     pub(crate) deprecated_features: BTreeMap<String, bool>,
     pub(crate) memory_high_watermark: Watermark,
-    pub(crate) disk_free_limit: Watermark,
+    /// `None`: as much as the speed of publishers asks for (`disk_floor`).
+    pub(crate) disk_free_limit: Option<Watermark>,
     pub(crate) log_level: LevelFilter,
     pub(crate) management_port: u16,
     pub(crate) prometheus_port: u16,
@@ -184,7 +185,7 @@ impl Default for Effective {
             default_queue_type: "classic".to_owned(),
             deprecated_features: BTreeMap::new(),
             memory_high_watermark: Watermark::Relative(0.6),
-            disk_free_limit: Watermark::Absolute(50_000_000),
+            disk_free_limit: None,
             log_level: LevelFilter::INFO,
             management_port: 15672,
             prometheus_port: 15692,

@@ -189,9 +189,9 @@ pub(crate) const KEYS: &[Key] = &[
     one("vm_memory_high_watermark.absolute", "", "Publishers are blocked above this much memory.",
         |c, _, v| put(&mut c.memory_high_watermark, size(v, 0..=u64::MAX).map(Watermark::Absolute))),
     one("disk_free_limit.relative", "", "Publishers are blocked below this much free disk, in parts of the memory.",
-        |c, _, v| put(&mut c.disk_free_limit, relative(v, 1000.0))),
-    one("disk_free_limit.absolute", "50MB", "Publishers are blocked below this much free disk.",
-        |c, _, v| put(&mut c.disk_free_limit, size(v, 0..=u64::MAX).map(Watermark::Absolute))),
+        |c, _, v| put(&mut c.disk_free_limit, relative(v, 1000.0).map(Some))),
+    one("disk_free_limit.absolute", "", "Publishers are blocked below this much free disk; by their speed when not set.",
+        |c, _, v| put(&mut c.disk_free_limit, size(v, 0..=u64::MAX).map(|b| Some(Watermark::Absolute(b))))),
 
     // The node.
     one("cluster_name", "", "What the cluster is called; the node's name when not set.",
