@@ -6,6 +6,12 @@ pub(crate) const HELP: &str = "\
 Leveret, a message broker that programs written for RabbitMQ can use unchanged.
 
 Usage: leveret [run] [OPTIONS]
+       leveret config check [FILE] [OPTIONS]
+       leveret config effective [OPTIONS]
+
+  run               run a node
+  config check      say what is wrong with a configuration, and start nothing
+  config effective  print every key, its value and where that comes from, but no passwords
 
 Options:
   --config PATH     rabbitmq.conf, or a directory of *.conf files
@@ -20,6 +26,8 @@ Options:
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Run(Run),
+    ConfigCheck(Run),
+    ConfigEffective(Run),
     Keys,
     Version,
     Help,
@@ -36,7 +44,21 @@ pub(crate) struct Run {
 pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, String> {
     let mut arguments = arguments.into_iter().peekable();
     let mut run = Run::default();
-    arguments.next_if(|argument| argument == "run");
+    let mut command: fn(Run) -> Command = Command::Run;
+    if arguments.next_if(|argument| argument == "config").is_some() {
+        match arguments.next().as_deref() {
+            Some("check") => {
+                command = Command::ConfigCheck;
+                let file = arguments.next_if(|argument| !argument.starts_with('-'));
+                run.config = file.map(PathBuf::from);
+            }
+            Some("effective") => command = Command::ConfigEffective,
+            Some("--help" | "-h") => return Ok(Command::Help),
+            _ => return Err("config needs `check` or `effective`".to_owned()),
+        }
+    } else {
+        arguments.next_if(|argument| argument == "run");
+    }
     while let Some(argument) = arguments.next() {
         let (option, attached) = match argument.split_once('=') {
             Some((option, value)) => (option, Some(value.to_owned())),
@@ -58,7 +80,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
             _ => return Err(format!("unexpected '{argument}'")),
         }
     }
-    Ok(Command::Run(run))
+    Ok(command(run))
 }
 
 #[cfg(test)]
@@ -86,6 +108,21 @@ mod tests {
             run(Some("a.conf"), Some("d"), &[]),
         );
         check("run --set a=1 --set=b=2", run(None, None, &["a=1", "b=2"]));
+        let file = |path: &str| Run {
+            config: Some(path.into()),
+            ..Run::default()
+        };
+        check("config check", Ok(Command::ConfigCheck(Run::default())));
+        check(
+            "config check a.conf",
+            Ok(Command::ConfigCheck(file("a.conf"))),
+        );
+        check(
+            "config effective --config a.conf",
+            Ok(Command::ConfigEffective(file("a.conf"))),
+        );
+        check("config effective a.conf", Err("unexpected 'a.conf'"));
+        check("config", Err("config needs `check` or `effective`"));
         check("--version", Ok(Command::Version));
         check("run --help", Ok(Command::Help));
         check("--keys", Ok(Command::Keys));

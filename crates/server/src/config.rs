@@ -2,17 +2,19 @@
 //!
 //! Read [`effective`] for what there is, [`keys`] for how each key is spelled.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) mod effective;
+mod given;
 mod keys;
 mod syntax;
 mod value;
 
 pub(crate) use effective::{Address, Effective};
+pub(crate) use given::Given;
 use keys::{Found, KEYS, Key};
 use syntax::{Place, Setting};
 
@@ -40,12 +42,38 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Gives the configuration and what the operator should know about it, one line each.
-pub(crate) fn load(sources: &Sources<'_>) -> Result<(Effective, Vec<String>), ConfigError> {
+/// A configuration that a node can be started with.
+pub(crate) struct Loaded {
+    pub(crate) config: Effective,
+    pub(crate) given: Given,
+    /// What the operator should know, one line each.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Loaded {
+    /// Every key with its value and where that comes from, as `leveret config effective` prints it. No passwords.
+    pub(crate) fn describe(&self) -> String {
+        let config = &self.config;
+        let data_dir = config.data_dir.display();
+        let mut text = format!("# node {}, data in {data_dir}\n", config.node_name);
+        for entry in self.given.entries() {
+            text += &format!("{entry}\n");
+        }
+        text
+    }
+}
+
+/// Reads everything that `sources` name.
+pub(crate) fn load(sources: &Sources<'_>) -> Result<Loaded, ConfigError> {
     let mut loader = Loader::default();
-    loader.read_files(sources);
-    loader.read_environment(sources.environment);
-    loader.read_command_line(sources);
+    let variables = loader.read_variables(sources);
+    let environment = |name: &str| {
+        let own = (sources.environment)(name);
+        own.or_else(|| variables.get(name).cloned())
+    };
+    loader.read_files(sources, &environment);
+    loader.read_environment(&environment);
+    loader.read_command_line(sources, &environment);
     loader.finish()
 }
 
@@ -61,6 +89,7 @@ pub(crate) fn describe_keys() -> String {
 #[derive(Default)]
 struct Loader {
     config: Effective,
+    given: Given,
     /// Rows of the table of keys whose default list has been emptied.
     cleared: BTreeSet<usize>,
     warnings: Vec<String>,
@@ -68,25 +97,48 @@ struct Loader {
 }
 
 impl Loader {
-    /// The main file, then those of `conf.d` in the order of their names.
-    fn read_files(&mut self, sources: &Sources<'_>) {
-        let variable = |name| {
-            (sources.environment)(name)
-                .filter(|v| !v.is_empty())
-                .map(PathBuf::from)
+    /// What `rabbitmq-env.conf` sets: the file of RABBITMQ_CONF_ENV_FILE, or the one in the directory of configuration.
+    /// The process's own environment counts more.
+    fn read_variables(&mut self, sources: &Sources<'_>) -> BTreeMap<String, String> {
+        let named = variable(sources.environment, "RABBITMQ_CONF_ENV_FILE").map(PathBuf::from);
+        let beside = || {
+            let directory = main_file(sources, sources.environment)?;
+            let file = directory.join(ENVIRONMENT_FILE);
+            file.is_file().then_some(file)
         };
-        let main = sources
-            .file
-            .clone()
-            .or_else(|| variable("RABBITMQ_CONFIG_FILE").map(with_extension));
-        let more = variable("RABBITMQ_CONFIG_FILES");
+        let Some(path) = named.or_else(beside) else {
+            return BTreeMap::new();
+        };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                let (variables, errors) = syntax::parse_variables(&text, &path);
+                self.complain(&errors);
+                variables
+            }
+            Err(error) => {
+                self.errors.push(format!("{}: {error}", path.display()));
+                BTreeMap::new()
+            }
+        }
+    }
+
+    /// The main file, then those of `conf.d` in the order of their names.
+    fn read_files(&mut self, sources: &Sources<'_>, environment: Environment<'_>) {
+        let main = main_file(sources, environment);
+        let more = variable(environment, "RABBITMQ_CONFIG_FILES").map(PathBuf::from);
         for path in main.iter().chain(&more) {
             match conf_files(path) {
                 Ok(files) => files
                     .iter()
-                    .for_each(|file| self.read_file(file, sources.environment)),
+                    .for_each(|file| self.read_file(file, environment)),
                 Err(error) => self.errors.push(format!("{}: {error}", path.display())),
             }
+        }
+        let erlang = variable(environment, "RABBITMQ_ADVANCED_CONFIG_FILE").map(PathBuf::from);
+        let beside = main.map(|main| main.join("advanced.config"));
+        for path in erlang.iter().chain(&beside).filter(|path| path.is_file()) {
+            let warning = format!("{}: Erlang terms are not read, ignored", path.display());
+            self.warnings.push(warning);
         }
     }
 
@@ -94,18 +146,33 @@ impl Loader {
         match std::fs::read_to_string(path) {
             Ok(text) => {
                 let (settings, errors) = syntax::parse(&text, path, environment);
-                self.errors
-                    .extend(errors.iter().map(|e| format!("{}: {}", e.place, e.reason)));
+                self.complain(&errors);
                 settings.iter().for_each(|setting| self.apply(setting));
             }
             Err(error) => self.errors.push(format!("{}: {error}", path.display())),
         }
     }
 
+    fn complain(&mut self, errors: &[syntax::SyntaxError]) {
+        let lines = errors.iter().map(|e| format!("{}: {}", e.place, e.reason));
+        self.errors.extend(lines);
+    }
+
     fn read_environment(&mut self, environment: Environment<'_>) {
-        let variable = |name| environment(name).filter(|value| !value.is_empty());
-        if let Some(name) = variable("RABBITMQ_NODENAME") {
-            self.config.node_name = full_node_name(name);
+        let variable = |name| variable(environment, name);
+        let long = variable("RABBITMQ_USE_LONGNAME").is_some_and(|value| value == "true");
+        let host = if long {
+            effective::long_host_name()
+        } else {
+            effective::host_name()
+        };
+        let name = variable("RABBITMQ_NODENAME").unwrap_or_else(|| "rabbit".to_owned());
+        self.config.node_name = full_node_name(name, &host);
+        let directory = variable("RABBITMQ_MNESIA_DIR").map(PathBuf::from);
+        let base = || Some(PathBuf::from(variable("RABBITMQ_MNESIA_BASE")?));
+        let in_base = || Some(base()?.join(&self.config.node_name));
+        if let Some(directory) = directory.or_else(in_base) {
+            self.config.data_dir = directory;
         }
         let (ip, port) = (
             variable("RABBITMQ_NODE_IP_ADDRESS"),
@@ -121,6 +188,9 @@ impl Loader {
         };
         if let Some((variable, value)) = listener {
             self.config.tcp.clear();
+            if let Found::Key(row, _) = keys::find("listeners.tcp.default") {
+                self.given.forget(row);
+            }
             self.apply_value(Place::Environment(variable), "listeners.tcp.default", value);
         }
         for (name, key) in [
@@ -134,9 +204,9 @@ impl Loader {
         }
     }
 
-    fn read_command_line(&mut self, sources: &Sources<'_>) {
+    fn read_command_line(&mut self, sources: &Sources<'_>, environment: Environment<'_>) {
         for line in &sources.set {
-            match syntax::parse_line(line, sources.environment) {
+            match syntax::parse_line(line, environment) {
                 Ok(Some((key, value))) => self.apply_value(Place::CommandLine, &key, value),
                 Ok(None) => {}
                 Err(reason) => self
@@ -157,15 +227,17 @@ impl Loader {
         });
     }
 
-    fn apply(&mut self, Setting { key, value, place }: &Setting) {
+    fn apply(&mut self, setting: &Setting) {
+        let Setting { key, value, place } = setting;
         match keys::find(key) {
             Found::Key(index, word) => {
                 let row = &KEYS[index];
                 if self.cleared.insert(index) {
                     (row.clear)(&mut self.config);
                 }
-                if let Err(reason) = (row.set)(&mut self.config, word, value) {
-                    self.errors.push(format!("{place}: {key}: {reason}"));
+                match (row.set)(&mut self.config, word, value) {
+                    Ok(()) => self.given.note(index, word, setting),
+                    Err(reason) => self.errors.push(format!("{place}: {key}: {reason}")),
                 }
             }
             Found::WithoutEffect => self.warn(place, key, "has no effect here"),
@@ -179,7 +251,7 @@ impl Loader {
     }
 
     /// Checks what no single key can.
-    fn finish(mut self) -> Result<(Effective, Vec<String>), ConfigError> {
+    fn finish(mut self) -> Result<Loaded, ConfigError> {
         let ssl = &self.config.ssl_options;
         if !self.config.ssl.is_empty() && (ssl.cert_file.is_none() || ssl.key_file.is_none()) {
             self.errors.push(
@@ -191,7 +263,11 @@ impl Loader {
                 .push("ssl_options.verify = verify_peer needs ssl_options.cacertfile".to_owned());
         }
         if self.errors.is_empty() {
-            Ok((self.config, self.warnings))
+            Ok(Loaded {
+                config: self.config,
+                given: self.given,
+                warnings: self.warnings,
+            })
         } else {
             Err(ConfigError(self.errors))
         }
@@ -200,14 +276,28 @@ impl Loader {
 
 /// RABBITMQ_CONFIG_FILE may leave the ending out.
 fn with_extension(path: PathBuf) -> PathBuf {
-    if path.extension().is_some() {
+    if path.extension().is_some() || path.is_dir() {
         path
     } else {
         path.with_extension("conf")
     }
 }
 
-/// The file itself, or the `*.conf` files of a directory (which may be written `dir/*.conf`) in the order of their names.
+/// Sets variables for a node, in a directory of configuration; its ending is that of the other files there.
+const ENVIRONMENT_FILE: &str = "rabbitmq-env.conf";
+
+/// An empty variable counts as not set.
+fn variable(environment: Environment<'_>, name: &str) -> Option<String> {
+    environment(name).filter(|value| !value.is_empty())
+}
+
+fn main_file(sources: &Sources<'_>, environment: Environment<'_>) -> Option<PathBuf> {
+    let named = || variable(environment, "RABBITMQ_CONFIG_FILE").map(PathBuf::from);
+    sources.file.clone().or_else(|| named().map(with_extension))
+}
+
+/// The file itself, or the `*.conf` files of a directory (which may be written `dir/*.conf`) in the order of their names,
+/// and then those of its `conf.d`.
 fn conf_files(path: &Path) -> io::Result<Vec<PathBuf>> {
     let wildcard = path.file_name().is_some_and(|name| name == "*.conf");
     let path = if wildcard {
@@ -222,18 +312,23 @@ fn conf_files(path: &Path) -> io::Result<Vec<PathBuf>> {
         .map(|entry| entry.map(|e| e.path()))
         .collect::<io::Result<Vec<_>>>()?;
     files.retain(|file| {
-        file.extension()
-            .is_some_and(|extension| extension == "conf")
+        file.is_file()
+            && file.extension().is_some_and(|ending| ending == "conf")
+            && !file.ends_with(ENVIRONMENT_FILE)
     });
     files.sort();
+    let more = path.join("conf.d");
+    if more.is_dir() {
+        files.extend(conf_files(&more)?);
+    }
     Ok(files)
 }
 
-fn full_node_name(name: String) -> String {
+fn full_node_name(name: String, host: &str) -> String {
     if name.contains('@') {
         name
     } else {
-        format!("{name}@{}", effective::host_name())
+        format!("{name}@{host}")
     }
 }
 

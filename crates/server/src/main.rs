@@ -3,7 +3,7 @@
 //!
 //! To read it: [`node`] from start to stop, then [`listener`], [`io_thread`] and [`connection`], the way of a client.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -17,9 +17,11 @@ mod connection;
 mod disk_floor;
 mod io_thread;
 mod listener;
+mod logs;
 mod node;
 mod protocol;
 mod proxy_protocol;
+mod reload;
 mod resources;
 mod stream;
 mod tls;
@@ -32,6 +34,10 @@ fn main() -> ExitCode {
     let started = Instant::now();
     let done = match cli::parse(std::env::args().skip(1)) {
         Ok(cli::Command::Run(arguments)) => run(arguments, started),
+        Ok(cli::Command::ConfigCheck(arguments)) => check_config(arguments),
+        Ok(cli::Command::ConfigEffective(arguments)) => {
+            load(&sources(arguments)).and_then(|loaded| print(&loaded.describe()))
+        }
         Ok(cli::Command::Keys) => print(&config::describe_keys()),
         Ok(cli::Command::Version) => print(&format!("leveret {}\n", env!("CARGO_PKG_VERSION"))),
         Ok(cli::Command::Help) => print(cli::HELP),
@@ -46,21 +52,35 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: cli::Run, started: Instant) -> Result<(), String> {
-    let sources = config::Sources {
+fn sources(arguments: cli::Run) -> config::Sources<'static> {
+    config::Sources {
         file: arguments.config,
         data_dir: arguments.data_dir,
         set: arguments.set,
         environment: &|name| std::env::var(name).ok(),
-    };
-    let (config, warnings) = config::load(&sources).map_err(|error| error.to_string())?;
-    tracing_subscriber::fmt()
-        .with_max_level(config.log_level)
-        .with_target(false)
-        .with_ansi(io::stdout().is_terminal())
-        .init();
-    warnings.iter().for_each(|warning| warn!("{warning}"));
-    node::run(&config, started)
+    }
+}
+
+fn load(sources: &config::Sources<'_>) -> Result<config::Loaded, String> {
+    config::load(sources).map_err(|error| error.to_string())
+}
+
+fn run(arguments: cli::Run, started: Instant) -> Result<(), String> {
+    let sources = sources(arguments);
+    let loaded = load(&sources)?;
+    let logs = logs::start(&loaded.config);
+    loaded.warnings.iter().for_each(|text| warn!("{text}"));
+    node::run(loaded, &sources, logs, started)
+}
+
+/// Everything but the start itself: the files that the configuration names are read too.
+fn check_config(arguments: cli::Run) -> Result<(), String> {
+    let loaded = load(&sources(arguments))?;
+    if !loaded.config.ssl.is_empty() {
+        tls::acceptor(&loaded.config.ssl_options)?;
+    }
+    let warnings = loaded.warnings.iter().map(|text| format!("{text}\n"));
+    print(&(warnings.collect::<String>() + "the configuration can be started with\n"))
 }
 
 fn print(text: &str) -> Result<(), String> {

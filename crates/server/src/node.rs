@@ -20,15 +20,24 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
-use crate::config::{Address, Effective};
+use crate::config::{Address, Effective, Loaded, Sources};
 use crate::io_thread::{IoThreads, Serving};
 use crate::listener::Listener;
+use crate::logs::Logs;
 use crate::protocol::{NewProtocol, Protocol};
+use crate::reload::{Live, LiveLimits, Reloader};
 use crate::resources::Resources;
 use crate::tls;
 
-/// Runs a node until it is told to stop. The error is for the operator.
-pub(crate) fn run(config: &Effective, started: Instant) -> Result<(), String> {
+/// Runs a node until it is told to stop. `sources` are what `loaded` came from, to be read again on SIGHUP. The error is
+/// for the operator.
+pub(crate) fn run(
+    loaded: Loaded,
+    sources: &Sources<'_>,
+    logs: Logs,
+    started: Instant,
+) -> Result<(), String> {
+    let config = &loaded.config.clone();
     raise_file_limit();
     std::fs::create_dir_all(&config.data_dir)
         .map_err(|error| format!("data directory {}: {error}", config.data_dir.display()))?;
@@ -45,10 +54,11 @@ pub(crate) fn run(config: &Effective, started: Instant) -> Result<(), String> {
         let (broker, resources) = start_broker(config, clock)?;
         let mut tasks = JoinSet::new();
         tasks.spawn(run_timers(Arc::clone(&broker), clock));
-        tasks.spawn(resources.watch());
+        tasks.spawn(Arc::clone(&resources).watch());
+        let limits = LiveLimits::new(limits(config));
         let serving = Serving {
             clock,
-            new_protocol: new_protocol(Arc::clone(&broker), config),
+            new_protocol: new_protocol(Arc::clone(&broker), limits.clone()),
             handshake_timeout: Duration::from_millis(config.handshake_timeout_ms),
             tls_handshake_timeout: Duration::from_millis(config.ssl_handshake_timeout_ms),
         };
@@ -61,8 +71,18 @@ pub(crate) fn run(config: &Effective, started: Instant) -> Result<(), String> {
         for listener in listeners {
             tasks.spawn(listener.accept_all(Arc::clone(&threads)));
         }
+        let live = Live {
+            logs,
+            limits,
+            resources,
+        };
+        let mut reloader = Reloader {
+            sources,
+            loaded,
+            live,
+        };
         let told = tokio::select! {
-            signal = signals.wait_for_stop() => {
+            signal = signals.wait_for_stop(|| reloader.reload()) => {
                 info!(signal, "stopping");
                 Ok(())
             }
@@ -195,19 +215,22 @@ fn options(config: &Effective) -> Options {
     }
 }
 
-fn new_protocol(broker: Arc<Broker>, config: &Effective) -> NewProtocol {
-    let limits = Arc::new(Limits {
+pub(crate) fn limits(config: &Effective) -> Limits {
+    Limits {
         heartbeat_s: config.limits.heartbeat_s,
         frame_max: config.limits.frame_max,
         initial_frame_max: config.limits.initial_frame_max,
         channel_max: config.limits.channel_max,
         handshake_timeout_ms: config.handshake_timeout_ms,
         mechanisms: mechanisms(config),
-    });
+    }
+}
+
+fn new_protocol(broker: Arc<Broker>, limits: LiveLimits) -> NewProtocol {
     Arc::new(move |peer, now| -> Box<dyn Protocol> {
         Box::new(Connection::new(
             Arc::clone(&broker),
-            Arc::clone(&limits),
+            limits.now(),
             peer,
             now,
         ))
@@ -289,12 +312,13 @@ impl Signals {
     }
 
     /// Gives the name of the signal that asks the node to stop.
-    async fn wait_for_stop(&mut self) -> &'static str {
+    /// SIGHUP asks for the configuration to be read again.
+    async fn wait_for_stop(&mut self, mut reload: impl FnMut()) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hang_up.recv() => info!("SIGHUP: nothing to load again"),
+                _ = self.hang_up.recv() => reload(),
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use leveret_broker::alarm::Alarm;
@@ -39,7 +39,7 @@ pub(crate) struct Resources {
     broker: Arc<Broker>,
     data_dir: PathBuf,
     /// More memory in use than this, bytes, is an alarm.
-    memory_max: u64,
+    memory_max: AtomicU64,
     disk_min: Mutex<DiskMin>,
     memory_low: AtomicBool,
     disk_low: AtomicBool,
@@ -49,19 +49,36 @@ pub(crate) struct Resources {
 
 impl Resources {
     pub(crate) fn new(broker: Arc<Broker>, config: &Effective) -> Self {
-        // Without knowing how much there is, no part of it is too much.
-        let total = total_memory().unwrap_or(u64::MAX);
-        Self {
+        let this = Self {
             broker,
             data_dir: config.data_dir.clone(),
-            memory_max: bytes(config.memory_high_watermark, total),
-            disk_min: Mutex::new(match config.disk_free_limit {
-                Some(limit) => DiskMin::Configured(bytes(limit, total)),
-                None => DiskMin::Adaptive(DiskFloor::new(disk_size(&config.data_dir))),
-            }),
+            memory_max: AtomicU64::default(),
+            disk_min: Mutex::new(DiskMin::Configured(0)),
             memory_low: AtomicBool::new(false),
             disk_low: AtomicBool::new(false),
             log_full: AtomicBool::new(false),
+        };
+        this.configure(config);
+        this
+    }
+
+    /// Takes the watermarks of this configuration; the next look is by them.
+    pub(crate) fn configure(&self, config: &Effective) {
+        // Without knowing how much there is, no part of it is too much.
+        let total = config
+            .total_memory
+            .or_else(total_memory)
+            .unwrap_or(u64::MAX);
+        let memory_max = bytes(config.memory_high_watermark, total);
+        self.memory_max.store(memory_max, Ordering::Relaxed);
+        let mut disk_min = self.disk_min.lock();
+        match (config.disk_free_limit, &*disk_min) {
+            (Some(limit), _) => *disk_min = DiskMin::Configured(bytes(limit, total)),
+            // What has been seen of the publishers' speed still counts.
+            (None, DiskMin::Adaptive(_)) => {}
+            (None, DiskMin::Configured(_)) => {
+                *disk_min = DiskMin::Adaptive(DiskFloor::new(disk_size(&self.data_dir)));
+            }
         }
     }
 
@@ -83,9 +100,10 @@ impl Resources {
 
     /// What cannot be told is no reason for an alarm.
     fn look(&self, memory_used: Option<u64>, disk_free: Option<u64>) {
-        let memory_low = memory_used.is_some_and(|used| used > self.memory_max);
+        let memory_max = self.memory_max.load(Ordering::Relaxed);
+        let memory_low = memory_used.is_some_and(|used| used > memory_max);
         if memory_low != self.memory_low.swap(memory_low, Ordering::AcqRel) {
-            report("memory", memory_low, memory_used, self.memory_max);
+            report("memory", memory_low, memory_used, memory_max);
         }
         let disk_min = disk_free.map_or(0, |free| self.disk_min.lock().look(free));
         let disk_low = disk_free.is_some_and(|free| free < disk_min);

@@ -259,6 +259,79 @@ fn what_keeps_a_node_from_starting_is_said() {
 }
 
 #[test]
+fn a_configuration_is_read_again_on_sighup() {
+    let folder = Folder::new();
+    let listener = "listeners.tcp.1 = 127.0.0.1:0\n";
+    let file = folder.write("rabbitmq.conf", listener);
+    let mut node = Node::start(folder, &["--config", &file]);
+    let hang_up = |node: &mut Node, text: &str, expected: &[&str]| {
+        node.folder
+            .write("rabbitmq.conf", &format!("{listener}{text}"));
+        kill_process(Pid::from_child(&node.process), Signal::HUP).unwrap();
+        expected.iter().for_each(|line| node.await_line(line));
+    };
+    hang_up(
+        &mut node,
+        "heartbeat = 5\ncluster_name = burrow\nhartbeat = 1",
+        &[
+            "cluster_name: not set -> burrow, when the node starts next",
+            "heartbeat: 60 -> 5",
+            "hartbeat is not a known key, ignored",
+        ],
+    );
+    hang_up(
+        &mut node,
+        "heartbeat = soon",
+        &[
+            "heartbeat: 'soon' is not an integer",
+            "the configuration stays as it was",
+        ],
+    );
+    // Publishers are held back by what has just been configured.
+    hang_up(
+        &mut node,
+        "disk_free_limit.absolute = 1000PiB",
+        &[
+            "heartbeat: 5 -> 60",
+            "publishers are blocked resource=\"disk\"",
+        ],
+    );
+    node.stop(Signal::TERM);
+}
+
+#[test]
+fn a_configuration_can_be_looked_at_without_starting() {
+    let folder = Folder::new();
+    let good = folder.write("good.conf", "heartbeat = 5\ndefault_pass = sesame\n");
+    let bad = folder.write("bad.conf", "heartbeat = soon\n");
+    let tls = "listeners.ssl.1 = 5671\nssl_options.certfile = /none\nssl_options.keyfile = /none\n";
+    let tls = folder.write("tls.conf", tls);
+    let check = |arguments: &[&str], is_good: bool, expected: &str| {
+        let output = output(arguments);
+        assert_eq!(output.status.success(), is_good, "{arguments:?}");
+        let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(printed.contains(expected), "{arguments:?}: {printed}");
+        assert!(!printed.contains("sesame"));
+    };
+    check(
+        &["config", "check", &good],
+        true,
+        "the configuration can be started with",
+    );
+    check(
+        &["config", "check", &bad],
+        false,
+        "bad.conf:1: heartbeat: 'soon' is not",
+    );
+    check(&["config", "check", &tls], false, "/none: ");
+    check(
+        &["config", "effective", "--config", &good],
+        true,
+        "heartbeat = 5 ",
+    );
+}
+
+#[test]
 fn questions_are_answered_without_starting() {
     let check = |argument: &str, expected: &str| {
         let output = output(&[argument]);

@@ -28,6 +28,8 @@ pub(crate) struct Effective {
     pub(crate) memory_high_watermark: Watermark,
     /// `None`: as much as the speed of publishers asks for (`disk_floor`).
     pub(crate) disk_free_limit: Option<Watermark>,
+    /// What the watermarks are a part of; the machine's memory when not set. Bytes.
+    pub(crate) total_memory: Option<u64>,
     pub(crate) log_level: LevelFilter,
     pub(crate) management_port: u16,
     pub(crate) prometheus_port: u16,
@@ -186,6 +188,7 @@ impl Default for Effective {
             deprecated_features: BTreeMap::new(),
             memory_high_watermark: Watermark::Relative(0.6),
             disk_free_limit: None,
+            total_memory: None,
             log_level: LevelFilter::INFO,
             management_port: 15672,
             prometheus_port: 15692,
@@ -253,11 +256,16 @@ impl Default for SocketOptions {
 
 /// The machine's name up to the first dot, as RabbitMQ's short node names have it.
 pub(crate) fn host_name() -> String {
+    let name = long_host_name();
+    name.split('.').next().unwrap_or("localhost").to_owned()
+}
+
+/// The machine's whole name, for RABBITMQ_USE_LONGNAME.
+pub(crate) fn long_host_name() -> String {
     let system = rustix::system::uname();
     let name = system.nodename().to_string_lossy();
-    name.split('.')
-        .next()
-        .filter(|host| !host.is_empty())
-        .unwrap_or("localhost")
-        .to_owned()
+    match name.as_ref() {
+        "" => "localhost".to_owned(),
+        name => name.to_owned(),
+    }
 }

@@ -13,8 +13,12 @@ pub(crate) struct Key {
     pub(crate) name: &'static str,
     /// As one would write it in a file. Empty: there is none, or the entries of a list.
     pub(crate) default: &'static str,
+    /// The entries of a list that none is given for: words and values.
+    pub(crate) entries: &'static [(&'static str, &'static str)],
     /// Printed by `leveret --keys`.
     pub(crate) doc: &'static str,
+    /// A running node takes a new value on SIGHUP; the others count at its next start.
+    pub(crate) live: bool,
     /// Takes the word that `*` stood for and the value; the error says what would have been allowed.
     pub(crate) set: fn(&mut Effective, &str, &str) -> Result<(), String>,
     /// Empties the default list; called before its first entry is set, so that the entries given are all there are.
@@ -27,7 +31,9 @@ const fn one(name: &'static str, default: &'static str, doc: &'static str, set: 
     Key {
         name,
         default,
+        entries: &[],
         doc,
+        live: false,
         set,
         clear: |_| {},
     }
@@ -35,11 +41,43 @@ const fn one(name: &'static str, default: &'static str, doc: &'static str, set: 
 
 const fn list(name: &'static str, doc: &'static str, clear: fn(&mut Effective), set: Set) -> Key {
     Key {
-        name,
-        default: "",
-        doc,
-        set,
         clear,
+        ..one(name, "", doc, set)
+    }
+}
+
+impl Key {
+    const fn live(self) -> Self {
+        Self { live: true, ..self }
+    }
+
+    const fn entries(self, entries: &'static [(&'static str, &'static str)]) -> Self {
+        Self { entries, ..self }
+    }
+
+    /// Its name with `word` for `*`.
+    pub(crate) fn full_name(&self, word: &str) -> String {
+        self.name.replace('*', word)
+    }
+
+    /// Its value is not to be shown to anybody.
+    pub(crate) fn is_secret(&self) -> bool {
+        let last = self.name.rsplit(['.', '_']).next();
+        matches!(last, Some("pass" | "password" | "secret" | "passphrase"))
+    }
+
+    /// The other way to say the same; of both the one given last counts.
+    pub(crate) fn is_rival_of(&self, other: &Self) -> bool {
+        let counterpart = |a: &str, b: &str, ends: (&str, &str)| {
+            let (a, b) = (a.strip_suffix(ends.0), b.strip_suffix(ends.1));
+            a.is_some() && a == b
+        };
+        [(".*", ""), (".relative", ".absolute")]
+            .iter()
+            .any(|&(one, two)| {
+                counterpart(self.name, other.name, (one, two))
+                    || counterpart(other.name, self.name, (one, two))
+            })
     }
 }
 
@@ -79,7 +117,7 @@ const LEVELS: &[(&str, LevelFilter)] = &[
 pub(crate) const KEYS: &[Key] = &[
     // Listeners.
     list("listeners.tcp.*", "Where to listen: port or IP:port.", |c| c.tcp.clear(),
-        |c, name, v| { c.tcp.set(name, address(v)?); Ok(()) }),
+        |c, name, v| { c.tcp.set(name, address(v)?); Ok(()) }).entries(&[("1", "localhost:5672")]),
     one("listeners.tcp", "", "`none`: no listener without TLS.",
         |c, _, v| { none(v)?; c.tcp.clear(); Ok(()) }),
     list("listeners.ssl.*", "Where to listen with TLS: port or IP:port.", |c| c.ssl.clear(),
@@ -129,13 +167,13 @@ pub(crate) const KEYS: &[Key] = &[
 
     // What clients may ask for.
     one("heartbeat", "60", "Seconds, offered to clients; 0 turns heartbeats off.",
-        |c, _, v| put(&mut c.limits.heartbeat_s, integer(v, 0..=u16::MAX))),
+        |c, _, v| put(&mut c.limits.heartbeat_s, integer(v, 0..=u16::MAX))).live(),
     one("frame_max", "131072", "Largest frame, bytes, offered to clients; 0 is no limit.",
-        |c, _, v| put(&mut c.limits.frame_max, frame_bytes(v, true))),
+        |c, _, v| put(&mut c.limits.frame_max, frame_bytes(v, true))).live(),
     one("initial_frame_max", "8192", "Largest frame before a client has logged in, bytes.",
-        |c, _, v| put(&mut c.limits.initial_frame_max, frame_bytes(v, false))),
+        |c, _, v| put(&mut c.limits.initial_frame_max, frame_bytes(v, false))).live(),
     one("max_channels_per_connection", "2047", "Channels of a connection, offered to clients; 0 is no limit.",
-        |c, _, v| put(&mut c.limits.channel_max, integer(v, 0..=u16::MAX))),
+        |c, _, v| put(&mut c.limits.channel_max, integer(v, 0..=u16::MAX))).live(),
     one("max_message_size", "16777216", "Largest message body, bytes.",
         |c, _, v| put(&mut c.limits.message_bytes_max, size(v, 1..=512 << 20))),
     one("consumer_timeout", "1800000", "Milliseconds a consumer may take to acknowledge.",
@@ -165,7 +203,7 @@ pub(crate) const KEYS: &[Key] = &[
     one("default_vhost", "/", "The virtual host of a new node.",
         |c, _, v| put(&mut c.access.default_vhost, text(v))),
     list("default_user_tags.*", "The tags of the user of a new node.", |c| c.access.default_user_tags.clear(),
-        |c, name, v| member(&mut c.access.default_user_tags, name, v)),
+        |c, name, v| member(&mut c.access.default_user_tags, name, v)).entries(&[("administrator", "true")]),
     one("default_permissions.configure", ".*", "What the user of a new node may declare and delete.",
         |c, _, v| put(&mut c.access.default_permissions.configure, Ok(v.to_owned()))),
     one("default_permissions.write", ".*", "What the user of a new node may publish to.",
@@ -173,7 +211,7 @@ pub(crate) const KEYS: &[Key] = &[
     one("default_permissions.read", ".*", "What the user of a new node may consume from.",
         |c, _, v| put(&mut c.access.default_permissions.read, Ok(v.to_owned()))),
     list("loopback_users.*", "Users who may connect from this machine only.", |c| c.access.loopback_users.clear(),
-        |c, name, v| member(&mut c.access.loopback_users, name, v)),
+        |c, name, v| member(&mut c.access.loopback_users, name, v)).entries(&[("guest", "true")]),
     one("loopback_users", "", "`none`: every user may connect from everywhere.",
         |c, _, v| { none(v)?; c.access.loopback_users.clear(); Ok(()) }),
     one("anonymous_login_user", "guest", "Whom SASL ANONYMOUS logs in as; `none` refuses it.",
@@ -181,19 +219,22 @@ pub(crate) const KEYS: &[Key] = &[
     one("anonymous_login_pass", "guest", "The password of that user.",
         |c, _, v| put(&mut c.access.anonymous_login_pass, text(v))),
     list("auth_mechanisms.*", "SASL mechanisms, in order of preference.", |c| c.access.auth_mechanisms.clear(),
-        |c, name, v| { c.access.auth_mechanisms.set(name, text(v)?); Ok(()) }),
+        |c, name, v| { c.access.auth_mechanisms.set(name, text(v)?); Ok(()) })
+        .entries(&[("1", "PLAIN"), ("2", "AMQPLAIN"), ("3", "ANONYMOUS")]).live(),
 
     // Resources.
     one("vm_memory_high_watermark.relative", "0.6", "Publishers are blocked above this part of the memory.",
-        |c, _, v| put(&mut c.memory_high_watermark, relative(v, 1.0))),
+        |c, _, v| put(&mut c.memory_high_watermark, relative(v, 1.0))).live(),
     one("vm_memory_high_watermark.absolute", "", "Publishers are blocked above this much memory.",
-        |c, _, v| put(&mut c.memory_high_watermark, size(v, 0..=u64::MAX).map(Watermark::Absolute))),
+        |c, _, v| put(&mut c.memory_high_watermark, size(v, 0..=u64::MAX).map(Watermark::Absolute))).live(),
     one("disk_free_limit.relative", "", "Publishers are blocked below this much free disk, in parts of the memory.",
-        |c, _, v| put(&mut c.disk_free_limit, relative(v, 1000.0).map(Some))),
+        |c, _, v| put(&mut c.disk_free_limit, relative(v, 1000.0).map(Some))).live(),
     one("disk_free_limit.absolute", "", "Publishers are blocked below this much free disk; by their speed when not set.",
-        |c, _, v| put(&mut c.disk_free_limit, size(v, 0..=u64::MAX).map(|b| Some(Watermark::Absolute(b))))),
+        |c, _, v| put(&mut c.disk_free_limit, size(v, 0..=u64::MAX).map(|b| Some(Watermark::Absolute(b))))).live(),
 
     // The node.
+    one("total_memory_available_override_value", "", "The memory that watermarks are a part of; the machine's when not set.",
+        |c, _, v| put(&mut c.total_memory, size(v, 1..=u64::MAX).map(Some))).live(),
     one("cluster_name", "", "What the cluster is called; the node's name when not set.",
         |c, _, v| put(&mut c.cluster_name, text(v).map(Some))),
     one("log.level", "info", "What is logged.",
@@ -230,14 +271,21 @@ const ALIASES: &[(&str, &str)] = &[
 /// Keys of RabbitMQ that need nothing here: what they tune does not exist, or is always so. Each begins with one of these.
 const WITHOUT_EFFECT: &[&str] = &[
     "cluster_formation.",
+    "classic_queue.default_version",
     "cluster_keepalive_interval",
     "cluster_partition_handling",
     "collect_statistics",
+    "delegate_count",
+    "distribution.",
     "hipe_compile",
+    "message_store_shutdown_timeout",
+    "metadata_store.khepri.",
     "mirroring_",
     "mnesia_",
+    "msg_store_",
+    "net_ticktime",
     "num_acceptors.",
-    "queue_index_embed_msgs_below",
+    "queue_index_",
     "queue_master_locator",
     "quorum_queue.",
     "raft.",
@@ -254,7 +302,9 @@ const WITHOUT_EFFECT: &[&str] = &[
 /// Keys of RabbitMQ for what is not here yet.
 const UNSUPPORTED: &[&str] = &[
     "auth_",
+    "channel_interceptor.",
     "cluster_tags.",
+    "consumer_disconnected_timeout",
     "credential_validator.",
     "default_limits.",
     "default_policies.",
@@ -334,6 +384,18 @@ mod tests {
                 key.name,
                 key.default
             );
+        }
+    }
+
+    #[test]
+    fn the_default_entries_of_lists_are_those_of_the_program() {
+        for key in KEYS.iter().filter(|key| !key.entries.is_empty()) {
+            let mut config = Effective::default();
+            (key.clear)(&mut config);
+            for (word, value) in key.entries {
+                (key.set)(&mut config, word, value).unwrap();
+            }
+            assert_eq!(config, Effective::default(), "{}", key.name);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The text of a configuration file: one `key = value` per line, `#` begins a comment, a value may stand in quotes (and
 //! then hold a `#`), `$(NAME)` is the value of an environment variable. Keys are dotted words.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -58,6 +59,48 @@ pub(crate) fn parse(
         }
     }
     (settings, errors)
+}
+
+/// Reads `rabbitmq-env.conf`: one `NAME=value` per line, where the `RABBITMQ_` of the name may be left out. What else a
+/// shell could do there is refused.
+pub(crate) fn parse_variables(
+    text: &str,
+    path: &Path,
+) -> (BTreeMap<String, String>, Vec<SyntaxError>) {
+    let (mut variables, mut errors) = (BTreeMap::new(), Vec::new());
+    for (index, line) in text.lines().enumerate() {
+        match parse_variable(line.trim()) {
+            Ok(variable) => variables.extend(variable),
+            Err(reason) => {
+                let (path, line) = (path.to_owned(), index + 1);
+                let place = Place::File { path, line };
+                errors.push(SyntaxError { place, reason });
+            }
+        }
+    }
+    (variables, errors)
+}
+
+fn parse_variable(line: &str) -> Result<Option<(String, String)>, String> {
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
+    let (name, value) = line
+        .split_once('=')
+        .ok_or_else(|| format!("'{line}' is not `NAME=value`"))?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let value = parse_value(value)?;
+    if name.is_empty() || !name.chars().all(plain) || value.contains(['$', '`']) {
+        return Err(format!(
+            "'{line}' is not `NAME=value` without any expansion"
+        ));
+    }
+    let name = match name.strip_prefix("RABBITMQ_") {
+        Some(_) => name.to_owned(),
+        None => format!("RABBITMQ_{name}"),
+    };
+    Ok(Some((name, value.to_owned())))
 }
 
 /// Reads `key = value` (or `key=value`); nothing in an empty line or one of comment.
@@ -170,6 +213,25 @@ mod tests {
             "a = $(NOWHERE)",
             Err("the environment variable NOWHERE is not set"),
         );
+    }
+
+    #[test]
+    fn variables() {
+        let check = |line, expected: Result<Option<(&str, &str)>, ()>| {
+            let actual = parse_variable(line).map_err(|_| ());
+            let own = |(a, b): (&str, &str)| (a.to_owned(), b.to_owned());
+            assert_eq!(actual, expected.map(|e| e.map(own)), "{line}");
+        };
+        check("", Ok(None));
+        check("# NODENAME=x", Ok(None));
+        check("NODENAME=hare@a", Ok(Some(("RABBITMQ_NODENAME", "hare@a"))));
+        check(
+            "export RABBITMQ_NODE_PORT='1'",
+            Ok(Some(("RABBITMQ_NODE_PORT", "1"))),
+        );
+        check("NODENAME=hare@$(hostname)", Err(()));
+        check("if true", Err(()));
+        check("A B=c", Err(()));
     }
 
     #[test]

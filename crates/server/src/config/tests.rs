@@ -59,7 +59,9 @@ fn load_all(
     let folder_name = format!("{}/", folder.0.display());
     let cut = |text: String| text.replace(&folder_name, "");
     match load(&sources) {
-        Ok((config, warnings)) => Ok((config, warnings.into_iter().map(cut).collect())),
+        Ok(Loaded {
+            config, warnings, ..
+        }) => Ok((config, warnings.into_iter().map(cut).collect())),
         Err(error) => Err(cut(error.to_string())),
     }
 }
@@ -257,6 +259,21 @@ fn keys_without_meaning_are_named_and_do_not_stop_the_start() {
     );
 }
 
+/// Loads a file or a directory, with these variables.
+fn load_from(file: PathBuf, environment: &[(&str, &str)]) -> Result<Loaded, String> {
+    let variable = |name: &str| {
+        let found = environment.iter().find(|(n, _)| *n == name);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    let sources = Sources {
+        file: Some(file),
+        data_dir: None,
+        set: Vec::new(),
+        environment: &variable,
+    };
+    load(&sources).map_err(|error| error.to_string())
+}
+
 #[test]
 fn a_directory_is_read_in_the_order_of_its_names() {
     let folder = Folder::new();
@@ -264,33 +281,139 @@ fn a_directory_is_read_in_the_order_of_its_names() {
     folder.write("10-early.conf", "heartbeat = 10\nchannel_max = 10");
     folder.write("30-ignored.txt", "heartbeat = 30");
     for path in [folder.0.clone(), folder.0.join("*.conf")] {
-        let sources = Sources {
-            file: Some(path),
-            data_dir: None,
-            set: Vec::new(),
-            environment: &|_| None,
-        };
-        let (config, _) = load(&sources).unwrap();
-        assert_eq!(
-            (config.limits.heartbeat_s, config.limits.channel_max),
-            (20, 10)
-        );
+        let limits = load_from(path, &[]).unwrap().config.limits;
+        assert_eq!((limits.heartbeat_s, limits.channel_max), (20, 10));
     }
+}
+
+/// As a container has them below `/etc/rabbitmq`.
+#[test]
+fn a_directory_of_configuration_has_a_main_file_more_files_and_variables() {
+    let folder = Folder::new();
+    folder.write("rabbitmq.conf", "heartbeat = 1\nchannel_max = 1");
+    folder.write(
+        "rabbitmq-env.conf",
+        "# here\nNODENAME=hare@burrow\nNODE_PORT=3\n",
+    );
+    folder.write("advanced.config", "[].");
+    std::fs::create_dir(folder.0.join("conf.d")).unwrap();
+    folder.write("conf.d/90-user.conf", "heartbeat = 90");
+    folder.write("conf.d/10-defaults.conf", "heartbeat = 10");
+
+    let environment = [
+        ("RABBITMQ_NODE_PORT", "4"),
+        ("RABBITMQ_MNESIA_BASE", "/data"),
+    ];
+    let Loaded {
+        config, warnings, ..
+    } = load_from(folder.0.clone(), &environment).unwrap();
+    assert_eq!(
+        (config.limits.heartbeat_s, config.limits.channel_max),
+        (90, 1)
+    );
+    assert_eq!(config.node_name, "hare@burrow");
+    assert_eq!(config.data_dir, Path::new("/data/hare@burrow"));
+    assert_eq!(tcp(&config), [Address::Everywhere(4)]);
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].ends_with("advanced.config: Erlang terms are not read, ignored"));
+
+    folder.write("rabbitmq-env.conf", "NODENAME=`hostname`");
+    let error = load_from(folder.0.clone(), &[]).err().unwrap();
+    assert!(error.contains("rabbitmq-env.conf:1: "), "{error}");
+}
+
+#[test]
+fn the_effective_configuration_says_where_each_value_comes_from_and_no_secret() {
+    let folder = Folder::new();
+    let text = "heartbeat = 7\ndefault_pass = sesame\ndefault_user = 'a#b'\ndisk_free_limit.relative = 1.5\n\
+                listeners.tcp.2 = 2\nlisteners.tcp.10 = 10\nlisteners.ssl = none\nchannel_max = 3";
+    let path = folder.write("rabbitmq.conf", text);
+    let loaded = load_from(path.clone(), &[("RABBITMQ_DEFAULT_VHOST", "v")]).unwrap();
+    let described = loaded.describe();
+    let line = |key: &str| {
+        let found = described.lines().find(|line| line.contains(key));
+        found.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    let check = |key, expected: &str| {
+        let expected = expected.replace("FILE", &path.display().to_string());
+        assert_eq!(line(key), Some(expected), "{key}");
+    };
+    check("heartbeat", "heartbeat = 7 # FILE:1");
+    check("default_pass", "# default_pass = (not shown) # FILE:2");
+    check("default_user ", "default_user = 'a#b' # FILE:3");
+    check(
+        "default_vhost",
+        "default_vhost = v # environment variable RABBITMQ_DEFAULT_VHOST",
+    );
+    check(
+        "max_channels_per_connection",
+        "max_channels_per_connection = 3 # FILE:8",
+    );
+    check("frame_max", "frame_max = 131072 # default");
+    check("cluster_name", "# cluster_name is not set");
+    check(
+        "auth_mechanisms.2",
+        "auth_mechanisms.2 = AMQPLAIN # default",
+    );
+    assert_eq!(line("disk_free_limit.absolute"), None);
+    assert!(!described.contains("sesame"));
+    let (second, tenth) = (described.find("tcp.2 "), described.find("tcp.10 "));
+    assert!(second.is_some() && second < tenth);
+
+    // What is printed is a configuration, and the same one but for secrets.
+    let again = load_text(&described).unwrap().0;
+    let expected = Effective {
+        data_dir: again.data_dir.clone(),
+        ..loaded.config
+    };
+    let access = effective::Access {
+        default_pass: again.access.default_pass.clone(),
+        ..expected.access
+    };
+    assert_eq!(again, Effective { access, ..expected });
+}
+
+#[test]
+fn what_a_reload_changes_is_told() {
+    let folder = Folder::new();
+    let check = |before: &str, after: &str, expected: &[(&str, bool)]| {
+        let [before, after] = [before, after].map(|text| {
+            let path = folder.write("rabbitmq.conf", text);
+            load_from(path, &[]).unwrap().given
+        });
+        let changes = before.changes(&after);
+        let found: Vec<_> = changes.iter().map(|c| (c.to_string(), c.live)).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|&(s, live)| (s.to_owned(), live))
+            .collect();
+        assert_eq!(found, expected);
+    };
+    check("", "heartbeat = 60", &[]);
+    check("", "\nheartbeat = 61", &[("heartbeat: 60 -> 61", true)]);
+    check("heartbeat = 61", "", &[("heartbeat: 61 -> 60", true)]);
+    check(
+        "default_pass = a",
+        "default_pass = b",
+        &[("default_pass: (not shown) -> (not shown)", false)],
+    );
+    check(
+        "",
+        "listeners.tcp = none",
+        &[
+            ("listeners.tcp: not set -> none", false),
+            ("listeners.tcp.1: localhost:5672 -> not set", false),
+        ],
+    );
+    check(
+        "disk_free_limit.relative = 1.0",
+        "",
+        &[("disk_free_limit.relative: 1.0 -> not set", true)],
+    );
 }
 
 #[test]
 fn a_file_that_is_not_there_stops_the_start() {
-    let file = Some(PathBuf::from("/nowhere/rabbitmq.conf"));
-    let sources = Sources {
-        file,
-        data_dir: None,
-        set: Vec::new(),
-        environment: &|_| None,
-    };
-    assert!(
-        load(&sources)
-            .unwrap_err()
-            .to_string()
-            .starts_with("/nowhere/rabbitmq.conf: ")
-    );
+    let error = load_from(PathBuf::from("/nowhere/rabbitmq.conf"), &[]).err();
+    assert!(error.unwrap().starts_with("/nowhere/rabbitmq.conf: "));
 }
