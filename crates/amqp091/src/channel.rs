@@ -61,7 +61,8 @@ struct Commit {
 }
 
 impl Channel {
-    pub(crate) fn new(
+    pub(crate) fn open(
+        broker: &Broker,
         number: u16,
         principal: Arc<Principal>,
         mailbox: Arc<Mailbox>,
@@ -70,7 +71,7 @@ impl Channel {
         Self {
             number,
             frame_max,
-            core: channel::Channel::new(number, principal, mailbox),
+            core: channel::Channel::open(broker, number, principal, mailbox),
             state: State::Open,
             assembly: None,
             published: false,
@@ -218,17 +219,12 @@ impl Channel {
 
     /// A publish that wanted to know has ended so.
     pub(crate) fn publish_ended(&mut self, tag: u64, outcome: &Outcome) {
-        if let Some(confirms) = &mut self.core.confirms {
-            confirms.ended(tag, outcome);
-        }
+        self.core.publish_ended(tag, outcome);
     }
 
     /// Writes the confirms that may be told; gives whether others wait.
     pub(crate) fn confirm(&mut self, durable: Lsn, out: &mut Vec<u8>) -> bool {
-        let Some(confirms) = &mut self.core.confirms else {
-            return false;
-        };
-        while let Some(settled) = confirms.next_settled(durable) {
+        while let Some(settled) = self.core.next_settled(durable) {
             if self.state == State::Closing {
                 continue;
             }
@@ -238,7 +234,7 @@ impl Channel {
                 true => content::put_nack(out, self.number, settled.tag, settled.multiple),
             }
         }
-        confirms.is_waiting()
+        self.core.is_confirming()
     }
 
     /// Writes a delivery.
@@ -301,12 +297,12 @@ impl Channel {
 
     /// A delivery that will not be sent any more goes back with the unsettled ones.
     pub(crate) fn absorb(&mut self, consumer: ConsumerKey, delivery: &Delivery) {
-        let _ = self.core.deliver(consumer, delivery);
+        self.core.absorb(consumer, delivery);
     }
 
     /// Unsettled deliveries return to their queues.
-    pub(crate) fn end(&mut self, now: Timestamp, outbox: &mut Outbox) {
-        self.core.close(now, outbox);
+    pub(crate) fn end(&mut self, broker: &Broker, now: Timestamp, outbox: &mut Outbox) {
+        self.core.close(broker, now, outbox);
     }
 
     /// Settlements of this connection may let consumers under a channel-wide limit go on.

@@ -17,15 +17,18 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use leveret_broker::Lsn;
 use leveret_broker::broker::Broker;
 use leveret_broker::channel::Settlements;
+use leveret_broker::connections::{Activity, TlsFacts};
 use leveret_broker::live_queue::{ConnectionId, Outbox};
 use leveret_broker::mailbox::{Event, Mailbox};
 use leveret_broker::principal::Principal;
 use leveret_broker::publish::{Batch, Outcome, Receipt};
+use leveret_broker::table::Table;
 use leveret_broker::time::Timestamp;
 use leveret_broker::users::User;
 
@@ -60,13 +63,13 @@ pub struct Peer {
     pub name: String,
     pub remote: SocketAddr,
     pub local: SocketAddr,
-    pub tls: bool,
+    pub tls: Option<Arc<TlsFacts>>,
 }
 
 impl Peer {
     /// A client at `remote` that has connected to `local`. An IPv4 client of an IPv6 socket is an IPv4 client, in names and
     /// for the loopback rule.
-    pub fn new(remote: SocketAddr, local: SocketAddr, tls: bool) -> Self {
+    pub fn new(remote: SocketAddr, local: SocketAddr) -> Self {
         let canonical =
             |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
         let (remote, local) = (canonical(remote), canonical(local));
@@ -74,7 +77,7 @@ impl Peer {
             name: format!("{remote} -> {local}"),
             remote,
             local,
-            tls,
+            tls: None,
         }
     }
 }
@@ -117,6 +120,8 @@ pub struct Connection {
     peer: Peer,
     id: ConnectionId,
     mailbox: Arc<Mailbox>,
+    /// What listings show of its work.
+    activity: Arc<Activity>,
     output: Output,
     phase: Phase,
     client: Client,
@@ -171,6 +176,8 @@ struct Client {
     told_of_cancels: bool,
     /// `connection_name` of its properties (C14).
     name: Option<String>,
+    properties: Table,
+    mechanism: &'static str,
     /// It takes a `connection.close-ok` that is quicker than its own event loop for the loss of the connection, and opens
     /// its channels again: aiormq 7, the AMQP part of aio-pika. RabbitMQ, which ends a process per channel first, never is.
     hates_haste: bool,
@@ -218,6 +225,7 @@ impl Connection {
             peer,
             id,
             mailbox: Arc::default(),
+            activity: Arc::default(),
             output: Output::default(),
             phase: Phase::Header,
             client: Client {
@@ -248,7 +256,7 @@ impl Connection {
     /// the next block. The rest is shorter than the negotiated frame_max, and than 16 KiB unless it is the frame of a
     /// single method or content header.
     pub fn receive(&mut self, block: &Arc<[u8]>, range: Range<usize>, now: Timestamp) -> usize {
-        self.pulse.received += range.len() as u64;
+        self.note_received(range.len());
         let mut at = range.start;
         while at < range.end {
             match self.step(block, at..range.end, now) {
@@ -260,6 +268,11 @@ impl Connection {
         self.flush(now);
         self.look_at_alarms();
         at.min(range.end) - range.start
+    }
+
+    fn note_received(&mut self, n: usize) {
+        self.pulse.received += n as u64;
+        self.activity.receives.add(1);
     }
 
     /// Takes what other parts of the node have for this connection (deliveries, confirms, forced close) and encodes it,
@@ -276,6 +289,15 @@ impl Connection {
         self.dispatch(OUTPUT_FULL, now);
         self.flush(now);
         Poll::Ready(())
+    }
+
+    /// Tells listings how much came and went.
+    fn note_activity(&self) {
+        let activity = &self.activity;
+        activity.received_bytes.set(self.pulse.received);
+        activity.sent_bytes.set(self.output.total());
+        activity.sends.set(self.output.writes());
+        activity.send_pending.set(self.output.pending() as u64);
     }
 
     /// What is to be written to the socket.
@@ -352,6 +374,7 @@ impl Connection {
     fn flush(&mut self, now: Timestamp) {
         self.flush_into_queues(now);
         self.follow_log();
+        self.note_activity();
     }
 
     fn flush_into_queues(&mut self, now: Timestamp) {
@@ -426,12 +449,14 @@ impl Connection {
                     );
                 }
                 self.blocked = Some(tell);
+                self.activity.blocked.store(true, Ordering::Relaxed);
             }
             (None, Some(told)) => {
                 if told {
                     put(&mut self.output, 0, method::ConnectionUnblocked {});
                 }
                 self.blocked = None;
+                self.activity.blocked.store(false, Ordering::Relaxed);
                 for channel in self.channels.values_mut() {
                     channel.forget_publishing();
                 }

@@ -25,6 +25,8 @@ pub struct Output {
     barriers: VecDeque<Barrier>,
     /// Octets written so far.
     total: u64,
+    /// How many writes those took.
+    writes: u64,
 }
 
 /// A piece of a body that goes out when the buffer has been written up to `at`.
@@ -103,6 +105,11 @@ impl Output {
         self.total
     }
 
+    /// Writes in the life of the connection.
+    pub fn writes(&self) -> u64 {
+        self.writes
+    }
+
     /// Fills `slices` with what may be written now, in order; gives how many slices were filled. 0: nothing to write.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let (end, large) = match self.barriers.front() {
@@ -129,6 +136,7 @@ impl Output {
     /// The first `n` of these octets have been written.
     pub fn advance(&mut self, n: usize) {
         self.total += n as u64;
+        self.writes += 1;
         let mut left = n;
         while let Some(piece) = self.large.front_mut() {
             let before = piece.at - self.sent;

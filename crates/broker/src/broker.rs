@@ -1,11 +1,12 @@
 //! The node: its definitions, its queues, its log, and what ties them together.
 //!
 //! Read in this order: this page (the state and how it starts), [`definitions`] (declare, bind, delete), [`routing`]
-//! (which queues a message goes to, and what happens to dead ones). Channels ([`crate::channel`]) call all of it.
+//! (which queues a message goes to, and what happens to dead ones), [`listing`] (what operators see). Channels ([`crate::channel`]) call all of it.
 //!
 //! Locks are taken in one order: topology, then a queue, then a mailbox. No lock is held while another thread is waited
 //! for, but for the log's back-pressure.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,6 +16,8 @@ use parking_lot::{Mutex, RwLock};
 use crate::alarm::Alarms;
 use crate::arguments;
 use crate::catalogue::{Catalogue, Command, Definition, Map, RecordError};
+use crate::connections::{Activity, ChurnTally, Connected, Connections, Facts, LiveChannel};
+use crate::counters::DeadLetterTally;
 use crate::error::{Error, Resource, Result};
 use crate::ids::{MessageId, QueueId};
 use crate::live_queue::{ConnectionId, DeadLettered, LiveQueue, Outbox};
@@ -30,6 +33,7 @@ use crate::timers::Timers;
 use crate::users::{PasswordHash, User};
 
 pub mod definitions;
+pub mod listing;
 pub mod routing;
 
 /// One node. See the module's page.
@@ -47,8 +51,10 @@ pub struct Broker {
     pub(crate) reply_consumers: ReplyConsumers,
     /// Connections that wait for the log to become durable further.
     waiting_for_log: Arc<Mutex<Vec<Arc<Mailbox>>>>,
-    connections: Mutex<Map<ConnectionId, Connected>>,
+    connections: Mutex<Connections>,
     last_connection: AtomicU64,
+    churn: ChurnTally,
+    dead_letters: [DeadLetterTally; 3],
 }
 
 /// Definitions, and the queues at work.
@@ -58,13 +64,14 @@ pub(crate) struct Topology {
     pub(crate) queues: Map<QueueId, Arc<LiveQueue>>,
 }
 
-/// A connection that has logged in.
+/// Who opens a vhost.
 #[derive(Debug)]
-struct Connected {
-    mailbox: Arc<Mailbox>,
-    principal: Arc<Principal>,
-    /// Exclusive queues, which go with it.
-    exclusive: Vec<Arc<LiveQueue>>,
+pub struct Arrival<'a> {
+    pub connection: ConnectionId,
+    pub user: &'a User,
+    pub mailbox: &'a Arc<Mailbox>,
+    pub facts: Facts,
+    pub activity: &'a Arc<Activity>,
 }
 
 /// What the log held at start, as `Log::open` gave it.
@@ -176,6 +183,8 @@ impl Broker {
             waiting_for_log,
             connections: Mutex::default(),
             last_connection: AtomicU64::new(0),
+            churn: ChurnTally::default(),
+            dead_letters: Default::default(),
         };
         broker.start_queues(now)?;
         let crashed_through = broker.note_crash(&restored.messages, restored.crashed_through);
@@ -228,16 +237,17 @@ impl Broker {
                 .any(|name| **name == *user)
     }
 
-    /// Opens `vhost` for a user: the checks of C13, and the entry that exclusive queues and forced closes need.
-    pub fn connect(
-        &self,
-        connection: ConnectionId,
-        user: &User,
-        vhost: &str,
-        mailbox: &Arc<Mailbox>,
-    ) -> Result<Arc<Principal>> {
+    /// Opens `vhost` for a user: the checks of C13, and the entry that listings, exclusive queues and forced closes need.
+    pub fn connect(&self, arrival: Arrival<'_>, vhost: &str) -> Result<Arc<Principal>> {
+        let Arrival {
+            connection,
+            user,
+            mailbox,
+            facts,
+            activity,
+        } = arrival;
         if let Some(limit) = self.options.connections_max
-            && self.connections.lock().len() >= limit
+            && self.connection_count() >= limit
         {
             return Err(Error::NotAllowed(format!(
                 "connection refused: node connection limit ({limit}) is reached"
@@ -267,48 +277,68 @@ impl Broker {
         let entry = Connected {
             mailbox: mailbox.clone(),
             principal: principal.clone(),
+            facts: Arc::new(facts),
+            activity: activity.clone(),
+            channels: BTreeMap::new(),
             exclusive: Vec::new(),
         };
-        self.connections.lock().insert(connection, entry);
+        self.connections.lock().open.insert(connection, entry);
+        ChurnTally::count(&self.churn.connection_created);
         Ok(principal)
     }
 
     /// The connection has ended: its exclusive queues go.
     pub fn disconnect(&self, connection: ConnectionId) {
-        let Some(entry) = self.connections.lock().remove(&connection) else {
+        let Some((entry, channels)) = self.connections.lock().remove(connection) else {
             return;
         };
+        ChurnTally::count(&self.churn.connection_closed);
+        for _ in 0..channels {
+            ChurnTally::count(&self.churn.channel_closed);
+        }
         for queue in entry.exclusive {
             self.remove_queue(&queue, |_| true);
+        }
+    }
+
+    /// Notes a channel that has been opened. One whose connection is gone already is noted nowhere.
+    pub(crate) fn open_channel(&self, by: &Principal, number: u16) -> Arc<LiveChannel> {
+        let channel: Arc<LiveChannel> = Arc::default();
+        if let Some(entry) = self.connections.lock().open.get_mut(&by.connection) {
+            entry.channels.insert(number, channel.clone());
+            ChurnTally::count(&self.churn.channel_created);
+        }
+        channel
+    }
+
+    /// The channel has ended. Saying it again changes nothing.
+    pub(crate) fn close_channel(&self, by: &Principal, number: u16, channel: &Arc<LiveChannel>) {
+        if self
+            .connections
+            .lock()
+            .retire(by.connection, number, channel)
+        {
+            ChurnTally::count(&self.churn.channel_closed);
         }
     }
 
     /// Asks every connection to close with this reason (320).
     pub fn close_connections(&self, reason: &str) {
         let reason: Arc<str> = reason.into();
-        for entry in self.connections.lock().values() {
+        for entry in self.connections.lock().open.values() {
             entry.mailbox.put(Event::Close(reason.clone()));
         }
     }
 
     /// How many connections are open.
     pub fn connection_count(&self) -> usize {
-        self.connections.lock().len()
-    }
-
-    /// The vhosts that connections are open to and the users they are open for, by connection name-less id.
-    pub fn principals(&self) -> Vec<Arc<Principal>> {
-        self.connections
-            .lock()
-            .values()
-            .map(|entry| entry.principal.clone())
-            .collect()
+        self.connections.lock().open.len()
     }
 
     /// Sets or clears a resource alarm and lets every connection know.
     pub fn set_alarm(&self, alarm: crate::alarm::Alarm, on: bool) {
         if self.alarms.set(alarm, on) {
-            for entry in self.connections.lock().values() {
+            for entry in self.connections.lock().open.values() {
                 entry.mailbox.poke();
             }
         }

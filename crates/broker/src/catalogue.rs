@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::counters::ExchangeTally;
 use crate::exchange::{Destination, Kind, Router};
 use crate::ids::{ExchangeId, QueueId, VhostId};
 use crate::live_queue::Declaration;
@@ -56,6 +57,8 @@ pub struct Exchange {
     pub name: Arc<str>,
     pub declaration: ExchangeDeclaration,
     pub router: Router,
+    /// What has been published to it since the node started.
+    pub tally: Arc<ExchangeTally>,
 }
 
 /// What an exchange was declared as.
@@ -273,6 +276,23 @@ impl Catalogue {
         self.users.get(name)
     }
 
+    /// Every user, by name.
+    pub fn users(&self) -> impl Iterator<Item = &User> {
+        self.users.values()
+    }
+
+    /// Every permission, by user and vhost.
+    pub fn all_permissions(&self) -> impl Iterator<Item = (&(Arc<str>, Arc<str>), &Permissions)> {
+        self.permissions.iter()
+    }
+
+    /// Every topic permission, by user, vhost and exchange.
+    pub fn all_topic_permissions(
+        &self,
+    ) -> impl Iterator<Item = (&[Arc<str>; 3], &TopicPermissions)> {
+        self.topic_permissions.iter()
+    }
+
     /// What `user` may do in `vhost`; `None`: nothing, not even open a connection to it.
     pub fn permissions(&self, user: &Arc<str>, vhost: &Arc<str>) -> Option<&Permissions> {
         self.permissions.get(&(user.clone(), vhost.clone()))
@@ -448,6 +468,24 @@ impl Vhost {
         self.exchanges.len()
     }
 
+    /// Every exchange.
+    pub fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
+        self.exchanges.values()
+    }
+
+    /// The name of the queue of that number.
+    pub fn queue_name(&self, id: QueueId) -> Option<&Arc<str>> {
+        self.queue_names.get(&id)
+    }
+
+    /// The bindings that lead to a queue or an exchange.
+    pub fn bindings_to(&self, destination: Destination) -> impl Iterator<Item = &Binding> {
+        let ids = self.by_destination.get(&destination);
+        ids.into_iter()
+            .flatten()
+            .filter_map(|id| self.bindings.get(id))
+    }
+
     /// The number and declaration of the queue of that name.
     pub fn queue(&self, name: &str) -> Option<(QueueId, &Declaration)> {
         self.queues
@@ -482,6 +520,7 @@ impl Vhost {
                 name,
                 declaration,
                 router,
+                tally: Arc::default(),
             },
         );
         Ok(())

@@ -5,15 +5,20 @@
 //! it remembers), `confirms` (what it owes its publisher), `unsettled` (what its client owes).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use leveret_storage::Lsn;
 
 use crate::arguments;
 use crate::broker::Broker;
 use crate::catalogue::Map;
+use crate::connections::LiveChannel;
 use crate::error::{Error, Resource, Result};
 use crate::ids::{ConsumerId, DeliveryId, SessionId};
-use crate::live_queue::{Got, LiveQueue, Outbox, Subscriber};
+use crate::live_queue::{ConsumerFacts, Got, LiveQueue, Outbox, Subscriber};
 use crate::mailbox::{ConsumerKey, Mailbox};
 use crate::principal::Principal;
+use crate::publish::Outcome;
 use crate::queue::{AttachRefusal, Consumer, Delivery, Kind, Op, Return, SharedCredit};
 use crate::reply_to::{self, ReplyConsumer};
 use crate::table::Table;
@@ -38,9 +43,11 @@ pub struct Channel {
     session: SessionId,
     principal: Arc<Principal>,
     mailbox: Arc<Mailbox>,
+    /// What others may know of it.
+    live: Arc<LiveChannel>,
     routes: Routes,
     /// Publisher confirms, once selected.
-    pub confirms: Option<Confirms>,
+    confirms: Option<Confirms>,
     /// The open transaction, once selected.
     transaction: Option<Transaction>,
     consumers: Map<ConsumerKey, ConsumerEntry>,
@@ -100,11 +107,18 @@ pub struct Outgoing<'a> {
 }
 
 impl Channel {
-    pub fn new(number: u16, principal: Arc<Principal>, mailbox: Arc<Mailbox>) -> Self {
+    /// Opens channel `number` of the connection that `principal` is on.
+    pub fn open(
+        broker: &Broker,
+        number: u16,
+        principal: Arc<Principal>,
+        mailbox: Arc<Mailbox>,
+    ) -> Self {
         let session = SessionId(principal.connection.0 << 16 | u64::from(number));
         Self {
             number,
             session,
+            live: broker.open_channel(&principal, number),
             principal,
             mailbox,
             routes: Routes::default(),
@@ -149,6 +163,7 @@ impl Channel {
             return Err(Error::PreconditionFailed(text.to_owned()));
         }
         self.confirms.get_or_insert_default();
+        self.live.confirm.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -159,6 +174,7 @@ impl Channel {
             return Err(Error::PreconditionFailed(text.to_owned()));
         }
         self.transaction.get_or_insert_default();
+        self.live.transactional.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -173,8 +189,10 @@ impl Channel {
     ) {
         if !global || !broker.options.permit_global_qos {
             self.prefetch = count;
+            self.live.prefetch.set(count.into());
             return;
         }
+        self.live.global_prefetch.set(count.into());
         match &self.shared_credit {
             Some(credit) => credit.set_limit(count.into()),
             None => self.share_credit(SharedCredit::new(count.into()), now, outbox),
@@ -206,11 +224,13 @@ impl Channel {
             return Err(Error::NotAllowed(text));
         }
         let key = self.last_key.wrapping_add(1);
+        let arguments = spec.arguments.clone();
+        let subscriber = self.subscriber(key, tag.clone(), arguments);
         let (queue, attached) = if spec.queue == reply_to::REPLY_TO {
             self.consume_replies(broker, key, spec.acknowledges)?;
             (None, None)
         } else {
-            let (queue, id) = self.attach(broker, key, &spec, now, outbox)?;
+            let (queue, id) = self.attach(broker, &subscriber, &spec, now, outbox)?;
             (Some(queue), Some(id))
         };
         self.last_key = key;
@@ -220,10 +240,11 @@ impl Channel {
             tag: tag.clone(),
             acknowledges,
             queue,
-            subscriber: self.subscriber(key),
+            subscriber,
             attached,
         };
         self.consumers.insert(key, entry);
+        self.count_consumers();
         Ok(tag)
     }
 
@@ -250,6 +271,7 @@ impl Channel {
     pub fn forget_consumer(&mut self, tag: &str) {
         if let Some(key) = self.keys_by_tag.remove(tag) {
             self.consumers.remove(&key);
+            self.count_consumers();
         }
     }
 
@@ -269,6 +291,7 @@ impl Channel {
     pub fn cancelled(&mut self, key: ConsumerKey) -> Option<Box<str>> {
         let entry = self.consumers.remove(&key)?;
         self.keys_by_tag.remove(&entry.tag);
+        self.count_consumers();
         Some(entry.tag)
     }
 
@@ -280,17 +303,32 @@ impl Channel {
         delivery: &'a Delivery,
     ) -> Option<Outgoing<'a>> {
         let entry = self.consumers.get(&key)?;
-        let delivery_tag = match (&entry.queue, delivery.id) {
-            (Some(queue), Some(id)) if entry.acknowledges => {
-                self.unsettled.add(queue.clone(), id, To::Consumer)
+        if let Some(queue) = &entry.queue {
+            let counters = self.live.counters.of(queue.kind);
+            let counter = if entry.acknowledges {
+                &counters.deliver
+            } else {
+                &counters.deliver_no_ack
+            };
+            counter.add(1);
+            if delivery.redelivered {
+                counters.redeliver.add(1);
             }
-            _ => self.unsettled.skip(),
-        };
+        }
+        let delivery_tag = entry.take_in(delivery, &mut self.unsettled);
+        self.live.unacknowledged.set(self.unsettled.len() as u64);
         Some(Outgoing {
             consumer_tag: &entry.tag,
             delivery_tag,
             delivery,
         })
+    }
+
+    /// A delivery that came too late to be sent: it goes back with those that are unsettled.
+    pub fn absorb(&mut self, key: ConsumerKey, delivery: &Delivery) {
+        if let Some(entry) = self.consumers.get(&key) {
+            entry.take_in(delivery, &mut self.unsettled);
+        }
     }
 
     /// `basic.get`: a message with its delivery tag and the number left, if there is one.
@@ -320,13 +358,25 @@ impl Channel {
             }
             Err(_) => Got::Empty,
         };
+        let counters = self.live.counters.of(queue.kind);
         Ok(match got {
-            Got::Empty => None,
+            Got::Empty => {
+                counters.get_empty.add(1);
+                None
+            }
             Got::Message(delivery, ready) => {
+                let counter = if acknowledges {
+                    &counters.get
+                } else {
+                    &counters.get_no_ack
+                };
+                counter.add(1);
+                counters.redeliver.add(delivery.redelivered.into());
                 let tag = match delivery.id {
                     Some(id) if acknowledges => self.unsettled.add(queue, id, To::Get),
                     _ => self.unsettled.skip(),
                 };
+                self.live.unacknowledged.set(self.unsettled.len() as u64);
                 Some((tag, delivery, ready))
             }
         })
@@ -346,13 +396,15 @@ impl Channel {
                 "unknown delivery tag {tag}"
             )));
         }
+        self.live.unacknowledged.set(self.unsettled.len() as u64);
         match &mut self.transaction {
             Some(transaction) => {
                 let held = settlements.entries.split_off(start);
+                self.live.acks_uncommitted.add(held.len() as u64);
                 transaction.settles.push((settle, held));
             }
             None => {
-                self.credit_due += consumed(&settlements.entries[start..]);
+                self.settled(&settlements.entries[start..], settle);
                 settlements.mark(start, settle);
             }
         }
@@ -363,8 +415,10 @@ impl Channel {
     pub fn recover(&mut self, settlements: &mut Settlements) {
         let start = settlements.entries.len();
         self.unsettled.take_all(&mut settlements.entries);
-        self.credit_due += consumed(&settlements.entries[start..]);
-        settlements.mark(start, Settle::Return(Return::Requeue));
+        let settle = Settle::Return(Return::Requeue);
+        self.settled(&settlements.entries[start..], settle);
+        settlements.mark(start, settle);
+        self.live.unacknowledged.set(0);
     }
 
     /// `tx.commit`: everything held back happens. Gives the publishes, for the batch, and the settlements.
@@ -372,13 +426,15 @@ impl Channel {
         let Some(transaction) = &mut self.transaction else {
             return Err(not_transactional());
         };
-        for (settle, entries) in transaction.settles.drain(..) {
+        let Transaction { publishes, settles } = std::mem::take(transaction);
+        for (settle, entries) in settles {
             let start = settlements.entries.len();
             settlements.entries.extend(entries);
-            self.credit_due += consumed(&settlements.entries[start..]);
+            self.settled(&settlements.entries[start..], settle);
             settlements.mark(start, settle);
         }
-        Ok(std::mem::take(&mut transaction.publishes))
+        self.nothing_is_held();
+        Ok(publishes)
     }
 
     /// `tx.rollback`: publishes are forgotten, settled deliveries are unsettled again.
@@ -390,11 +446,13 @@ impl Channel {
         for (_, entries) in transaction.settles.drain(..) {
             self.unsettled.put_back(entries);
         }
+        self.nothing_is_held();
         Ok(())
     }
 
     /// The channel ends, after [`Self::stop_consuming`]: unsettled deliveries return.
-    pub fn close(&mut self, now: Timestamp, outbox: &mut Outbox) {
+    pub fn close(&mut self, broker: &Broker, now: Timestamp, outbox: &mut Outbox) {
+        broker.close_channel(&self.principal, self.number, &self.live);
         self.keys_by_tag.clear();
         self.consumers.clear();
         let mut settlements = Settlements::default();
@@ -411,9 +469,27 @@ impl Channel {
         settlements.flush(now, outbox);
     }
 
-    /// How many deliveries the client has not settled.
-    pub fn unsettled_count(&self) -> usize {
-        self.unsettled.len()
+    /// A publish that wanted to know has ended so.
+    pub fn publish_ended(&mut self, tag: u64, outcome: &Outcome) {
+        if let Some(confirms) = &mut self.confirms {
+            confirms.ended(tag, outcome);
+        }
+    }
+
+    /// The next answer to publishes that may be given when the log is durable up to `durable`.
+    pub fn next_settled(&mut self, durable: Lsn) -> Option<Settled> {
+        let settled = self.confirms.as_mut()?.next_settled(durable)?;
+        if !settled.refused {
+            self.live.counters.publishes.confirm.add(settled.count);
+        }
+        let unconfirmed = self.live.unconfirmed.get();
+        self.live.unconfirmed.set(unconfirmed - settled.count);
+        Some(settled)
+    }
+
+    /// Whether answers to publishes wait for the log.
+    pub fn is_confirming(&self) -> bool {
+        self.confirms.as_ref().is_some_and(Confirms::is_waiting)
     }
 
     /// After settlements have reached their queues: what they took of a channel-wide limit is free again.
@@ -459,10 +535,31 @@ impl Channel {
         }
     }
 
+    /// These deliveries are settled for good.
+    fn settled(&mut self, entries: &[unsettled::Entry], settle: Settle) {
+        for entry in entries {
+            self.credit_due += u32::from(entry.consumed);
+            if settle == Settle::Acknowledge {
+                self.live.counters.of(entry.queue.kind).ack.add(1);
+            }
+        }
+    }
+
+    /// The transaction has ended.
+    fn nothing_is_held(&self) {
+        self.live.uncommitted.set(0);
+        self.live.acks_uncommitted.set(0);
+        self.live.unacknowledged.set(self.unsettled.len() as u64);
+    }
+
+    fn count_consumers(&self) {
+        self.live.consumers.set(self.consumers.len() as u64);
+    }
+
     fn attach(
         &self,
         broker: &Broker,
-        key: ConsumerKey,
+        subscriber: &Subscriber,
         spec: &ConsumeSpec<'_>,
         now: Timestamp,
         outbox: &mut Outbox,
@@ -481,9 +578,8 @@ impl Channel {
             exclusive: spec.exclusive,
             timeout_ms,
         };
-        let subscriber = self.subscriber(key);
         let mut drive = queue.drive(now, outbox).map_err(|_| resource.not_found())?;
-        let attached = drive.attach(consumer, subscriber);
+        let attached = drive.attach(consumer, subscriber.clone());
         drive.finish();
         match attached {
             Ok(id) => Ok((queue, id)),
@@ -493,11 +589,12 @@ impl Channel {
         }
     }
 
-    fn subscriber(&self, key: ConsumerKey) -> Subscriber {
+    fn subscriber(&self, key: ConsumerKey, tag: Box<str>, arguments: Table) -> Subscriber {
         Subscriber {
             mailbox: self.mailbox.clone(),
             channel: self.number,
             key,
+            about: Arc::new(ConsumerFacts { tag, arguments }),
         }
     }
 
@@ -539,6 +636,16 @@ impl Channel {
 }
 
 impl ConsumerEntry {
+    /// The tag of a delivery, which is unsettled from now on if it has to be settled.
+    fn take_in(&self, delivery: &Delivery, unsettled: &mut Unsettled) -> u64 {
+        match (&self.queue, delivery.id) {
+            (Some(queue), Some(id)) if self.acknowledges => {
+                unsettled.add(queue.clone(), id, To::Consumer)
+            }
+            _ => unsettled.skip(),
+        }
+    }
+
     fn detach(&mut self, now: Timestamp, outbox: &mut Outbox) {
         if let (Some(queue), Some(id)) = (&self.queue, self.attached.take())
             && let Ok(mut drive) = queue.drive(now, outbox)
@@ -594,11 +701,11 @@ impl Settlements {
                 ids.clear();
                 ids.extend(rest[..count].iter().map(|entry| entry.id));
                 if let Ok(mut drive) = queue.drive(now, outbox) {
-                    drive.apply(match settle {
-                        Settle::Acknowledge => Op::Acknowledge(&ids),
-                        Settle::Discard => Op::Discard(&ids),
-                        Settle::Return(how) => Op::Return(&ids, how),
-                    });
+                    match settle {
+                        Settle::Acknowledge => drive.acknowledge(&ids),
+                        Settle::Discard => drive.apply(Op::Discard(&ids)),
+                        Settle::Return(how) => drive.apply(Op::Return(&ids, how)),
+                    }
                     drive.finish();
                 }
                 rest = &rest[count..];
@@ -643,11 +750,6 @@ fn consumer_arguments(
     let priority = priority.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
     let timeout_ms = integer(timeout)?.and_then(|ms| u64::try_from(ms).ok());
     Ok((priority, timeout_ms))
-}
-
-/// How many of these went to consumers.
-fn consumed(entries: &[unsettled::Entry]) -> u32 {
-    entries.iter().map(|entry| u32::from(entry.consumed)).sum()
 }
 
 fn not_transactional() -> Error {

@@ -8,6 +8,8 @@ pub mod arguments;
 pub mod broker;
 pub mod catalogue;
 pub mod channel;
+pub mod connections;
+pub mod counters;
 mod dead_letter;
 pub mod error;
 pub mod exchange;

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::arguments::Effective;
+use crate::counters::QueueCounters;
 use crate::ids::{ConsumerId, DeliveryId, MessageId, QueueId, VhostId};
 use crate::mailbox::{CancelReason, ConsumerKey, Event, Mailbox};
 use crate::message::Message;
 use crate::queue::{
-    AttachRefusal, Consumer, Counts, Delivery, Effect, Kind, Op, QueueCore, Reason, Stats,
+    AttachRefusal, Consumer, ConsumerStatus, Counts, Delivery, Effect, Kind, Op, QueueCore, Reason,
+    Settings, Stats,
 };
 use crate::table::Table;
 use crate::time::Timestamp;
@@ -68,6 +70,9 @@ struct State {
     gone: bool,
     /// The earliest tick that the node's timers know of.
     timer_at: Option<Timestamp>,
+    counters: QueueCounters,
+    /// When somebody last asked something of it.
+    last_active: Timestamp,
 }
 
 /// Who a consumer is to the rest of the node.
@@ -76,6 +81,45 @@ pub struct Subscriber {
     pub mailbox: Arc<Mailbox>,
     pub channel: u16,
     pub key: ConsumerKey,
+    pub about: Arc<ConsumerFacts>,
+}
+
+/// What a client said about a consumer.
+#[derive(Debug)]
+pub struct ConsumerFacts {
+    pub tag: Box<str>,
+    pub arguments: Table,
+}
+
+/// A queue in a listing, beside its declaration. See [`LiveQueue::status`].
+#[derive(Debug, Clone)]
+pub struct QueueStatus {
+    pub stats: Stats,
+    /// Since the node started.
+    pub counters: QueueCounters,
+    /// What arguments and policies come to.
+    pub settings: Settings,
+    /// When somebody last asked something of it.
+    pub idle_since: Timestamp,
+    pub exclusive_consumer: Option<Arc<ConsumerFacts>>,
+    pub single_active_consumer: Option<Arc<ConsumerFacts>>,
+}
+
+/// A consumer in a listing.
+#[derive(Debug, Clone)]
+pub struct ConsumerInfo {
+    pub about: Arc<ConsumerFacts>,
+    pub connection: ConnectionId,
+    pub channel: u16,
+    pub ack_required: bool,
+    pub exclusive: bool,
+    pub prefetch_count: u16,
+    pub priority: i32,
+    /// Its own `x-consumer-timeout`, ms.
+    pub timeout_ms: Option<u64>,
+    /// Not so for those that wait behind a single active consumer.
+    pub active: bool,
+    pub unacknowledged: u32,
 }
 
 /// What drives of queues leave to be done without a lock.
@@ -142,6 +186,8 @@ impl LiveQueue {
                 effects: Vec::new(),
                 gone: false,
                 timer_at: None,
+                counters: QueueCounters::default(),
+                last_active: now,
             }),
         }
     }
@@ -153,6 +199,16 @@ impl LiveQueue {
 
     /// Locks the queue for a few ops; [`Drive::finish`] hands out what they made ready.
     pub(crate) fn drive<'a>(
+        self: &'a Arc<Self>,
+        now: Timestamp,
+        outbox: &'a mut Outbox,
+    ) -> Result<Drive<'a>, Gone> {
+        let mut drive = self.lock(now, outbox)?;
+        drive.state.last_active = now;
+        Ok(drive)
+    }
+
+    fn lock<'a>(
         self: &'a Arc<Self>,
         now: Timestamp,
         outbox: &'a mut Outbox,
@@ -172,6 +228,47 @@ impl LiveQueue {
     /// Its figures.
     pub fn stats(&self) -> Stats {
         self.state.lock().core.stats()
+    }
+
+    /// What an operator may want to know of it, as of one moment.
+    pub fn status(&self) -> QueueStatus {
+        let state = self.state.lock();
+        let tag_of = |consumer: &Consumer| {
+            let subscriber = state.subscribers.get(consumer.id.0 as usize)?.as_ref();
+            subscriber.map(|subscriber| subscriber.about.clone())
+        };
+        let mut consumers = state.core.consumers();
+        let exclusive = consumers.find(|status| status.consumer.exclusive);
+        QueueStatus {
+            stats: state.core.stats(),
+            counters: state.counters,
+            settings: state.core.settings().clone(),
+            idle_since: state.last_active,
+            exclusive_consumer: exclusive.and_then(|status| tag_of(status.consumer)),
+            single_active_consumer: state.core.active_consumer().and_then(tag_of),
+        }
+    }
+
+    /// Its consumers, in no particular order.
+    pub fn consumers(&self) -> Vec<ConsumerInfo> {
+        let state = self.state.lock();
+        let info = |status: ConsumerStatus<'_>| {
+            let subscriber = state.subscribers.get(status.consumer.id.0 as usize)?;
+            let subscriber = subscriber.as_ref()?;
+            Some(ConsumerInfo {
+                about: subscriber.about.clone(),
+                connection: ConnectionId(status.consumer.session.0 >> 16),
+                channel: subscriber.channel,
+                ack_required: status.consumer.acknowledges,
+                exclusive: status.consumer.exclusive,
+                prefetch_count: status.consumer.prefetch,
+                priority: status.consumer.priority,
+                timeout_ms: status.consumer.timeout_ms,
+                active: status.active,
+                unacknowledged: status.unsettled,
+            })
+        };
+        state.core.consumers().filter_map(info).collect()
     }
 
     /// Marks the queue deleted, tells its consumers, and gives what it held. `None`: somebody else was first, or `allows`
@@ -202,7 +299,7 @@ impl LiveQueue {
 
     /// A timer has gone off.
     pub(crate) fn tick(self: &Arc<Self>, now: Timestamp, outbox: &mut Outbox) {
-        if let Ok(mut drive) = self.drive(now, outbox) {
+        if let Ok(mut drive) = self.lock(now, outbox) {
             drive.state.timer_at = None;
             drive.apply(Op::Tick);
             drive.finish();
@@ -244,6 +341,9 @@ impl Drive<'_> {
 
     /// Publishes; `false`: refused for want of room.
     pub(crate) fn publish(&mut self, incoming: crate::queue::Incoming) -> bool {
+        let counters = &mut self.state.counters;
+        counters.publish += 1;
+        counters.disk_writes += u64::from(incoming.id.is_stored());
         let before = self.state.effects.len();
         self.apply(Op::Publish(incoming));
         let refused = self.state.effects[before..]
@@ -299,10 +399,29 @@ impl Drive<'_> {
             .iter()
             .position(|effect| matches!(effect, Effect::Got(..) | Effect::Empty))
             .expect("a get gives a message or says that there is none");
-        match effects.remove(at) {
-            Effect::Got(delivery, ready) => Got::Message(delivery, ready),
-            _ => Got::Empty,
+        let got = effects.remove(at);
+        let counters = &mut self.state.counters.deliveries;
+        match got {
+            Effect::Got(delivery, ready) => {
+                let counter = match delivery.id {
+                    Some(_) => &mut counters.get,
+                    None => &mut counters.get_no_ack,
+                };
+                *counter += 1;
+                counters.redeliver += u64::from(delivery.redelivered);
+                Got::Message(delivery, ready)
+            }
+            _ => {
+                counters.get_empty += 1;
+                Got::Empty
+            }
         }
+    }
+
+    /// Clients are done with these deliveries.
+    pub(crate) fn acknowledge(&mut self, ids: &[DeliveryId]) {
+        self.state.counters.deliveries.ack += ids.len() as u64;
+        self.apply(Op::Acknowledge(ids));
     }
 
     /// Drops the ready messages; gives their number.
@@ -388,15 +507,23 @@ impl Drive<'_> {
             core,
             subscribers,
             effects,
+            counters,
             ..
         } = &mut *self.state;
+        let counters = &mut counters.deliveries;
         let subscriber = subscribers[consumer.0 as usize]
             .as_ref()
             .expect("the queue hands out to attached consumers only");
-        let event = |delivery| Event::Deliver {
-            channel: subscriber.channel,
-            consumer: subscriber.key,
-            delivery,
+        let mut event = |delivery: Delivery| {
+            let acknowledged = delivery.id.is_some();
+            counters.deliver += u64::from(acknowledged);
+            counters.deliver_no_ack += u64::from(!acknowledged);
+            counters.redeliver += u64::from(delivery.redelivered);
+            Event::Deliver {
+                channel: subscriber.channel,
+                consumer: subscriber.key,
+                delivery,
+            }
         };
         let mut first = Some(first);
         let outbox = &mut *self.outbox;

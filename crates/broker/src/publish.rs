@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use leveret_storage::{Batch as Records, Lsn};
 
+use crate::counters::ExchangeTally;
 use crate::ids::MessageId;
 use crate::live_queue::{LiveQueue, Outbox};
 use crate::queue::Incoming;
@@ -20,17 +21,23 @@ pub struct Targets {
     pub queues: Vec<Arc<LiveQueue>>,
     /// The queues among them that survive a restart, as the log knows them.
     owners: Vec<u32>,
+    /// Counts the messages, if a client published them.
+    exchange: Option<Arc<ExchangeTally>>,
 }
 
 impl Targets {
-    pub(crate) fn new(queues: Vec<Arc<LiveQueue>>) -> Self {
+    pub(crate) fn new(queues: Vec<Arc<LiveQueue>>, exchange: Option<Arc<ExchangeTally>>) -> Self {
         let durable = |queue: &&Arc<LiveQueue>| queue.declaration.outlives_restarts();
         let owners = queues
             .iter()
             .filter(durable)
             .map(|queue| queue.id.0)
             .collect();
-        Self { queues, owners }
+        Self {
+            queues,
+            owners,
+            exchange,
+        }
     }
 }
 
@@ -122,7 +129,7 @@ impl Batch {
     pub(crate) fn push_done(&mut self, receipt: Receipt) {
         let nowhere = self
             .nowhere
-            .get_or_insert_with(|| Arc::new(Targets::new(Vec::new())));
+            .get_or_insert_with(|| Arc::new(Targets::new(Vec::new(), None)));
         let targets = nowhere.clone();
         self.publishes.push(Publish {
             incoming: None,
@@ -147,11 +154,14 @@ impl Batch {
     ) {
         let durable_at = self.store(log);
         let mut start = 0;
+        let mut counting = Counting::default();
         for run in self.runs.drain(..) {
             let publishes = &mut self.publishes[start..run.end];
             start = run.end;
+            counting.count(&run.targets, publishes.len());
             deliver_run(&run.targets, publishes, now, outbox);
         }
+        counting.flush();
         for publish in self.publishes.drain(..) {
             if publish.receipt != Receipt::Nobody {
                 let durable_at = durable_at.filter(|_| publish.id.is_stored());
@@ -178,6 +188,37 @@ impl Batch {
             }
         }
         Some(appended.lsn)
+    }
+}
+
+/// What neighbouring runs of a batch add to the counters of one exchange.
+#[derive(Debug, Default)]
+struct Counting {
+    exchange: Option<Arc<ExchangeTally>>,
+    messages: u64,
+    copies: u64,
+}
+
+impl Counting {
+    fn count(&mut self, targets: &Targets, messages: usize) {
+        let Some(exchange) = &targets.exchange else {
+            return;
+        };
+        let counted = self.exchange.as_ref();
+        if !counted.is_some_and(|counted| Arc::ptr_eq(counted, exchange)) {
+            self.flush();
+            self.exchange = Some(exchange.clone());
+        }
+        self.messages += messages as u64;
+        self.copies += (messages * targets.queues.len()) as u64;
+    }
+
+    fn flush(&mut self) {
+        let (messages, copies) = (self.messages, self.copies);
+        if let Some(exchange) = self.exchange.take() {
+            exchange.add(messages, copies);
+        }
+        *self = Self::default();
     }
 }
 

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use leveret_broker::broker::definitions::QueueSpec;
-use leveret_broker::broker::{Broker, Restored};
+use leveret_broker::broker::{Arrival, Broker, Restored};
 use leveret_broker::channel::{Channel, Publish};
+use leveret_broker::connections::Facts;
 use leveret_broker::live_queue::{ConnectionId, Outbox};
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::message::Message;
@@ -36,8 +37,15 @@ fn start(disk: &SimDisk) -> (Arc<Broker>, Log) {
 fn connect(broker: &Broker) -> (Arc<Principal>, Arc<Mailbox>) {
     let user = broker.authenticate("guest", "guest", true).unwrap();
     let mailbox = Arc::default();
-    let principal = broker.connect(ConnectionId(1), &user, "/", &mailbox);
-    (principal.unwrap(), mailbox)
+    let arrival = Arrival {
+        connection: ConnectionId(1),
+        user: &user,
+        mailbox: &mailbox,
+        facts: Facts::default(),
+        activity: &Arc::default(),
+    };
+    let principal = broker.connect(arrival, "/").unwrap();
+    (principal, mailbox)
 }
 
 /// Routed before the queue's deletion and logged after it, as when another connection deletes it meanwhile.
@@ -51,7 +59,7 @@ fn publish_late(broker: &Broker) -> Outbox {
         arguments: Table::new(),
     };
     broker.declare_queue(&principal, spec, NOW).unwrap();
-    let mut channel = Channel::new(1, principal.clone(), mailbox);
+    let mut channel = Channel::open(broker, 1, principal.clone(), mailbox);
     let mut batch = Batch::default();
     // The only property is delivery-mode 2.
     let publish = Publish {

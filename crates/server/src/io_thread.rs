@@ -21,6 +21,7 @@ use crate::connection;
 use crate::protocol::NewProtocol;
 use crate::proxy_protocol;
 use crate::stream::Stream;
+use crate::tls;
 
 /// Clients on their way to a thread. When it is full, accepting waits, and clients in the kernel's backlog.
 const MAILBOX: usize = 256;
@@ -63,7 +64,7 @@ impl Client {
         if self.proxied {
             let header = proxy_protocol::read(&mut socket);
             if let Some(endpoints) = timeout(serving.handshake_timeout, header).await?? {
-                peer = Peer::new(endpoints.client, endpoints.server, peer.tls);
+                peer = Peer::new(endpoints.client, endpoints.server);
             }
         }
         let stream = match self.tls {
@@ -71,6 +72,7 @@ impl Client {
             Some(tls) => {
                 let encrypted =
                     timeout(serving.tls_handshake_timeout, tls.accept(socket)).await??;
+                peer.tls = Some(Arc::new(tls::facts(encrypted.get_ref().1)));
                 Stream::Tls(Box::new(encrypted))
             }
         };

@@ -86,7 +86,7 @@ impl Listener {
     fn prepare(&self, socket: tokio::net::TcpStream, remote: SocketAddr) -> io::Result<Client> {
         let socket = socket.into_std()?;
         self.set_options(&socket)?;
-        let peer = Peer::new(remote, socket.local_addr()?, self.is_tls());
+        let peer = Peer::new(remote, socket.local_addr()?);
         debug!(connection = %peer.name, "accepted");
         let client = Client::new(socket, peer, self.tls.clone());
         Ok(if self.options.proxy_protocol {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use leveret_broker::connections::TlsFacts;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
@@ -10,7 +11,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
-use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tokio_rustls::rustls::{
+    ProtocolVersion, RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion,
+};
 
 use crate::config::effective::{SslOptions, TlsVersion};
 
@@ -34,6 +37,38 @@ pub(crate) fn acceptor(options: &SslOptions) -> Result<TlsAcceptor, String> {
             )
         })?;
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// What the handshake agreed on, in the words of RabbitMQ's listings.
+pub(crate) fn facts(session: &ServerConnection) -> TlsFacts {
+    let protocol = match session.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => "tlsv1.2",
+        _ => "tlsv1.3",
+    };
+    let suite = session.negotiated_cipher_suite().map(|suite| suite.suite());
+    let suite = suite.and_then(|suite| suite.as_str()).unwrap_or_default();
+    let (key_exchange, cipher, hash) = suite_parts(suite);
+    let certificate = session.peer_certificates().and_then(<[_]>::first);
+    TlsFacts {
+        protocol: protocol.to_owned(),
+        key_exchange,
+        cipher,
+        hash,
+        peer_certificate: certificate.map(|certificate| certificate.as_ref().into()),
+    }
+}
+
+/// Key exchange, cipher and hash in the name of a cipher suite, `TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384` or
+/// `TLS13_AES_256_GCM_SHA384`. All that we speak authenticate with the cipher itself (`aead`).
+fn suite_parts(suite: &str) -> (String, String, String) {
+    let (key_exchange, rest) = match suite.split_once("_WITH_") {
+        Some((prefix, rest)) => (prefix.trim_start_matches("TLS_"), rest),
+        None => ("any", suite.trim_start_matches("TLS13_")),
+    };
+    let cipher = rest.rsplit_once("_SHA").map_or(rest, |(cipher, _)| cipher);
+    let parts = [key_exchange, cipher, "aead"].map(str::to_ascii_lowercase);
+    let [key_exchange, cipher, hash] = parts;
+    (key_exchange, cipher, hash)
 }
 
 fn named<'a>(key: &str, file: Option<&'a PathBuf>) -> Result<&'a Path, String> {

@@ -1,5 +1,7 @@
 //! The end of a channel or of the connection: what it held goes back, and the client is told why.
 
+use std::sync::atomic::Ordering;
+
 use leveret_broker::mailbox::{self, Event};
 use leveret_broker::time::Timestamp;
 
@@ -18,7 +20,7 @@ impl Connection {
         channel.stop_consuming(&self.broker, now, &mut self.turn.outbox);
         self.absorb_events(now);
         if let Some(channel) = self.channels.get_mut(&number) {
-            channel.end(now, &mut self.turn.outbox);
+            channel.end(&self.broker, now, &mut self.turn.outbox);
         }
         self.broker.finish(&mut self.turn.outbox, now);
     }
@@ -59,7 +61,7 @@ impl Connection {
         let mut channels: Vec<(u16, Channel)> = self.channels.drain().collect();
         channels.sort_unstable_by_key(|(number, _)| *number);
         for (_, mut channel) in channels {
-            channel.end(now, &mut self.turn.outbox);
+            channel.end(&self.broker, now, &mut self.turn.outbox);
         }
         self.broker.finish(&mut self.turn.outbox, now);
         self.broker.disconnect(self.id);
@@ -139,6 +141,7 @@ impl Connection {
         Method::ConnectionClose(close).encode(0, self.output.buffer());
         // Behind a broken frame there is no telling where the next one starts.
         let (framing, wait_ms) = (fault.code == ReplyCode::FrameError, CLOSE_TIMEOUT_MS);
+        self.activity.closing.store(true, Ordering::Relaxed);
         self.phase = if framing {
             Phase::Lingering {
                 until: now.plus_ms(LINGER_MS),

@@ -1,6 +1,8 @@
 //! From the first octets to an open connection: protocol header, login, limits, vhost. And the few methods that the
 //! connection itself knows afterwards.
 
+use leveret_broker::broker::Arrival;
+use leveret_broker::connections::{Facts, Protocol};
 use leveret_broker::table::{Table, Value};
 use leveret_broker::time::Timestamp;
 use leveret_broker::users::User;
@@ -169,7 +171,7 @@ impl Connection {
     }
 
     fn log_in(&mut self, start: &method::ConnectionStartOk<'_>, now: Timestamp) {
-        self.read_client_properties(&start.client_properties.decode().unwrap_or_default());
+        self.read_client_properties(start.client_properties.decode().unwrap_or_default());
         let mechanism = Mechanism::from_name(start.mechanism)
             .filter(|mechanism| self.limits.mechanisms.contains(mechanism));
         let Some(mechanism) = mechanism else {
@@ -180,13 +182,14 @@ impl Connection {
             tracing::warn!(connection = %self.peer.name, mechanism = mechanism.name(), "malformed response to the login");
             return self.linger(now);
         };
+        self.client.mechanism = mechanism.name();
         match self.authenticate(&credentials) {
             Some(user) => self.offer_limits(user),
             None => self.refuse_login(mechanism, &credentials, now),
         }
     }
 
-    fn read_client_properties(&mut self, properties: &Table) {
+    fn read_client_properties(&mut self, properties: Table) {
         let capabilities = properties.get("capabilities").and_then(Value::as_table);
         let capable = |name| {
             capabilities
@@ -200,6 +203,7 @@ impl Connection {
         let text = |name| properties.get(name).and_then(Value::as_str);
         self.client.name = text("connection_name").map(str::to_owned);
         self.client.hates_haste = text("product") == Some("aiormq");
+        self.client.properties = properties;
     }
 
     fn authenticate(&self, credentials: &Credentials) -> Option<User> {
@@ -291,7 +295,15 @@ impl Connection {
     }
 
     fn open(&mut self, user: &User, vhost: &str, now: Timestamp) -> Result<(), Fault> {
-        let principal = self.broker.connect(self.id, user, vhost, &self.mailbox)?;
+        let facts = self.facts(now);
+        let arrival = Arrival {
+            connection: self.id,
+            user,
+            mailbox: &self.mailbox,
+            facts,
+            activity: &self.activity,
+        };
+        let principal = self.broker.connect(arrival, vhost)?;
         self.pulse.next_look = now.plus_ms(self.pulse.heartbeat_ms / 2);
         put(&mut self.output, 0, method::ConnectionOpenOk::default());
         tracing::info!(
@@ -300,5 +312,23 @@ impl Connection {
         );
         self.phase = Phase::Running(principal);
         Ok(())
+    }
+
+    /// What listings say of the client.
+    fn facts(&mut self, now: Timestamp) -> Facts {
+        Facts {
+            name: self.peer.name.clone(),
+            user_provided_name: self.client.name.clone(),
+            peer: Some(self.peer.remote),
+            local: Some(self.peer.local),
+            protocol: Protocol::Amqp091,
+            auth_mechanism: self.client.mechanism,
+            tls: self.peer.tls.clone(),
+            client_properties: std::mem::take(&mut self.client.properties),
+            channel_max: self.client.channel_max,
+            frame_max: self.client.frame_max,
+            timeout_s: u16::try_from(self.pulse.heartbeat_ms / 1000).unwrap_or(u16::MAX),
+            connected_at: now,
+        }
     }
 }

@@ -171,7 +171,7 @@ impl Connection {
 
     /// So many bytes have been put into the body's target.
     pub fn body_received(&mut self, n: usize) {
-        self.pulse.received += n as u64;
+        self.note_received(n);
         if let Some(OpenBody { channel, left }) = &mut self.open_body {
             *left -= n;
             if let Some(channel) = self.channels.get_mut(channel) {
@@ -329,7 +329,8 @@ impl Connection {
             ));
         }
         self.flush_into_queues(now);
-        let channel = Channel::new(
+        let channel = Channel::open(
+            &self.broker,
             number,
             principal,
             self.mailbox.clone(),

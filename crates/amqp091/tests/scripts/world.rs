@@ -12,6 +12,7 @@
 //! a drips queue q                 the same, but each octet is a read of its own
 //! time 1000                       a second passes
 //! log stall / log resume          the disk does not answer / does again
+//! list queues / count queue q     what an operator sees: see `operator`
 //! restart / crash                 the node stops in good order / loses its power, and starts again
 //! ```
 
@@ -34,7 +35,7 @@ use leveret_broker::storage::{self, Batch, Log};
 use leveret_broker::time::Timestamp;
 use leveret_broker::users::{PasswordHash, Pattern, Permissions, TopicPermissions, User};
 
-use crate::words;
+use crate::{operator, words};
 
 /// Plays a script and compares what clients see.
 #[track_caller]
@@ -211,6 +212,9 @@ impl World {
             None => (line, false),
         };
         let words: Vec<&str> = line.split_whitespace().collect();
+        if let Some(seen) = operator::play(self.broker(), &words) {
+            return seen;
+        }
         match words[..] {
             ["time", ms] => self.pass(ms.parse().unwrap()),
             ["log", "stall"] => {
@@ -327,7 +331,7 @@ impl World {
             name: format!("{remote} -> {local}"),
             remote,
             local,
-            tls: false,
+            tls: None,
         };
         let broker = self.broker().clone();
         let client = Client {

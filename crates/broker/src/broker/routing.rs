@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Broker, Topology};
 use crate::catalogue::{Exchange, Map, Vhost};
+use crate::counters::ExchangeTally;
 use crate::dead_letter;
 use crate::error::{Error, Resource, Result};
 use crate::exchange::{Destination, Kind, Route};
@@ -12,7 +13,7 @@ use crate::live_queue::{DeadLettered, LiveQueue, Outbox};
 use crate::message::Message;
 use crate::principal::Principal;
 use crate::publish::{Batch, Receipt, Targets};
-use crate::queue::{Incoming, Op, Reason};
+use crate::queue::{self, Incoming, Op, Reason};
 use crate::time::Timestamp;
 use crate::users::Access;
 
@@ -46,7 +47,7 @@ impl Broker {
             topology.check_topic(by, Access::Write, exchange, key)?;
         }
         let found = self.follow(&topology, vhost, exchange, message, keys);
-        Ok(found.routed())
+        Ok(found.routed(Some(&exchange.tally)))
     }
 
     /// Publishes dead messages where their queues send them.
@@ -59,10 +60,25 @@ impl Broker {
         } in dead
         {
             let taken = self.dead_letter_one(&queue, &message, reason, now, outbox);
+            self.count_dead_letter(queue.kind, reason, tracked.is_some(), taken);
             if let (Some(id), Ok(mut drive)) = (tracked, queue.drive(now, outbox)) {
                 drive.apply(Op::DeadLettered(id, taken));
                 drive.finish();
             }
+        }
+    }
+
+    /// One that is tried again is counted when it has arrived.
+    fn count_dead_letter(&self, kind: queue::Kind, reason: Reason, tracked: bool, taken: bool) {
+        let [classic, at_most_once, at_least_once] = &self.dead_letters;
+        match (kind, tracked) {
+            (queue::Kind::Classic, _) => classic.add(reason),
+            (queue::Kind::Quorum, false) => at_most_once.add(reason),
+            (queue::Kind::Quorum, true) if taken => {
+                at_least_once.add(reason);
+                at_least_once.add_confirmed();
+            }
+            (queue::Kind::Quorum, true) => {}
         }
     }
 
@@ -101,7 +117,7 @@ impl Broker {
             found.queues.retain(|target| !dead.is_cycle(target.name()));
         }
         let cycle = routed && found.queues.is_empty();
-        let routed = found.routed();
+        let routed = found.routed(None);
         let mut batch = Batch::default();
         let incoming = Incoming::from_message(dead.message);
         let receipt = Receipt::Confirm { channel: 0, tag: 0 };
@@ -189,9 +205,10 @@ impl Found {
         }
     }
 
-    fn routed(self) -> Routed {
+    /// `exchange`: where a client published the message.
+    fn routed(self, exchange: Option<&Arc<ExchangeTally>>) -> Routed {
         Routed {
-            targets: Arc::new(Targets::new(self.queues)),
+            targets: Arc::new(Targets::new(self.queues, exchange.cloned())),
             cacheable: self.cacheable,
         }
     }

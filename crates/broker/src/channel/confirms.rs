@@ -31,6 +31,8 @@ pub struct Settled {
     pub tag: u64,
     pub multiple: bool,
     pub refused: bool,
+    /// How many publishes it answers.
+    pub count: u64,
 }
 
 impl Confirms {
@@ -87,19 +89,13 @@ impl Confirms {
             tag,
             multiple: tag > first,
             refused,
+            count: tag + 1 - first,
         })
     }
 
     /// Whether answers wait for the log.
     pub fn is_waiting(&self) -> bool {
         !self.pending.is_empty()
-    }
-
-    /// How many publishes have not been answered.
-    pub fn unconfirmed(&self) -> u64 {
-        self.pending
-            .front()
-            .map_or(0, |first| self.last_tag + 1 - first.first)
     }
 }
 

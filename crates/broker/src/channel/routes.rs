@@ -9,6 +9,7 @@ use super::{Channel, Confirms};
 use crate::arguments::TIME_MAX_MS;
 use crate::broker::Broker;
 use crate::catalogue::Map;
+use crate::connections::LiveChannel;
 use crate::error::{Error, Result};
 use crate::message::Message;
 use crate::properties::{Properties, PropertiesBuf, PropertiesError};
@@ -110,6 +111,7 @@ impl Channel {
             let ways = Ways {
                 transaction: &mut self.transaction,
                 confirms: &mut self.confirms,
+                live: &self.live,
             };
             return Ok(ways.send(self.number, incoming, targets, mandatory, now, batch));
         }
@@ -161,6 +163,7 @@ impl Channel {
         let ways = Ways {
             transaction: &mut self.transaction,
             confirms: &mut self.confirms,
+            live: &self.live,
         };
         Ok(ways.send(self.number, incoming, &targets, mandatory, now, batch))
     }
@@ -174,7 +177,8 @@ impl Channel {
         batch: &mut Batch,
     ) -> Published {
         let taken = broker.reply_consumers.deliver(&message);
-        batch.push_done(receipt(&mut self.confirms, self.number));
+        batch.push_done(receipt(&mut self.confirms, self.number, &self.live));
+        count_publish(&self.live, taken, mandatory);
         if mandatory && !taken {
             Published::Returned(message)
         } else {
@@ -191,6 +195,7 @@ impl Channel {
             mandatory,
         } in held
         {
+            count_publish(&self.live, !targets.queues.is_empty(), mandatory);
             if mandatory && targets.queues.is_empty() {
                 returned.push(incoming.message.clone());
             }
@@ -258,6 +263,7 @@ impl Channel {
 struct Ways<'a> {
     transaction: &'a mut Option<super::Transaction>,
     confirms: &'a mut Option<Confirms>,
+    live: &'a LiveChannel,
 }
 
 impl Ways<'_> {
@@ -276,21 +282,44 @@ impl Ways<'_> {
                 targets: targets.clone(),
                 mandatory,
             });
+            self.live
+                .uncommitted
+                .set(transaction.publishes.len() as u64);
             return Published::Taken;
         }
-        let returned = (mandatory && targets.queues.is_empty()).then(|| incoming.message.clone());
-        batch.push(now, incoming, targets, receipt(self.confirms, channel));
+        let routed = !targets.queues.is_empty();
+        count_publish(self.live, routed, mandatory);
+        let returned = (mandatory && !routed).then(|| incoming.message.clone());
+        let receipt = receipt(self.confirms, channel, self.live);
+        batch.push(now, incoming, targets, receipt);
         returned.map_or(Published::Taken, Published::Returned)
     }
 }
 
-fn receipt(confirms: &mut Option<Confirms>, channel: u16) -> Receipt {
-    match confirms {
-        None => Receipt::Nobody,
-        Some(confirms) => Receipt::Confirm {
-            channel,
-            tag: confirms.next_tag(),
-        },
+fn receipt(confirms: &mut Option<Confirms>, channel: u16, live: &LiveChannel) -> Receipt {
+    let Some(confirms) = confirms else {
+        return Receipt::Nobody;
+    };
+    live.counters.publishes.publish_confirm.add(1);
+    live.unconfirmed.add(1);
+    Receipt::Confirm {
+        channel,
+        tag: confirms.next_tag(),
+    }
+}
+
+#[inline]
+fn count_publish(live: &LiveChannel, routed: bool, mandatory: bool) {
+    let counters = &live.counters.publishes;
+    counters.publish.add(1);
+    if !routed {
+        counters.unroutable.add(1);
+        let fate = if mandatory {
+            &counters.return_unroutable
+        } else {
+            &counters.drop_unroutable
+        };
+        fate.add(1);
     }
 }
 

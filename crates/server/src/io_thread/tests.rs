@@ -30,7 +30,7 @@ fn start(count: usize) -> (IoThreads, Seen) {
 
 fn client(socket: tokio::net::TcpStream, tls: Option<TlsAcceptor>) -> Client {
     let (remote, local) = (socket.peer_addr().unwrap(), socket.local_addr().unwrap());
-    let peer = Peer::new(remote, local, tls.is_some());
+    let peer = Peer::new(remote, local);
     Client::new(socket.into_std().unwrap(), peer, tls)
 }
 
@@ -128,6 +128,27 @@ async fn encrypted_clients_are_served_by_the_same_loop() {
     tokio::task::spawn_blocking(|| threads.stop())
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn what_tls_agreed_on_is_known_of_the_client() {
+    let authority = Authority::new();
+    let acceptor = tls::acceptor(&authority.options()).unwrap();
+    let serving = Serving {
+        tls_handshake_timeout: Duration::from_secs(10),
+        ..impatient()
+    };
+    for (version, protocol) in [(&TLS12, "tlsv1.2"), (&TLS13, "tlsv1.3")] {
+        let (near, far) = sockets().await;
+        let name = ServerName::try_from("localhost").unwrap();
+        let connector = authority.client(None, &[version]);
+        let (opened, _client) = tokio::join!(
+            client(far, Some(acceptor.clone())).open(&serving),
+            connector.connect(name, near)
+        );
+        let (_, peer) = opened.unwrap();
+        assert_eq!(peer.tls.unwrap().protocol, protocol);
+    }
 }
 
 #[tokio::test]

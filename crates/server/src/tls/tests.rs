@@ -173,3 +173,22 @@ fn what_is_wrong_with_a_file_is_said() {
         "server.pem and ",
     );
 }
+
+#[test]
+fn cipher_suites_are_named_in_parts() {
+    let check = |suite, key_exchange: &str, cipher: &str| {
+        let expected = (key_exchange.into(), cipher.into(), "aead".into());
+        assert_eq!(suite_parts(suite), expected);
+    };
+    check(
+        "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+        "ecdhe_rsa",
+        "aes_256_gcm",
+    );
+    check("TLS13_AES_128_GCM_SHA256", "any", "aes_128_gcm");
+    check(
+        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+        "ecdhe_ecdsa",
+        "chacha20_poly1305",
+    );
+}

@@ -95,7 +95,7 @@ impl Broker {
 
     /// X18: gives a new binding what the exchange remembers.
     fn replay(&self, history: Vec<Message>, queues: Vec<Arc<LiveQueue>>, now: Timestamp) {
-        let targets = Arc::new(Targets::new(queues));
+        let targets = Arc::new(Targets::new(queues, None));
         let mut batch = Batch::default();
         for message in history {
             batch.push(

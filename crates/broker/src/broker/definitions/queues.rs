@@ -10,6 +10,7 @@ use super::{RESERVED, refused, reserved_name};
 use crate::arguments;
 use crate::broker::{Broker, Topology};
 use crate::catalogue::Command;
+use crate::connections::ChurnTally;
 use crate::error::{Error, Resource, Result};
 use crate::live_queue::{Declaration, LiveQueue, Outbox};
 use crate::principal::Principal;
@@ -65,6 +66,7 @@ impl Broker {
             equivalent_queue(resource, &queue, &spec, default)?;
             let known_at = self.known_at();
             drop(topology);
+            ChurnTally::count(&self.churn.queue_declared);
             let stats = self.touch(&queue, now);
             let durable_at = known_at.filter(|_| queue.declaration.outlives_restarts());
             return Ok(Declared {
@@ -102,6 +104,8 @@ impl Broker {
         let queue = Arc::new(LiveQueue::new(id, vhost, declaration, effective, now));
         topology.queues.insert(id, queue.clone());
         drop(topology);
+        ChurnTally::count(&self.churn.queue_declared);
+        ChurnTally::count(&self.churn.queue_created);
         if spec.exclusive && !self.own_exclusive(by, &queue) {
             // The connection ended while it declared: nobody is left to own the queue.
             self.remove_queue(&queue, |_| true);
@@ -229,6 +233,7 @@ impl Broker {
         let mut topology = self.topology.write();
         let held = queue.close(allows)?;
         topology.queues.remove(&queue.id);
+        ChurnTally::count(&self.churn.queue_deleted);
         let command = Command::DeleteQueue {
             vhost: queue.vhost,
             id: queue.id,
@@ -240,7 +245,7 @@ impl Broker {
         let stats = held.stats();
         drop(held);
         if let Some(owner) = queue.declaration.exclusive
-            && let Some(entry) = self.connections.lock().get_mut(&owner)
+            && let Some(entry) = self.connections.lock().open.get_mut(&owner)
         {
             entry.exclusive.retain(|other| other.id != queue.id);
         }
@@ -249,7 +254,7 @@ impl Broker {
     }
 
     fn own_exclusive(&self, by: &Principal, queue: &Arc<LiveQueue>) -> bool {
-        match self.connections.lock().get_mut(&by.connection) {
+        match self.connections.lock().open.get_mut(&by.connection) {
             Some(entry) => {
                 entry.exclusive.push(queue.clone());
                 true

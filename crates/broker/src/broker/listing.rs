@@ -1,0 +1,450 @@
+//! What operators see: every object of the node as plain data, in an order that does not change between two looks.
+//!
+//! Nobody's permission is asked for here; that is up to who shows it. Listings are snapshots of one object each, not of
+//! all of them at one moment. Those that may be long copy no more than a reference per object under the topology's lock:
+//! to show a page of a hundred thousand queues, list them, choose, and ask [`LiveQueue::status`] of those on the page.
+
+use std::sync::Arc;
+
+use super::{Broker, Topology};
+use crate::catalogue::{self, Vhost};
+use crate::connections::{ChannelInfo, Churn, ConnectionInfo, GlobalCounters};
+use crate::counters::{DeadLettered, ExchangeCounters};
+use crate::error::ResourceKind;
+use crate::exchange::{self, Destination};
+use crate::ids::ExchangeId;
+use crate::live_queue::{ConnectionId, ConsumerInfo, LiveQueue};
+use crate::queue;
+use crate::table::Table;
+use crate::users::{Permissions, TopicPermissions, User};
+
+/// A vhost in a listing.
+#[derive(Debug, Clone)]
+pub struct VhostInfo {
+    pub name: Arc<str>,
+}
+
+/// What a user may do in a vhost.
+#[derive(Debug, Clone)]
+pub struct PermissionInfo {
+    pub user: Arc<str>,
+    pub vhost: Arc<str>,
+    pub permissions: Permissions,
+}
+
+/// Which routing keys a user may use with a topic exchange.
+#[derive(Debug, Clone)]
+pub struct TopicPermissionInfo {
+    pub user: Arc<str>,
+    pub vhost: Arc<str>,
+    pub exchange: Arc<str>,
+    pub permissions: TopicPermissions,
+}
+
+/// An exchange in a listing.
+#[derive(Debug, Clone)]
+pub struct ExchangeInfo {
+    pub vhost: Arc<str>,
+    /// Empty: the default exchange.
+    pub name: Arc<str>,
+    pub kind: exchange::Kind,
+    pub durable: bool,
+    pub auto_delete: bool,
+    pub internal: bool,
+    pub arguments: Table,
+    /// Since the node started.
+    pub counters: ExchangeCounters,
+}
+
+/// A binding in a listing. Every queue is bound to the default exchange, whose name is empty, by its name.
+#[derive(Debug, Clone)]
+pub struct BindingInfo {
+    pub vhost: Arc<str>,
+    pub source: Arc<str>,
+    pub destination: Arc<str>,
+    pub destination_kind: ResourceKind,
+    pub key: Box<[u8]>,
+    pub arguments: Table,
+}
+
+/// A consumer, with what it consumes from.
+#[derive(Debug, Clone)]
+pub struct ConsumerListing {
+    pub queue: Arc<LiveQueue>,
+    pub consumer: ConsumerInfo,
+}
+
+/// How many of each object there are (`object_totals`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ObjectTotals {
+    pub vhosts: usize,
+    pub exchanges: usize,
+    pub queues: usize,
+    pub connections: usize,
+    pub channels: usize,
+    pub consumers: usize,
+}
+
+/// Dead-lettered messages of queues of one type, with one `x-dead-letter-strategy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeadLetterTotals {
+    pub kind: queue::Kind,
+    pub strategy: queue::DeadLetter,
+    pub counters: DeadLettered,
+}
+
+/// Which bindings to list.
+#[derive(Debug, Clone, Copy)]
+pub enum BindingsOf<'a> {
+    /// Of all vhosts.
+    All,
+    Vhost(&'a str),
+    /// Those that leave an exchange.
+    Source {
+        vhost: &'a str,
+        exchange: &'a str,
+    },
+    /// Those that lead to a queue or an exchange.
+    Destination {
+        vhost: &'a str,
+        kind: ResourceKind,
+        name: &'a str,
+    },
+}
+
+impl Broker {
+    /// Every vhost, by name.
+    pub fn list_vhosts(&self) -> Vec<VhostInfo> {
+        let topology = self.topology.read();
+        topology.catalogue.vhosts().map(VhostInfo::of).collect()
+    }
+
+    /// The vhost of that name.
+    pub fn vhost_info(&self, name: &str) -> Option<VhostInfo> {
+        let topology = self.topology.read();
+        topology.catalogue.vhost(name).map(VhostInfo::of)
+    }
+
+    /// Every user of the internal database, by name.
+    pub fn list_users(&self) -> Vec<User> {
+        self.topology.read().catalogue.users().cloned().collect()
+    }
+
+    /// The user of that name.
+    pub fn user_info(&self, name: &str) -> Option<User> {
+        self.topology.read().catalogue.user(name).cloned()
+    }
+
+    /// Every permission, by user and vhost.
+    pub fn list_permissions(&self) -> Vec<PermissionInfo> {
+        let topology = self.topology.read();
+        let all = topology.catalogue.all_permissions();
+        all.map(|((user, vhost), permissions)| PermissionInfo {
+            user: user.clone(),
+            vhost: vhost.clone(),
+            permissions: permissions.clone(),
+        })
+        .collect()
+    }
+
+    /// Every topic permission, by user, vhost and exchange.
+    pub fn list_topic_permissions(&self) -> Vec<TopicPermissionInfo> {
+        let topology = self.topology.read();
+        let all = topology.catalogue.all_topic_permissions();
+        all.map(
+            |([user, vhost, exchange], permissions)| TopicPermissionInfo {
+                user: user.clone(),
+                vhost: vhost.clone(),
+                exchange: exchange.clone(),
+                permissions: permissions.clone(),
+            },
+        )
+        .collect()
+    }
+
+    /// Every exchange of a vhost (`None`: of all), by vhost and name.
+    pub fn list_exchanges(&self, vhost: Option<&str>) -> Vec<ExchangeInfo> {
+        let topology = self.topology.read();
+        let mut list = Vec::new();
+        for vhost in topology.vhosts(vhost) {
+            let start = list.len();
+            list.extend(vhost.exchanges().map(|it| ExchangeInfo::of(vhost, it)));
+            list[start..].sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        }
+        list
+    }
+
+    /// The exchange of that name.
+    pub fn exchange_info(&self, vhost: &str, name: &str) -> Option<ExchangeInfo> {
+        let topology = self.topology.read();
+        let vhost = topology.catalogue.vhost(vhost)?;
+        Some(ExchangeInfo::of(vhost, vhost.exchange(name)?))
+    }
+
+    /// Every queue of a vhost (`None`: of all), by vhost and name.
+    pub fn list_queues(&self, vhost: Option<&str>) -> Vec<Arc<LiveQueue>> {
+        let mut list = self.some_queues(vhost);
+        // Sorted without the lock.
+        list.sort_unstable_by(|a, b| (&a.vhost_name, a.name()).cmp(&(&b.vhost_name, b.name())));
+        list
+    }
+
+    fn some_queues(&self, vhost: Option<&str>) -> Vec<Arc<LiveQueue>> {
+        let topology = self.topology.read();
+        let Some(vhost) = vhost else {
+            return topology.queues.values().cloned().collect();
+        };
+        let vhost = topology.catalogue.vhost(vhost);
+        let ids = vhost.into_iter().flat_map(Vhost::queues).map(|(id, _)| id);
+        ids.filter_map(|id| topology.queues.get(&id).cloned())
+            .collect()
+    }
+
+    /// The queue of that name.
+    pub fn queue_info(&self, vhost: &str, name: &str) -> Option<Arc<LiveQueue>> {
+        let topology = self.topology.read();
+        let (id, _) = topology.catalogue.vhost(vhost)?.queue(name)?;
+        topology.queues.get(&id).cloned()
+    }
+
+    /// Bindings by vhost, source, destination and key. Those of the default exchange come first.
+    pub fn list_bindings(&self, of: BindingsOf<'_>) -> Vec<BindingInfo> {
+        let topology = self.topology.read();
+        let mut list = Vec::new();
+        for vhost in topology.vhosts(of.vhost()) {
+            let start = list.len();
+            topology.collect_bindings(vhost, of, &mut list);
+            list[start..].sort_by(|a: &BindingInfo, b| a.order().cmp(&b.order()));
+        }
+        list
+    }
+
+    /// Every connection that has opened a vhost, in the order in which they came.
+    pub fn list_connections(&self) -> Vec<ConnectionInfo> {
+        let is_alarm_on = self.alarms.reason().is_some();
+        self.connections.lock().list(is_alarm_on)
+    }
+
+    /// Every channel, by connection and number.
+    pub fn list_channels(&self) -> Vec<ChannelInfo> {
+        self.connections.lock().list_channels()
+    }
+
+    /// The channels of one connection, by number.
+    pub fn channels_of(&self, connection: ConnectionId) -> Vec<ChannelInfo> {
+        let connections = self.connections.lock();
+        let connected = connections.open.get(&connection);
+        connected
+            .into_iter()
+            .flat_map(|connected| connected.channel_infos(connection))
+            .collect()
+    }
+
+    /// Every consumer of a vhost's queues (`None`: of all vhosts), by queue.
+    pub fn list_consumers(&self, vhost: Option<&str>) -> Vec<ConsumerListing> {
+        let mut list = Vec::new();
+        for queue in self.list_queues(vhost) {
+            for consumer in queue.consumers() {
+                let queue = queue.clone();
+                list.push(ConsumerListing { queue, consumer });
+            }
+        }
+        list
+    }
+
+    /// How many of each object there are.
+    pub fn object_totals(&self) -> ObjectTotals {
+        let mut totals = {
+            let topology = self.topology.read();
+            let exchanges = topology.catalogue.vhosts().map(Vhost::exchange_count);
+            ObjectTotals {
+                vhosts: topology.catalogue.vhosts().count(),
+                exchanges: exchanges.sum(),
+                queues: topology.queues.len(),
+                ..ObjectTotals::default()
+            }
+        };
+        let connections = self.connections.lock();
+        totals.connections = connections.open.len();
+        for connected in connections.open.values() {
+            totals.channels += connected.channels.len();
+            for channel in connected.channels.values() {
+                totals.consumers += usize::try_from(channel.consumers.get()).unwrap_or(0);
+            }
+        }
+        totals
+    }
+
+    /// Messages by protocol and queue type, since the node started.
+    pub fn global_counters(&self) -> Vec<GlobalCounters> {
+        self.connections.lock().totals()
+    }
+
+    /// Dead-lettered messages by queue type and strategy, since the node started.
+    pub fn dead_letter_totals(&self) -> [DeadLetterTotals; 3] {
+        use queue::{DeadLetter, Kind};
+        let [classic, at_most_once, at_least_once] = &self.dead_letters;
+        [
+            (Kind::Classic, DeadLetter::AtMostOnce, classic),
+            (Kind::Quorum, DeadLetter::AtMostOnce, at_most_once),
+            (Kind::Quorum, DeadLetter::AtLeastOnce, at_least_once),
+        ]
+        .map(|(kind, strategy, tally)| DeadLetterTotals {
+            kind,
+            strategy,
+            counters: tally.read(),
+        })
+    }
+
+    /// How often connections, channels and queues came and went since the node started.
+    pub fn churn(&self) -> Churn {
+        self.churn.read()
+    }
+}
+
+impl Topology {
+    /// The vhost of that name, or all.
+    fn vhosts(&self, name: Option<&str>) -> impl Iterator<Item = &Vhost> {
+        let one = name.map(|name| self.catalogue.vhost(name));
+        let all = one.is_none().then(|| self.catalogue.vhosts());
+        one.flatten().into_iter().chain(all.into_iter().flatten())
+    }
+
+    fn collect_bindings(&self, vhost: &Vhost, of: BindingsOf<'_>, into: &mut Vec<BindingInfo>) {
+        match of {
+            BindingsOf::All | BindingsOf::Vhost(_) => {
+                into.extend(
+                    vhost
+                        .queues()
+                        .map(|(_, queue)| implicit(vhost, &queue.name)),
+                );
+                for exchange in vhost.exchanges() {
+                    into.extend(leaving(vhost, exchange));
+                }
+            }
+            BindingsOf::Source { exchange: "", .. } => {
+                into.extend(
+                    vhost
+                        .queues()
+                        .map(|(_, queue)| implicit(vhost, &queue.name)),
+                );
+            }
+            BindingsOf::Source { exchange, .. } => {
+                let exchange = vhost.exchange(exchange);
+                into.extend(exchange.into_iter().flat_map(|it| leaving(vhost, it)));
+            }
+            BindingsOf::Destination { kind, name, .. } => {
+                let destination = match kind {
+                    ResourceKind::Queue => vhost.queue(name).map(|(id, queue)| {
+                        into.push(implicit(vhost, &queue.name));
+                        Destination::Queue(id)
+                    }),
+                    ResourceKind::Exchange => {
+                        vhost.exchange(name).map(|it| Destination::Exchange(it.id))
+                    }
+                };
+                let bindings = destination.map(|to| vhost.bindings_to(to));
+                into.extend(
+                    bindings
+                        .into_iter()
+                        .flatten()
+                        .filter_map(|binding| BindingInfo::of(vhost, binding)),
+                );
+            }
+        }
+    }
+}
+
+/// The binding to the default exchange that every queue has.
+fn implicit(vhost: &Vhost, queue: &Arc<str>) -> BindingInfo {
+    BindingInfo {
+        vhost: vhost.name.clone(),
+        source: "".into(),
+        destination: queue.clone(),
+        destination_kind: ResourceKind::Queue,
+        key: queue.as_bytes().into(),
+        arguments: Table::new(),
+    }
+}
+
+fn leaving<'a>(
+    vhost: &'a Vhost,
+    exchange: &'a catalogue::Exchange,
+) -> impl Iterator<Item = BindingInfo> {
+    exchange.router.bindings().filter_map(|binding| {
+        let (kind, name) = destination(vhost, binding.destination)?;
+        Some(BindingInfo {
+            vhost: vhost.name.clone(),
+            source: exchange.name.clone(),
+            destination: name,
+            destination_kind: kind,
+            key: binding.key.clone(),
+            arguments: binding.arguments.clone(),
+        })
+    })
+}
+
+fn destination(vhost: &Vhost, destination: Destination) -> Option<(ResourceKind, Arc<str>)> {
+    match destination {
+        Destination::Queue(id) => Some((ResourceKind::Queue, vhost.queue_name(id)?.clone())),
+        Destination::Exchange(id) => Some((ResourceKind::Exchange, exchange_name(vhost, id)?)),
+    }
+}
+
+fn exchange_name(vhost: &Vhost, id: ExchangeId) -> Option<Arc<str>> {
+    vhost.exchange_of(id).map(|exchange| exchange.name.clone())
+}
+
+impl BindingsOf<'_> {
+    fn vhost(&self) -> Option<&str> {
+        match self {
+            Self::All => None,
+            Self::Vhost(vhost) | Self::Source { vhost, .. } | Self::Destination { vhost, .. } => {
+                Some(vhost)
+            }
+        }
+    }
+}
+
+impl BindingInfo {
+    fn of(vhost: &Vhost, binding: &catalogue::Binding) -> Option<Self> {
+        let (kind, name) = destination(vhost, binding.destination)?;
+        Some(Self {
+            vhost: vhost.name.clone(),
+            source: exchange_name(vhost, binding.source)?,
+            destination: name,
+            destination_kind: kind,
+            key: binding.key.clone(),
+            arguments: binding.arguments.clone(),
+        })
+    }
+
+    fn order(&self) -> (&str, bool, &str, &[u8]) {
+        let to_queue = self.destination_kind == ResourceKind::Queue;
+        (&self.source, !to_queue, &self.destination, &self.key)
+    }
+}
+
+impl VhostInfo {
+    fn of(vhost: &Vhost) -> Self {
+        Self {
+            name: vhost.name.clone(),
+        }
+    }
+}
+
+impl ExchangeInfo {
+    fn of(vhost: &Vhost, exchange: &catalogue::Exchange) -> Self {
+        let declaration = &exchange.declaration;
+        Self {
+            vhost: vhost.name.clone(),
+            name: exchange.name.clone(),
+            kind: declaration.kind,
+            durable: declaration.durable,
+            auto_delete: declaration.auto_delete,
+            internal: declaration.internal,
+            arguments: declaration.arguments.clone(),
+            counters: exchange.tally.read(),
+        }
+    }
+}

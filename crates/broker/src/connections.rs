@@ -1,0 +1,401 @@
+//! The connections that have logged in, and their channels: who is there, and what they do.
+//!
+//! The doors register what they know of a client ([`Facts`]) when it opens its vhost, and keep the numbers that change
+//! ([`Activity`]) up to date while it is there; a channel does the same with its own. Listing them takes the table's lock
+//! for as long as copying what is listed takes, and stops no connection.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::catalogue::Map;
+use crate::counters::{ChannelCounters, ChannelTally, Counter};
+use crate::live_queue::{ConnectionId, LiveQueue};
+use crate::mailbox::Mailbox;
+use crate::principal::Principal;
+use crate::table::Table;
+use crate::time::Timestamp;
+
+/// What a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    #[default]
+    Amqp091,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::Amqp091];
+
+    /// Its name in listings: `AMQP 0-9-1`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Amqp091 => "AMQP 0-9-1",
+        }
+    }
+
+    /// Its name as a label of metrics: `amqp091`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Amqp091 => "amqp091",
+        }
+    }
+}
+
+/// What is known of a client from its opening on. Never changes.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// `peer:port -> local:port`.
+    pub name: String,
+    /// `connection_name` of the client's properties (C14).
+    pub user_provided_name: Option<String>,
+    /// `None`: not by a socket that has an address.
+    pub peer: Option<SocketAddr>,
+    pub local: Option<SocketAddr>,
+    pub protocol: Protocol,
+    /// The name of the SASL mechanism.
+    pub auth_mechanism: &'static str,
+    pub tls: Option<Arc<TlsFacts>>,
+    pub client_properties: Table,
+    pub channel_max: u16,
+    /// Octets; 0: no limit.
+    pub frame_max: u32,
+    /// The heartbeat interval, seconds; 0: none.
+    pub timeout_s: u16,
+    pub connected_at: Timestamp,
+}
+
+/// What was agreed on when the client's TLS session began. The words are those of RabbitMQ's `ssl_*` fields.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsFacts {
+    /// `tlsv1.3`.
+    pub protocol: String,
+    pub key_exchange: String,
+    pub cipher: String,
+    pub hash: String,
+    /// The client's own certificate, DER.
+    pub peer_certificate: Option<Box<[u8]>>,
+}
+
+/// The numbers of a connection that change. Written by the thread that the connection lives on.
+#[derive(Debug, Default)]
+pub struct Activity {
+    /// Octets read from the socket.
+    pub received_bytes: Counter,
+    /// How many reads they took.
+    pub receives: Counter,
+    /// Octets written to the socket.
+    pub sent_bytes: Counter,
+    /// How many writes they took.
+    pub sends: Counter,
+    /// Octets that wait to be written.
+    pub send_pending: Counter,
+    /// An alarm holds this publisher.
+    pub blocked: AtomicBool,
+    /// `connection.close` was sent.
+    pub closing: AtomicBool,
+}
+
+/// A channel as others see it. Written by the thread that its connection lives on.
+#[derive(Debug, Default)]
+pub(crate) struct LiveChannel {
+    pub(crate) counters: ChannelTally,
+    pub(crate) confirm: AtomicBool,
+    pub(crate) transactional: AtomicBool,
+    pub(crate) prefetch: Counter,
+    pub(crate) global_prefetch: Counter,
+    pub(crate) consumers: Counter,
+    pub(crate) unacknowledged: Counter,
+    pub(crate) unconfirmed: Counter,
+    pub(crate) uncommitted: Counter,
+    pub(crate) acks_uncommitted: Counter,
+}
+
+/// A connection that has logged in.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) activity: Arc<Activity>,
+    /// By number.
+    pub(crate) channels: BTreeMap<u16, Arc<LiveChannel>>,
+    /// Exclusive queues, which go with it.
+    pub(crate) exclusive: Vec<Arc<LiveQueue>>,
+}
+
+/// Every connection of the node.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    pub(crate) open: Map<ConnectionId, Connected>,
+    /// What channels had counted when they were closed, by the place of their protocol in [`Protocol::ALL`].
+    retired: [ChannelCounters; Protocol::ALL.len()],
+}
+
+/// How often connections, channels and queues came and went since the node started (`churn_rates`).
+#[derive(Debug, Default)]
+pub(crate) struct ChurnTally {
+    pub(crate) connection_created: AtomicU64,
+    pub(crate) connection_closed: AtomicU64,
+    pub(crate) channel_created: AtomicU64,
+    pub(crate) channel_closed: AtomicU64,
+    pub(crate) queue_declared: AtomicU64,
+    pub(crate) queue_created: AtomicU64,
+    pub(crate) queue_deleted: AtomicU64,
+}
+
+/// See [`ChurnTally`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Churn {
+    pub connection_created: u64,
+    pub connection_closed: u64,
+    pub channel_created: u64,
+    pub channel_closed: u64,
+    /// Declarations of queues, new and known.
+    pub queue_declared: u64,
+    pub queue_created: u64,
+    pub queue_deleted: u64,
+}
+
+impl ChurnTally {
+    pub(crate) fn count(which: &AtomicU64) {
+        which.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> Churn {
+        let get = |which: &AtomicU64| which.load(Ordering::Relaxed);
+        Churn {
+            connection_created: get(&self.connection_created),
+            connection_closed: get(&self.connection_closed),
+            channel_created: get(&self.channel_created),
+            channel_closed: get(&self.channel_closed),
+            queue_declared: get(&self.queue_declared),
+            queue_created: get(&self.queue_created),
+            queue_deleted: get(&self.queue_deleted),
+        }
+    }
+}
+
+/// A connection in a listing.
+#[derive(Debug, Clone)]
+pub struct ConnectionInfo {
+    pub id: ConnectionId,
+    pub facts: Arc<Facts>,
+    pub user: Arc<str>,
+    pub vhost: Arc<str>,
+    pub state: ConnectionState,
+    /// How many channels are open.
+    pub channels: usize,
+    pub recv_oct: u64,
+    pub recv_cnt: u64,
+    pub send_oct: u64,
+    pub send_cnt: u64,
+    pub send_pend: u64,
+    /// Of its open channels.
+    pub counters: ChannelCounters,
+}
+
+/// RabbitMQ's `state` of a connection. There is no `flow`: back-pressure is that of TCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionState {
+    Running,
+    /// An alarm is on, and would block it if it published.
+    Blocking,
+    /// An alarm holds it.
+    Blocked,
+    Closing,
+}
+
+impl ConnectionState {
+    /// RabbitMQ's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Blocking => "blocking",
+            Self::Blocked => "blocked",
+            Self::Closing => "closing",
+        }
+    }
+}
+
+/// A channel in a listing.
+#[derive(Debug, Clone)]
+pub struct ChannelInfo {
+    pub connection: ConnectionId,
+    /// Those of its connection.
+    pub facts: Arc<Facts>,
+    pub number: u16,
+    pub user: Arc<str>,
+    pub vhost: Arc<str>,
+    pub confirm: bool,
+    pub transactional: bool,
+    pub prefetch_count: u64,
+    pub global_prefetch_count: u64,
+    pub consumer_count: u64,
+    pub messages_unacknowledged: u64,
+    pub messages_unconfirmed: u64,
+    pub messages_uncommitted: u64,
+    pub acks_uncommitted: u64,
+    pub counters: ChannelCounters,
+}
+
+impl ChannelInfo {
+    /// `peer:port -> local:port (number)`.
+    pub fn name(&self) -> String {
+        format!("{} ({})", self.facts.name, self.number)
+    }
+}
+
+/// Messages by protocol: what RabbitMQ's `rabbitmq_global_*` metrics tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GlobalCounters {
+    pub protocol: Protocol,
+    /// Of all channels there are and were.
+    pub counters: ChannelCounters,
+    /// Open channels that have published.
+    pub publishers: u64,
+    pub consumers: u64,
+}
+
+impl Connections {
+    /// Takes the channel's numbers into the totals; `false`: it was not there any more.
+    pub(crate) fn retire(
+        &mut self,
+        connection: ConnectionId,
+        number: u16,
+        channel: &Arc<LiveChannel>,
+    ) -> bool {
+        let Some(connected) = self.open.get_mut(&connection) else {
+            return false;
+        };
+        let known = connected.channels.get(&number);
+        if !known.is_some_and(|known| Arc::ptr_eq(known, channel)) {
+            return false;
+        }
+        connected.channels.remove(&number);
+        let total = &mut self.retired[place(connected.facts.protocol)];
+        *total = total.plus(&channel.counters.read());
+        true
+    }
+
+    /// Takes the connection out, with all channels that it still has; gives how many those were.
+    pub(crate) fn remove(&mut self, connection: ConnectionId) -> Option<(Connected, usize)> {
+        let mut connected = self.open.remove(&connection)?;
+        let channels = std::mem::take(&mut connected.channels);
+        let total = &mut self.retired[place(connected.facts.protocol)];
+        for channel in channels.values() {
+            *total = total.plus(&channel.counters.read());
+        }
+        Some((connected, channels.len()))
+    }
+
+    pub(crate) fn list(&self, is_alarm_on: bool) -> Vec<ConnectionInfo> {
+        let entries = self.open.iter();
+        let mut list: Vec<_> = entries
+            .map(|(&id, connected)| connected.info(id, is_alarm_on))
+            .collect();
+        list.sort_unstable_by_key(|info| info.id);
+        list
+    }
+
+    pub(crate) fn list_channels(&self) -> Vec<ChannelInfo> {
+        let mut list: Vec<_> = self
+            .open
+            .iter()
+            .flat_map(|(&id, connected)| connected.channel_infos(id))
+            .collect();
+        list.sort_unstable_by_key(|info| (info.connection, info.number));
+        list
+    }
+
+    pub(crate) fn totals(&self) -> Vec<GlobalCounters> {
+        Protocol::ALL
+            .into_iter()
+            .map(|protocol| self.totals_of(protocol))
+            .collect()
+    }
+
+    fn totals_of(&self, protocol: Protocol) -> GlobalCounters {
+        let mut total = GlobalCounters {
+            protocol,
+            counters: self.retired[place(protocol)],
+            publishers: 0,
+            consumers: 0,
+        };
+        let of_protocol = |connected: &&Connected| connected.facts.protocol == protocol;
+        for connected in self.open.values().filter(of_protocol) {
+            for channel in connected.channels.values() {
+                let counters = channel.counters.read();
+                total.counters = total.counters.plus(&counters);
+                total.publishers += u64::from(counters.publishes.publish > 0);
+                total.consumers += channel.consumers.get();
+            }
+        }
+        total
+    }
+}
+
+fn place(protocol: Protocol) -> usize {
+    match protocol {
+        Protocol::Amqp091 => 0,
+    }
+}
+
+impl Connected {
+    pub(crate) fn info(&self, id: ConnectionId, is_alarm_on: bool) -> ConnectionInfo {
+        let activity = &self.activity;
+        let state = if activity.closing.load(Ordering::Relaxed) {
+            ConnectionState::Closing
+        } else if activity.blocked.load(Ordering::Relaxed) {
+            ConnectionState::Blocked
+        } else if is_alarm_on {
+            ConnectionState::Blocking
+        } else {
+            ConnectionState::Running
+        };
+        let counters = self
+            .channels
+            .values()
+            .map(|channel| channel.counters.read());
+        ConnectionInfo {
+            id,
+            facts: self.facts.clone(),
+            user: self.principal.user.clone(),
+            vhost: self.principal.vhost_name.clone(),
+            state,
+            channels: self.channels.len(),
+            recv_oct: activity.received_bytes.get(),
+            recv_cnt: activity.receives.get(),
+            send_oct: activity.sent_bytes.get(),
+            send_cnt: activity.sends.get(),
+            send_pend: activity.send_pending.get(),
+            counters: counters.fold(ChannelCounters::default(), |sum, one| sum.plus(&one)),
+        }
+    }
+
+    pub(crate) fn channel_infos(
+        &self,
+        connection: ConnectionId,
+    ) -> impl Iterator<Item = ChannelInfo> {
+        self.channels
+            .iter()
+            .map(move |(&number, channel)| ChannelInfo {
+                connection,
+                facts: self.facts.clone(),
+                number,
+                user: self.principal.user.clone(),
+                vhost: self.principal.vhost_name.clone(),
+                confirm: channel.confirm.load(Ordering::Relaxed),
+                transactional: channel.transactional.load(Ordering::Relaxed),
+                prefetch_count: channel.prefetch.get(),
+                global_prefetch_count: channel.global_prefetch.get(),
+                consumer_count: channel.consumers.get(),
+                messages_unacknowledged: channel.unacknowledged.get(),
+                messages_unconfirmed: channel.unconfirmed.get(),
+                messages_uncommitted: channel.uncommitted.get(),
+                acks_uncommitted: channel.acks_uncommitted.get(),
+                counters: channel.counters.read(),
+            })
+    }
+}

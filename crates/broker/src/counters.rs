@@ -1,0 +1,296 @@
+//! What is counted for people: messages by what happened to them, and octets. The names are those of RabbitMQ's
+//! `message_stats` (page "Monitoring").
+//!
+//! Counting must cost next to nothing. A queue counts plain numbers under the lock that it holds anyway. Channels and
+//! connections belong to one thread at a time: their counters are atomics with one writer, which are plain additions to
+//! the processor. Only what several write, an exchange's counters, is added to atomically, and then once per batch.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::queue::{Kind, Reason};
+
+/// A number that one thread at a time writes and others read.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Counts `n` more. Of two threads that did so at once, one would count in vain.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.set(self.get() + n);
+    }
+
+    /// Replaces the number.
+    #[inline]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// The number as it stands.
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a queue counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueueCounters {
+    /// Messages that were published to it.
+    pub publish: u64,
+    pub deliveries: Deliveries,
+    /// Times that a message was read from disk.
+    pub disk_reads: u64,
+    /// Messages that were written to disk for it.
+    pub disk_writes: u64,
+}
+
+/// What happened to messages on their way to clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Deliveries {
+    /// To consumers that acknowledge.
+    pub deliver: u64,
+    /// To consumers that do not.
+    pub deliver_no_ack: u64,
+    /// By `basic.get`, to be acknowledged.
+    pub get: u64,
+    /// By `basic.get`, for good.
+    pub get_no_ack: u64,
+    /// `basic.get` that found nothing.
+    pub get_empty: u64,
+    /// Acknowledged by clients.
+    pub ack: u64,
+    /// Of those delivered or got, not for the first time.
+    pub redeliver: u64,
+}
+
+impl Deliveries {
+    /// RabbitMQ's `deliver_get`: everything that went to clients.
+    pub fn deliver_get(&self) -> u64 {
+        self.deliver + self.deliver_no_ack + self.get + self.get_no_ack
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            deliver: self.deliver + other.deliver,
+            deliver_no_ack: self.deliver_no_ack + other.deliver_no_ack,
+            get: self.get + other.get,
+            get_no_ack: self.get_no_ack + other.get_no_ack,
+            get_empty: self.get_empty + other.get_empty,
+            ack: self.ack + other.ack,
+            redeliver: self.redeliver + other.redeliver,
+        }
+    }
+}
+
+/// What happened to a client's publishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Publishes {
+    pub publish: u64,
+    /// Of those, the ones that want a confirm.
+    pub publish_confirm: u64,
+    /// Of those published, the ones that reached a queue at least.
+    pub routed: u64,
+    /// Publishes that were confirmed. Those refused by a queue (`basic.nack`) are not.
+    pub confirm: u64,
+    /// Returned for want of a queue (`mandatory`).
+    pub return_unroutable: u64,
+    /// Dropped for want of a queue.
+    pub drop_unroutable: u64,
+}
+
+impl Publishes {
+    /// Both together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            publish: self.publish + other.publish,
+            publish_confirm: self.publish_confirm + other.publish_confirm,
+            routed: self.routed + other.routed,
+            confirm: self.confirm + other.confirm,
+            return_unroutable: self.return_unroutable + other.return_unroutable,
+            drop_unroutable: self.drop_unroutable + other.drop_unroutable,
+        }
+    }
+}
+
+/// What a channel counts: its publishes, and its deliveries by the type of queue that they came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ChannelCounters {
+    pub publishes: Publishes,
+    pub classic: Deliveries,
+    pub quorum: Deliveries,
+}
+
+impl ChannelCounters {
+    /// Deliveries from queues of all types.
+    pub fn deliveries(&self) -> Deliveries {
+        self.classic.plus(&self.quorum)
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            publishes: self.publishes.plus(&other.publishes),
+            classic: self.classic.plus(&other.classic),
+            quorum: self.quorum.plus(&other.quorum),
+        }
+    }
+}
+
+/// [`ChannelCounters`] in the making.
+#[derive(Debug, Default)]
+pub(crate) struct ChannelTally {
+    pub(crate) publishes: PublishTally,
+    classic: DeliveryTally,
+    quorum: DeliveryTally,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct PublishTally {
+    pub(crate) publish: Counter,
+    pub(crate) publish_confirm: Counter,
+    pub(crate) confirm: Counter,
+    pub(crate) return_unroutable: Counter,
+    pub(crate) drop_unroutable: Counter,
+    /// Published without reaching a queue, returned or dropped.
+    pub(crate) unroutable: Counter,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct DeliveryTally {
+    pub(crate) deliver: Counter,
+    pub(crate) deliver_no_ack: Counter,
+    pub(crate) get: Counter,
+    pub(crate) get_no_ack: Counter,
+    pub(crate) get_empty: Counter,
+    pub(crate) ack: Counter,
+    pub(crate) redeliver: Counter,
+}
+
+impl ChannelTally {
+    #[inline]
+    pub(crate) fn of(&self, kind: Kind) -> &DeliveryTally {
+        match kind {
+            Kind::Classic => &self.classic,
+            Kind::Quorum => &self.quorum,
+        }
+    }
+
+    pub(crate) fn read(&self) -> ChannelCounters {
+        ChannelCounters {
+            publishes: self.publishes.read(),
+            classic: self.classic.read(),
+            quorum: self.quorum.read(),
+        }
+    }
+}
+
+impl PublishTally {
+    fn read(&self) -> Publishes {
+        let publish = self.publish.get();
+        Publishes {
+            publish,
+            publish_confirm: self.publish_confirm.get(),
+            // The two are not read at one moment.
+            routed: publish.saturating_sub(self.unroutable.get()),
+            confirm: self.confirm.get(),
+            return_unroutable: self.return_unroutable.get(),
+            drop_unroutable: self.drop_unroutable.get(),
+        }
+    }
+}
+
+impl DeliveryTally {
+    fn read(&self) -> Deliveries {
+        Deliveries {
+            deliver: self.deliver.get(),
+            deliver_no_ack: self.deliver_no_ack.get(),
+            get: self.get.get(),
+            get_no_ack: self.get_no_ack.get(),
+            get_empty: self.get_empty.get(),
+            ack: self.ack.get(),
+            redeliver: self.redeliver.get(),
+        }
+    }
+}
+
+/// What an exchange counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ExchangeCounters {
+    /// Messages that clients published to it.
+    pub publish_in: u64,
+    /// Copies of them that went to queues.
+    pub publish_out: u64,
+}
+
+/// [`ExchangeCounters`] in the making; every connection that publishes there adds to it.
+#[derive(Debug, Default)]
+pub struct ExchangeTally {
+    publish_in: AtomicU64,
+    publish_out: AtomicU64,
+}
+
+impl ExchangeTally {
+    pub(crate) fn add(&self, messages: u64, copies: u64) {
+        self.publish_in.fetch_add(messages, Ordering::Relaxed);
+        self.publish_out.fetch_add(copies, Ordering::Relaxed);
+    }
+
+    /// As they stand.
+    pub fn read(&self) -> ExchangeCounters {
+        ExchangeCounters {
+            publish_in: self.publish_in.load(Ordering::Relaxed),
+            publish_out: self.publish_out.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Dead-lettered messages of queues of one type and strategy, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeadLettered {
+    pub rejected: u64,
+    pub expired: u64,
+    pub maxlen: u64,
+    pub delivery_limit: u64,
+    /// At-least-once: all targets have them.
+    pub confirmed: u64,
+}
+
+/// [`DeadLettered`] in the making. Death is rare enough for additions that are really atomic.
+#[derive(Debug, Default)]
+pub(crate) struct DeadLetterTally {
+    by_reason: [AtomicU64; 4],
+    confirmed: AtomicU64,
+}
+
+impl DeadLetterTally {
+    pub(crate) fn add(&self, reason: Reason) {
+        let at = match reason {
+            Reason::Rejected => 0,
+            Reason::Expired => 1,
+            Reason::MaxLength => 2,
+            Reason::DeliveryLimit => 3,
+        };
+        self.by_reason[at].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_confirmed(&self) {
+        self.confirmed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> DeadLettered {
+        let [rejected, expired, maxlen, delivery_limit] =
+            [0, 1, 2, 3].map(|at: usize| self.by_reason[at].load(Ordering::Relaxed));
+        DeadLettered {
+            rejected,
+            expired,
+            maxlen,
+            delivery_limit,
+            confirmed: self.confirmed.load(Ordering::Relaxed),
+        }
+    }
+}
