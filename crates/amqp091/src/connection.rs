@@ -37,6 +37,7 @@ use crate::fault::Fault;
 use crate::frame;
 use crate::method::{self, Method};
 pub use crate::output::Output;
+pub use handshake::RABBITMQ_VERSION;
 use crate::reply_code::ReplyCode;
 use crate::sasl::Mechanism;
 

@@ -145,6 +145,7 @@ impl Loader {
     fn read_file(&mut self, path: &Path, environment: Environment<'_>) {
         match std::fs::read_to_string(path) {
             Ok(text) => {
+                self.config.files.push(path.display().to_string());
                 let (settings, errors) = syntax::parse(&text, path, environment);
                 self.complain(&errors);
                 settings.iter().for_each(|setting| self.apply(setting));

@@ -60,6 +60,19 @@ impl Listener {
     /// Accepts for as long as it is polled, and hands each client to the thread that has the fewest.
     pub(crate) async fn accept_all(self, threads: Arc<IoThreads>) {
         loop {
+            let (socket, peer) = self.accept().await;
+            let client = Client::new(socket, peer, self.tls.clone());
+            let client = match self.options.proxy_protocol {
+                true => client.through_proxy(),
+                false => client,
+            };
+            threads.hand_over(client).await;
+        }
+    }
+
+    /// The next client, whatever goes wrong with others.
+    pub(crate) async fn accept(&self) -> (TcpStream, Peer) {
+        loop {
             match self.socket.accept().await {
                 Ok((socket, _)) if takes_from_reserve(&socket) => {
                     // The client is let go, and may try again.
@@ -68,7 +81,7 @@ impl Listener {
                         .await;
                 }
                 Ok((socket, remote)) => match self.prepare(socket, remote) {
-                    Ok(client) => threads.hand_over(client).await,
+                    Ok(client) => return client,
                     Err(error) => debug!(%remote, %error, "client left at once"),
                 },
                 Err(error) if is_the_clients(&error) => debug!(%error, "client left at once"),
@@ -83,17 +96,16 @@ impl Listener {
         tokio::time::sleep(PAUSE).await;
     }
 
-    fn prepare(&self, socket: tokio::net::TcpStream, remote: SocketAddr) -> io::Result<Client> {
+    fn prepare(
+        &self,
+        socket: tokio::net::TcpStream,
+        remote: SocketAddr,
+    ) -> io::Result<(TcpStream, Peer)> {
         let socket = socket.into_std()?;
         self.set_options(&socket)?;
         let peer = Peer::new(remote, socket.local_addr()?);
         debug!(connection = %peer.name, "accepted");
-        let client = Client::new(socket, peer, self.tls.clone());
-        Ok(if self.options.proxy_protocol {
-            client.through_proxy()
-        } else {
-            client
-        })
+        Ok((socket, peer))
     }
 
     fn set_options(&self, socket: &TcpStream) -> io::Result<()> {

@@ -15,6 +15,8 @@ mod clock;
 mod config;
 mod connection;
 mod disk_floor;
+mod host;
+mod http;
 mod io_thread;
 mod listener;
 mod logs;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use leveret_amqp091::connection::{Connection, Limits};
+use leveret_amqp091::connection::{Connection, Limits, RABBITMQ_VERSION};
 use leveret_amqp091::sasl::Mechanism;
 use leveret_broker::broker::{Broker, Restored};
 use leveret_broker::options::{FirstDefinitions, Options};
 use leveret_broker::queue::Kind;
 use leveret_broker::users::{Pattern, Permissions};
+use leveret_management::{Cors, ListenerFacts, Management, Options as ManagementOptions};
 use leveret_storage::{Log, RealDisk};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime;
@@ -20,7 +21,10 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
+use crate::config::effective::HttpListener;
 use crate::config::{Address, Effective, Loaded, Sources};
+use crate::host;
+use crate::http::{self, Site, SiteKind};
 use crate::io_thread::{IoThreads, Serving};
 use crate::listener::Listener;
 use crate::logs::Logs;
@@ -28,6 +32,14 @@ use crate::protocol::{NewProtocol, Protocol};
 use crate::reload::{Live, LiveLimits, Reloader};
 use crate::resources::Resources;
 use crate::tls;
+
+/// RabbitMQ's port of the HTTP API.
+const MANAGEMENT_PORT: u16 = 15672;
+/// RabbitMQ's port of the metrics.
+const PROMETHEUS_PORT: u16 = 15692;
+
+/// Requests of HTTP that are worked on at the same time; messages have the other cores.
+const BLOCKING_THREADS: usize = 2;
 
 /// Runs a node until it is told to stop. `sources` are what `loaded` came from, to be read again on SIGHUP. The error is
 /// for the operator.
@@ -42,14 +54,17 @@ pub(crate) fn run(
     std::fs::create_dir_all(&config.data_dir)
         .map_err(|error| format!("data directory {}: {error}", config.data_dir.display()))?;
 
-    // Accepting, signals and timers; small enough for the main thread.
+    // Accepting, signals, timers and HTTP; small enough for the main thread. What takes time has a few threads aside.
     let control = runtime::Builder::new_current_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(|error| format!("cannot start the runtime: {error}"))?;
     control.block_on(async {
         let mut signals = Signals::new().map_err(|error| format!("signals: {error}"))?;
         let listeners = open_listeners(config)?;
+        let api_listeners = open_http(&config.management.tcp, MANAGEMENT_PORT, config)?;
+        let metrics_listeners = open_http(&config.prometheus.tcp, PROMETHEUS_PORT, config)?;
         let clock = Clock::start();
         let (broker, resources) = start_broker(config, clock)?;
         let mut tasks = JoinSet::new();
@@ -66,8 +81,32 @@ pub(crate) fn run(
         let threads = IoThreads::start(count, &serving)
             .map_err(|error| format!("cannot start the I/O threads: {error}"))?;
         let threads = Arc::new(threads);
-        announce(config, &listeners, started);
+        let listening = listener_facts(&listeners, &api_listeners, &metrics_listeners);
+        let site = Site {
+            management: Management::new(
+                Arc::clone(&broker),
+                management_options(config, listening.clone(), Arc::clone(&resources)),
+                clock.now(),
+            ),
+            broker: Arc::clone(&broker),
+            clock,
+            kind: SiteKind::Api,
+        };
+        announce(config, &listening, started);
 
+        for listener in api_listeners {
+            let options = config.management.tcp.clone();
+            tasks.spawn(http::serve_all(listener, site.clone(), options));
+        }
+        for listener in metrics_listeners {
+            let site = Site {
+                kind: SiteKind::Metrics,
+                ..site.clone()
+            };
+            let options = config.prometheus.tcp.clone();
+            tasks.spawn(http::serve_all(listener, site, options));
+        }
+        tasks.spawn(http::sample(site));
         for listener in listeners {
             tasks.spawn(listener.accept_all(Arc::clone(&threads)));
         }
@@ -124,6 +163,36 @@ fn open_listeners(config: &Effective) -> Result<Vec<Listener>, String> {
         }
     }
     Ok(listeners)
+}
+
+fn open_http(
+    listener: &HttpListener,
+    default_port: u16,
+    config: &Effective,
+) -> Result<Vec<Listener>, String> {
+    Listener::open(listener.address(default_port), &config.socket, None)
+}
+
+/// Where the node listens, by RabbitMQ's names of protocols.
+fn listener_facts(
+    amqp: &[Listener],
+    api: &[Listener],
+    metrics: &[Listener],
+) -> Vec<ListenerFacts> {
+    let facts = |protocol: &'static str| {
+        move |listener: &Listener| ListenerFacts {
+            protocol,
+            ip: listener.address.ip().to_string(),
+            port: listener.address.port(),
+        }
+    };
+    let amqp = amqp.iter().map(|listener| match listener.is_tls() {
+        true => facts("amqp/ssl")(listener),
+        false => facts("amqp")(listener),
+    });
+    amqp.chain(api.iter().map(facts("http")))
+        .chain(metrics.iter().map(facts("http/prometheus")))
+        .collect()
 }
 
 /// Opens the log and starts the broker with what is in it.
@@ -215,6 +284,30 @@ fn options(config: &Effective) -> Options {
     }
 }
 
+fn management_options(
+    config: &Effective,
+    listeners: Vec<ListenerFacts>,
+    resources: Arc<Resources>,
+) -> ManagementOptions {
+    let management = &config.management;
+    ManagementOptions {
+        body_bytes_max: management.body_bytes_max,
+        path_prefix: management.path_prefix.clone(),
+        metrics_path: config.prometheus.path.clone(),
+        cors: Cors {
+            origins: management.cors_origins.values().cloned().collect(),
+            max_age_s: management.cors_max_age_s,
+        },
+        rabbitmq_version: RABBITMQ_VERSION,
+        leveret_version: env!("CARGO_PKG_VERSION"),
+        listeners,
+        data_dir: config.data_dir.display().to_string(),
+        config_files: config.files.clone(),
+        auth_mechanisms: config.access.auth_mechanisms.values().cloned().collect(),
+        host: host::facts_of(resources),
+    }
+}
+
 pub(crate) fn limits(config: &Effective) -> Limits {
     Limits {
         heartbeat_s: config.limits.heartbeat_s,
@@ -270,7 +363,7 @@ async fn run_timers(broker: Arc<Broker>, clock: Clock) {
 }
 
 /// What an operator looks for first, in plain lines on standard output whatever the log level is.
-fn announce(config: &Effective, listeners: &[Listener], started: Instant) {
+fn announce(config: &Effective, listening: &[ListenerFacts], started: Instant) {
     let data_dir = config.data_dir.canonicalize();
     let data_dir = data_dir.as_ref().unwrap_or(&config.data_dir).display();
     let mut text = format!(
@@ -278,9 +371,16 @@ fn announce(config: &Effective, listeners: &[Listener], started: Instant) {
         env!("CARGO_PKG_VERSION"),
         config.node_name
     );
-    for listener in listeners {
-        let protocol = if listener.is_tls() { "amqps" } else { "amqp" };
-        text += &format!("listening on {} ({protocol})\n", listener.address);
+    for ListenerFacts { protocol, ip, port } in listening {
+        let address = match ip.contains(':') {
+            true => format!("[{ip}]:{port}"),
+            false => format!("{ip}:{port}"),
+        };
+        let shown = match *protocol {
+            "amqp/ssl" => "amqps",
+            other => other,
+        };
+        text += &format!("listening on {address} ({shown})\n");
     }
     let loopback = |address: &Address| matches!(address, Address::Loopback(_));
     if config.ssl.is_empty() && config.tcp.values().all(loopback) {

@@ -41,6 +41,8 @@ pub(crate) struct Resources {
     /// More memory in use than this, bytes, is an alarm.
     memory_max: AtomicU64,
     disk_min: Mutex<DiskMin>,
+    /// What the last look took for too little free disk, bytes.
+    disk_min_seen: AtomicU64,
     memory_low: AtomicBool,
     disk_low: AtomicBool,
     /// The log has no room, whatever the disk has.
@@ -54,6 +56,7 @@ impl Resources {
             data_dir: config.data_dir.clone(),
             memory_max: AtomicU64::default(),
             disk_min: Mutex::new(DiskMin::Configured(0)),
+            disk_min_seen: AtomicU64::default(),
             memory_low: AtomicBool::new(false),
             disk_low: AtomicBool::new(false),
             log_full: AtomicBool::new(false),
@@ -82,6 +85,21 @@ impl Resources {
         }
     }
 
+    /// More memory in use than this, bytes, is an alarm.
+    pub(crate) fn memory_max(&self) -> u64 {
+        self.memory_max.load(Ordering::Relaxed)
+    }
+
+    /// Less free disk than this, bytes, is an alarm.
+    pub(crate) fn disk_min(&self) -> u64 {
+        self.disk_min_seen.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that are free where the data are.
+    pub(crate) fn disk_free(&self) -> Option<u64> {
+        free_disk(&self.data_dir)
+    }
+
     /// Watches for as long as it is polled.
     pub(crate) async fn watch(self: Arc<Self>) {
         let mut period = interval(PERIOD);
@@ -106,6 +124,7 @@ impl Resources {
             report("memory", memory_low, memory_used, memory_max);
         }
         let disk_min = disk_free.map_or(0, |free| self.disk_min.lock().look(free));
+        self.disk_min_seen.store(disk_min, Ordering::Relaxed);
         let disk_low = disk_free.is_some_and(|free| free < disk_min);
         if disk_low != self.disk_low.swap(disk_low, Ordering::AcqRel) {
             report("disk", disk_low, disk_free, disk_min);
@@ -143,7 +162,7 @@ fn bytes(watermark: Watermark, total_memory: u64) -> u64 {
 }
 
 /// What the process has in memory. Known on Linux only.
-fn used_memory() -> Option<u64> {
+pub(crate) fn used_memory() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let resident_pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
     Some(resident_pages * rustix::param::page_size() as u64)
@@ -160,7 +179,7 @@ fn free_disk(path: &Path) -> Option<u64> {
 }
 
 /// The machine's memory, or less when the process is confined to a part of it.
-fn total_memory() -> Option<u64> {
+pub(crate) fn total_memory() -> Option<u64> {
     let meminfo = read("/proc/meminfo")?;
     let line = meminfo
         .lines()

@@ -3,11 +3,12 @@
 use super::Source;
 
 /// The arrows of ARCHITECTURE.md. Each crate, and the crates of ours it may import.
-const ARROWS: [(&str, &[&str]); 4] = [
+const ARROWS: [(&str, &[&str]); 5] = [
     ("storage", &[]),
     ("broker", &["storage"]),
     ("amqp091", &["broker"]),
-    ("server", &["storage", "broker", "amqp091"]),
+    ("management", &["broker"]),
+    ("server", &["storage", "broker", "amqp091", "management"]),
 ];
 
 /// What brings sockets, a clock or randomness with it; for `server` alone.

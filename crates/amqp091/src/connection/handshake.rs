@@ -19,7 +19,7 @@ use crate::sasl::{self, Credentials, Mechanism};
 /// What clients are told they talk to: some switch features by it, so it is what we are compatible with (ADR 0003). Who
 /// we are stands in `information`.
 const PRODUCT: &str = "RabbitMQ";
-const VERSION: &str = "4.3.6";
+pub const RABBITMQ_VERSION: &str = "4.3.6";
 /// The smallest frame_max that the specification allows (4.2.3); RabbitMQ wants 8192, older clients ask for this.
 const FRAME_MAX_LEAST: u32 = 4096;
 
@@ -93,7 +93,7 @@ impl Connection {
             ("information", text(&information)),
             ("platform", text("Rust")),
             ("product", text(PRODUCT)),
-            ("version", text(VERSION)),
+            ("version", text(RABBITMQ_VERSION)),
         ]
         .into_iter()
         .map(|(name, value)| (Box::from(name), value))

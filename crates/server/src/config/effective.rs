@@ -1,7 +1,7 @@
 //! The configuration as the rest of the program sees it: plain values, defaults filled in.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use tracing::level_filters::LevelFilter;
@@ -13,6 +13,8 @@ pub(crate) struct Effective {
     pub(crate) node_name: String,
     pub(crate) cluster_name: Option<String>,
     pub(crate) data_dir: PathBuf,
+    /// The files that were read.
+    pub(crate) files: Vec<String>,
     pub(crate) tcp: Numbered<Address>,
     /// Without TLS certificates there can be no entry here.
     pub(crate) ssl: Numbered<Address>,
@@ -31,8 +33,47 @@ pub(crate) struct Effective {
     /// What the watermarks are a part of; the machine's memory when not set. Bytes.
     pub(crate) total_memory: Option<u64>,
     pub(crate) log_level: LevelFilter,
-    pub(crate) management_port: u16,
-    pub(crate) prometheus_port: u16,
+    pub(crate) management: Management,
+    pub(crate) prometheus: Prometheus,
+}
+
+/// The HTTP API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Management {
+    pub(crate) tcp: HttpListener,
+    pub(crate) path_prefix: String,
+    pub(crate) body_bytes_max: usize,
+    /// Origins whose pages may read answers; `*` stands for all.
+    pub(crate) cors_origins: Numbered<String>,
+    pub(crate) cors_max_age_s: u32,
+}
+
+/// The metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Prometheus {
+    pub(crate) tcp: HttpListener,
+    pub(crate) path: String,
+}
+
+/// Where HTTP is spoken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HttpListener {
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) port: Option<u16>,
+    /// A connection without a request is closed after this.
+    pub(crate) idle_timeout_ms: u64,
+    pub(crate) connections_max: Option<usize>,
+}
+
+impl HttpListener {
+    /// This machine only, unless something else was asked for.
+    pub(crate) fn address(&self, default_port: u16) -> Address {
+        match (self.ip, self.port) {
+            (Some(ip), port) => Address::At(SocketAddr::new(ip, port.unwrap_or(default_port))),
+            (None, Some(port)) => Address::Everywhere(port),
+            (None, None) => Address::Loopback(default_port),
+        }
+    }
 }
 
 /// What a client may ask for. `None`: no limit.
@@ -176,6 +217,7 @@ impl Default for Effective {
             node_name: format!("rabbit@{}", host_name()),
             cluster_name: None,
             data_dir: PathBuf::from("data"),
+            files: Vec::new(),
             tcp: Numbered::from_iter([Address::Loopback(5672)]),
             ssl: Numbered::default(),
             ssl_options: SslOptions::default(),
@@ -190,8 +232,40 @@ impl Default for Effective {
             disk_free_limit: None,
             total_memory: None,
             log_level: LevelFilter::INFO,
-            management_port: 15672,
-            prometheus_port: 15692,
+            management: Management::default(),
+            prometheus: Prometheus::default(),
+        }
+    }
+}
+
+impl Default for Management {
+    fn default() -> Self {
+        Self {
+            tcp: HttpListener::default(),
+            path_prefix: String::new(),
+            body_bytes_max: 20_000_000,
+            cors_origins: Numbered::default(),
+            cors_max_age_s: 1800,
+        }
+    }
+}
+
+impl Default for Prometheus {
+    fn default() -> Self {
+        Self {
+            tcp: HttpListener::default(),
+            path: "/metrics".to_owned(),
+        }
+    }
+}
+
+impl Default for HttpListener {
+    fn default() -> Self {
+        Self {
+            ip: None,
+            port: None,
+            idle_timeout_ms: 60_000,
+            connections_max: None,
         }
     }
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use tracing::level_filters::LevelFilter;
 
 use super::effective::{Effective, TlsVersion, Watermark};
-use super::value::{address, flag, integer, integer_or_infinity, one_of, relative, size, text};
+use super::value::{
+    address, flag, integer, integer_or_infinity, ip, one_of, relative, size, text,
+};
 
 /// One row of the table.
 pub(crate) struct Key {
@@ -243,10 +245,34 @@ pub(crate) const KEYS: &[Key] = &[
         |c, _, v| put(&mut c.log_level, one_of(v, LEVELS))),
     one("log.console", "", "`false`: log nothing.",
         |c, _, v| { if !flag(v)? { c.log_level = LevelFilter::OFF; } Ok(()) }),
-    one("management.tcp.port", "15672", "Port of the HTTP API.",
-        |c, _, v| put(&mut c.management_port, integer(v, 0..=u16::MAX))),
-    one("prometheus.tcp.port", "15692", "Port of the metrics.",
-        |c, _, v| put(&mut c.prometheus_port, integer(v, 0..=u16::MAX))),
+
+    // HTTP.
+    one("management.tcp.port", "", "Port of the HTTP API on every interface; 15672 on this machine's own when not set.",
+        |c, _, v| put(&mut c.management.tcp.port, integer(v, 0..=u16::MAX).map(Some))),
+    one("management.tcp.ip", "", "The one address the HTTP API listens on.",
+        |c, _, v| put(&mut c.management.tcp.ip, ip(v).map(Some))),
+    one("management.tcp.idle_timeout", "60000", "Milliseconds without a request until a connection is closed.",
+        |c, _, v| put(&mut c.management.tcp.idle_timeout_ms, integer(v, 1..=86_400_000))),
+    one("management.tcp.max_connections", "infinity", "Connections to the HTTP API.",
+        |c, _, v| put(&mut c.management.tcp.connections_max, integer_or_infinity(v, 1..=usize::MAX))),
+    one("management.path_prefix", "", "What stands before /api in every path.",
+        |c, _, v| put(&mut c.management.path_prefix, path_prefix(v))),
+    one("management.http.max_body_size", "20000000", "Most bytes of a request's body.",
+        |c, _, v| put(&mut c.management.body_bytes_max, size(v, 1..=1 << 30).map(|b| b as usize))),
+    list("management.cors.allow_origins.*", "Origins whose pages may use the HTTP API; `*` is all.", |c| c.management.cors_origins.clear(),
+        |c, name, v| { c.management.cors_origins.set(name, text(v)?); Ok(()) }),
+    one("management.cors.max_age", "1800", "Seconds a browser may remember that it may.",
+        |c, _, v| put(&mut c.management.cors_max_age_s, integer(v, 0..=u32::MAX))),
+    one("prometheus.tcp.port", "", "Port of the metrics on every interface; 15692 on this machine's own when not set.",
+        |c, _, v| put(&mut c.prometheus.tcp.port, integer(v, 0..=u16::MAX).map(Some))),
+    one("prometheus.tcp.ip", "", "The one address the metrics are on.",
+        |c, _, v| put(&mut c.prometheus.tcp.ip, ip(v).map(Some))),
+    one("prometheus.tcp.idle_timeout", "60000", "Milliseconds without a request until a connection is closed.",
+        |c, _, v| put(&mut c.prometheus.tcp.idle_timeout_ms, integer(v, 1..=86_400_000))),
+    one("prometheus.tcp.max_connections", "infinity", "Connections to the metrics.",
+        |c, _, v| put(&mut c.prometheus.tcp.connections_max, integer_or_infinity(v, 1..=usize::MAX))),
+    one("prometheus.path", "/metrics", "The path of the metrics.",
+        |c, _, v| put(&mut c.prometheus.path, path_prefix(v))),
 ];
 
 /// 4096, the least that AMQP 0-9-1 allows, up to what a frame's length can say.
@@ -260,6 +286,16 @@ fn frame_bytes(value: &str, zero_is_no_limit: bool) -> Result<u32, String> {
 fn queue_type(value: &str) -> Result<String, String> {
     let types = ["classic", "quorum"];
     one_of(value, &types.map(|name| (name, name))).map(str::to_owned)
+}
+
+/// A path, with the slash in front that may be left out.
+fn path_prefix(value: &str) -> Result<String, String> {
+    let path = text(value)?;
+    let path = path.trim_matches('/');
+    Ok(match path {
+        "" => String::new(),
+        path => format!("/{path}"),
+    })
 }
 
 /// Older names of the same thing.

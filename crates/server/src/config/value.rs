@@ -108,6 +108,11 @@ pub(crate) fn relative(value: &str, max: f64) -> Parsed<Watermark> {
     }
 }
 
+pub(crate) fn ip(value: &str) -> Parsed<IpAddr> {
+    let parsed = value.parse();
+    parsed.or_else(|_| expected(value, "an IP address"))
+}
+
 /// Where to listen: a port on every interface, or one address with a port.
 pub(crate) fn address(value: &str) -> Parsed<Address> {
     if let Ok(port) = value.parse() {

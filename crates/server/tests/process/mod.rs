@@ -42,7 +42,8 @@ impl Node {
     pub(crate) fn start(program: &Path, directory: &Path) -> io::Result<Self> {
         let mut child = Command::new(program)
             .args(["--set", "listeners.tcp.1=127.0.0.1:0", "--set"])
-            .args(["log.level=error", "--data-dir"])
+            .args(["management.tcp.port=0", "--set", "prometheus.tcp.port=0"])
+            .args(["--set", "log.level=error", "--data-dir"])
             .arg(directory)
             .stdout(Stdio::piped())
             .spawn()?;
@@ -55,7 +56,9 @@ impl Node {
                 let status = child.wait()?;
                 return Err(io::Error::other(format!("the node ended: {status}")));
             }
-            if let Some(rest) = line.strip_prefix("listening on ") {
+            if let Some(rest) = line.strip_prefix("listening on ")
+                && rest.ends_with("(amqp)\n")
+            {
                 address = rest.split(' ').next().and_then(|text| text.parse().ok());
             }
             if let Some(rest) = line.strip_prefix("started in ") {

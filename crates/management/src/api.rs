@@ -1,0 +1,15 @@
+//! The handlers, one file for each kind of object.
+
+pub(crate) mod access;
+pub(crate) mod bindings;
+pub(crate) mod connections;
+pub(crate) mod consumers;
+pub(crate) mod exchanges;
+pub(crate) mod features;
+pub(crate) mod health;
+pub(crate) mod messages;
+pub(crate) mod nodes;
+pub(crate) mod overview;
+pub(crate) mod queues;
+pub(crate) mod users;
+pub(crate) mod vhosts;

@@ -1,0 +1,119 @@
+//! What this node can do: version, extensions, feature flags, deprecated features.
+
+use serde_json::{Value, json};
+
+use crate::answer::{Answer, Failure, Reply};
+use crate::call::Call;
+use crate::list::List;
+
+pub(crate) fn version(call: &Call<'_>) -> Reply {
+    Ok(Answer::value(&json!(
+        call.management.options.rabbitmq_version
+    )))
+}
+
+/// Scripts that plug-ins add to the web UI: there are no plug-ins.
+pub(crate) fn extensions(_: &Call<'_>) -> Reply {
+    Ok(Answer::value(&json!([])))
+}
+
+/// Feature flags that clients and tools ask for: name and description. What they stand for is always on here.
+const FLAGS: [(&str, &str); 12] = [
+    ("classic_queue_leader_locator", "Leader locator of classic queues"),
+    ("classic_queue_type_delivery_support", "Delivery of classic queues by queue type"),
+    ("detailed_queues_endpoint", "The endpoint /api/queues/detailed"),
+    ("feature_flags_v2", "Feature flags, second generation"),
+    ("khepri_db", "Metadata in one replicated log"),
+    ("message_containers", "Messages of any protocol in one form"),
+    ("quorum_queue", "Quorum queues"),
+    ("rabbitmq_4.0.0", "What RabbitMQ 4.0.0 brought"),
+    ("rabbitmq_4.1.0", "What RabbitMQ 4.1.0 brought"),
+    ("rabbitmq_4.2.0", "What RabbitMQ 4.2.0 brought"),
+    ("rabbitmq_4.3.0", "What RabbitMQ 4.3.0 brought"),
+    ("user_limits", "Limits of connections and channels of a user"),
+];
+
+pub(crate) fn flags(call: &Call<'_>) -> Reply {
+    let list = List::new(
+        FLAGS.to_vec(),
+        |(name, _)| name,
+        |(name, description), object| {
+            object.field("name", name);
+            object.field("desc", description);
+            object.field("doc_url", "");
+            object.field("state", "enabled");
+            object.field("stability", "stable");
+            object.field("provided_by", "rabbit");
+        },
+    );
+    list.reply(&call.query)
+}
+
+pub(crate) fn enable_flag(call: &Call<'_>) -> Reply {
+    let name = call.parameter("name");
+    if name == "all" || FLAGS.iter().any(|(known, _)| *known == name) {
+        return Ok(Answer::done());
+    }
+    Err(Failure::bad_request("unsupported"))
+}
+
+/// Deprecated features: name, description, whether RabbitMQ still has it, and whether we permit it.
+struct Deprecated {
+    name: &'static str,
+    description: &'static str,
+    phase: &'static str,
+    permitted: bool,
+}
+
+fn deprecated_features(call: &Call<'_>) -> Vec<Deprecated> {
+    let options = &call.broker().options;
+    let feature = |name, description, permitted| Deprecated {
+        name,
+        description,
+        phase: "permitted_by_default",
+        permitted,
+    };
+    vec![
+        feature(
+            "global_qos",
+            "A prefetch shared by all consumers of a channel",
+            options.permit_global_qos,
+        ),
+        feature(
+            "management_metrics_collection",
+            "Metrics in the HTTP API",
+            true,
+        ),
+        Deprecated {
+            phase: "removed",
+            permitted: false,
+            ..feature("ram_node_type", "Nodes that keep nothing on disk", false)
+        },
+        feature(
+            "transient_nonexcl_queues",
+            "Queues that are neither durable nor exclusive",
+            options.permit_transient_queues,
+        ),
+    ]
+}
+
+pub(crate) fn deprecated(call: &Call<'_>) -> Reply {
+    let list = List::new(
+        deprecated_features(call),
+        |feature| feature.name,
+        |feature, object| {
+            object.field("name", feature.name);
+            object.field("desc", feature.description);
+            object.field("deprecation_phase", feature.phase);
+            object.field("state", if feature.permitted { "permitted" } else { "denied" });
+            object.field("doc_url", "");
+            object.field("provided_by", "rabbit");
+        },
+    );
+    list.reply(&call.query)
+}
+
+/// Nobody counts their uses.
+pub(crate) fn deprecated_in_use(_: &Call<'_>) -> Reply {
+    Ok(Answer::value(&Value::Array(Vec::new())))
+}

@@ -1,0 +1,256 @@
+//! The node and its machine.
+
+use serde_json::{Value, json};
+
+use crate::answer::{Answer, Failure, Reply};
+use crate::call::Call;
+use crate::json::Object;
+use crate::list::{List, reply_one};
+
+/// What RabbitMQ has as plug-ins and is part of this program.
+const PLUGINS: [&str; 3] = [
+    "rabbitmq_management",
+    "rabbitmq_management_agent",
+    "rabbitmq_prometheus",
+];
+
+/// There is no Erlang below us; programs that parse its version find one.
+pub(crate) const ERLANG_VERSION: &str = "0";
+
+pub(crate) fn erlang_full_version(call: &Call<'_>) -> String {
+    let version = call.management.options.leveret_version;
+    format!("Leveret {version} runs without Erlang")
+}
+
+pub(crate) const CRYPTO_LIBRARY: &str = "aws-lc-rs";
+
+pub(crate) fn list(call: &Call<'_>) -> Reply {
+    // A node is written from what it is at this moment, so it is written once, and read as often as it takes.
+    let mut out = Vec::new();
+    crate::json::object(&mut out, crate::json::Columns::ALL, |object| write(call, object));
+    let node: Value = serde_json::from_slice(&out).unwrap_or_default();
+    let list = List::new(
+        vec![node],
+        |node| node["name"].as_str().unwrap_or_default(),
+        |node, object| {
+            for (name, value) in node.as_object().into_iter().flatten() {
+                object.field(name, value);
+            }
+        },
+    );
+    list.reply(&call.query)
+}
+
+pub(crate) fn show(call: &Call<'_>) -> Reply {
+    check_name(call)?;
+    reply_one(&call.query, |object| write(call, object))
+}
+
+/// There is one node, and its name is known.
+pub(crate) fn check_name(call: &Call<'_>) -> Result<(), Failure> {
+    match call.parameter("node") == call.broker().options.node_name {
+        true => Ok(()),
+        false => Err(Failure::no_such_object()),
+    }
+}
+
+fn write(call: &Call<'_>, object: &mut Object<'_>) {
+    let (options, broker) = (&call.management.options, call.broker());
+    let host = (options.host)();
+    let alarms = broker.alarms.reason().unwrap_or_default();
+    let connections = broker.connection_count();
+    object.field("name", &broker.options.node_name);
+    object.field("type", "disc");
+    object.field("running", &true);
+    object.field("being_drained", &false);
+    object.field("rabbitmq_version", options.rabbitmq_version);
+    object.field("product_name", "Leveret");
+    object.field("product_version", options.leveret_version);
+    object.field("erlang_version", ERLANG_VERSION);
+    object.field("erlang_full_version", &erlang_full_version(call));
+    object.field("crypto_lib_version", CRYPTO_LIBRARY);
+    object.field("os_pid", &host.os_pid.to_string());
+    object.field("uptime", &call.now.0.saturating_sub(call.management.started_at.0));
+    object.field("run_queue", &0);
+    object.field("processors", &host.processors);
+    figure(object, "mem_used", host.memory_used);
+    object.field("mem_limit", &host.memory_limit);
+    object.field("mem_alarm", &alarms.contains("memory"));
+    object.field("mem_calculation_strategy", "rss");
+    figure(object, "disk_free", host.disk_free);
+    object.field("disk_free_limit", &host.disk_free_limit);
+    object.field("disk_free_alarm", &alarms.contains("disk"));
+    figure(object, "fd_used", host.files_open);
+    object.field("fd_total", &host.files_max);
+    figure(object, "sockets_used", connections as u64);
+    object.field("sockets_total", &host.files_max);
+    figure(object, "proc_used", host.threads);
+    object.field("proc_total", &1_048_576);
+    for name in ["gc_num", "gc_bytes_reclaimed", "context_switches"] {
+        let value = match name {
+            "context_switches" => host.context_switches,
+            _ => 0,
+        };
+        figure(object, name, value);
+    }
+    for name in IO_FIGURES {
+        figure(object, name, 0);
+    }
+    object.field("rates_mode", "basic");
+    object.field("net_ticktime", &60);
+    object.field("partitions", &json!([]));
+    object.field("cluster_links", &json!([]));
+    object.field("enabled_plugins", &PLUGINS);
+    object.field("applications", &applications(call));
+    object.field("auth_mechanisms", &mechanisms(call));
+    object.field("exchange_types", &exchange_types());
+    object.field("config_files", &options.config_files);
+    object.field("log_files", &json!(["<stdout>"]));
+    object.field("db_dir", &options.data_dir);
+    object.field("contexts", &contexts(call));
+    object.field("ra_open_file_metrics", &json!({}));
+    object.field("metrics_gc_queue_length", &json!({}));
+}
+
+/// Counts of RabbitMQ's message store, which has no counterpart here. Dashboards ask for them.
+const IO_FIGURES: [&str; 9] = [
+    "io_read_bytes",
+    "io_read_count",
+    "io_write_bytes",
+    "io_write_count",
+    "io_sync_count",
+    "io_seek_count",
+    "msg_store_read_count",
+    "msg_store_write_count",
+    "queue_index_write_count",
+];
+
+fn figure(object: &mut Object<'_>, name: &str, value: u64) {
+    object.field(name, &value);
+    object.field(&format!("{name}_details"), &json!({"rate": 0.0}));
+}
+
+fn applications(call: &Call<'_>) -> Value {
+    let version = call.management.options.rabbitmq_version;
+    let application = |name: &str, description: &str| {
+        json!({"name": name, "description": description, "version": version})
+    };
+    json!([
+        application("rabbit", "RabbitMQ"),
+        application("rabbitmq_management", "RabbitMQ Management Console"),
+        application("rabbitmq_prometheus", "Prometheus metrics"),
+    ])
+}
+
+fn mechanisms(call: &Call<'_>) -> Value {
+    let one = |name: &String| json!({"name": name, "description": "", "enabled": true});
+    let mechanisms = call.management.options.auth_mechanisms.iter();
+    mechanisms.map(one).collect()
+}
+
+pub(crate) fn exchange_types() -> Value {
+    let one = |kind: leveret_broker::exchange::Kind| {
+        json!({"name": kind.name(), "description": "", "enabled": true})
+    };
+    leveret_broker::exchange::Kind::ALL.map(one).into_iter().collect()
+}
+
+pub(crate) fn contexts(call: &Call<'_>) -> Value {
+    let node = &call.broker().options.node_name;
+    let listeners = call.management.options.listeners.iter();
+    let context = |listener: &crate::ListenerFacts| {
+        let description = match listener.protocol {
+            "http" => "RabbitMQ Management",
+            "http/prometheus" => "RabbitMQ Prometheus",
+            _ => return None,
+        };
+        Some(json!({
+            "node": node,
+            "description": description,
+            "path": "/",
+            "ip": listener.ip,
+            "port": listener.port.to_string(),
+            "ssl_opts": [],
+            "cowboy_opts": "[]",
+        }))
+    };
+    listeners.filter_map(context).collect()
+}
+
+/// What the memory is used for: all that can be told is how much there is.
+const MEMORY_PARTS: [&str; 25] = [
+    "connection_readers",
+    "connection_writers",
+    "connection_channels",
+    "connection_other",
+    "queue_procs",
+    "quorum_queue_procs",
+    "quorum_queue_dlx_procs",
+    "stream_queue_procs",
+    "stream_queue_replica_reader_procs",
+    "stream_queue_coordinator_procs",
+    "plugins",
+    "metadata_store",
+    "other_proc",
+    "metrics",
+    "mgmt_db",
+    "mnesia",
+    "quorum_ets",
+    "metadata_store_ets",
+    "other_ets",
+    "binary",
+    "msg_index",
+    "code",
+    "atom",
+    "allocated_unused",
+    "reserved_unallocated",
+];
+
+pub(crate) fn memory(call: &Call<'_>) -> Reply {
+    check_name(call)?;
+    let used = (call.management.options.host)().memory_used;
+    reply_one(&call.query, |object| {
+        object.object("memory", |object| {
+            for name in MEMORY_PARTS {
+                object.field(name, &0);
+            }
+            object.field("other_system", &used);
+            object.field("strategy", "rss");
+            let total = json!({"rss": used, "allocated": used, "erlang": used});
+            object.field("total", &total);
+        });
+    })
+}
+
+/// As above, in hundredths of the whole.
+pub(crate) fn memory_relative(call: &Call<'_>) -> Reply {
+    check_name(call)?;
+    reply_one(&call.query, |object| {
+        object.object("memory", |object| {
+            for name in MEMORY_PARTS {
+                object.field(name, &0);
+            }
+            object.field("other_system", &100);
+            object.field("total", &100);
+        });
+    })
+}
+
+/// Log-ins over HTTP; those of AMQP are counted by the broker.
+pub(crate) fn auth_attempts(call: &Call<'_>) -> Reply {
+    check_name(call)?;
+    let attempts = &call.management.attempts;
+    let (succeeded, failed) = (attempts.succeeded(), attempts.failed());
+    Ok(Answer::value(&json!([{
+        "protocol": "http",
+        "auth_attempts": succeeded + failed,
+        "auth_attempts_succeeded": succeeded,
+        "auth_attempts_failed": failed,
+    }])))
+}
+
+pub(crate) fn reset_auth_attempts(call: &Call<'_>) -> Reply {
+    check_name(call)?;
+    call.management.attempts.reset();
+    Ok(Answer::done())
+}

@@ -1,0 +1,262 @@
+//! Queues.
+
+use std::sync::Arc;
+
+use leveret_broker::broker::definitions::QueueSpec;
+use leveret_broker::live_queue::{ConsumerFacts, LiveQueue, QueueStatus};
+use leveret_broker::queue::Kind;
+use serde_json::{Value, json};
+
+use crate::answer::{Answer, Failure, Reply};
+use crate::api::consumers;
+use crate::call::Call;
+use crate::json::Object;
+use crate::list::{List, reply_one};
+use crate::sampler::Key;
+use crate::session::Session;
+use crate::stats::{Gathered, LENGTHS, MESSAGE_STATS, Stat, Writer};
+use crate::table::{TableJson, from_json};
+
+pub(crate) fn list(call: &Call<'_>) -> Reply {
+    let vhosts = call.vhosts();
+    let mut rows = call.broker().list_queues(None);
+    rows.retain(|queue| vhosts.contains(&queue.vhost_name));
+    reply_list(call, rows)
+}
+
+pub(crate) fn list_in_vhost(call: &Call<'_>) -> Reply {
+    let rows = call.broker().list_queues(Some(call.vhost()?));
+    reply_list(call, rows)
+}
+
+fn reply_list(call: &Call<'_>, rows: Vec<Arc<LiveQueue>>) -> Reply {
+    let scene = Scene::of(call, Writer::rates(call));
+    let list = List::new(
+        rows,
+        |queue| queue.name(),
+        move |queue, object| write(object, queue, &scene),
+    );
+    list.reply(&call.query)
+}
+
+pub(crate) fn show(call: &Call<'_>) -> Reply {
+    let queue = find(call)?;
+    let scene = Scene::of(call, Writer::samples(call)?);
+    let consumers = consumers::of_queue(call, &queue);
+    reply_one(&call.query, |object| {
+        write(object, &queue, &scene);
+        object.list("consumer_details", consumers, |row, object| {
+            consumers::write(object, &row, &scene.node);
+        });
+        // Which exchanges and channels messages come from and go to is not counted one by one.
+        object.field("incoming", &[0; 0]);
+        object.field("deliveries", &[0; 0]);
+    })
+}
+
+pub(crate) fn find(call: &Call<'_>) -> Result<Arc<LiveQueue>, Failure> {
+    let queue = call
+        .broker()
+        .queue_info(call.vhost()?, call.parameter("queue"));
+    queue.ok_or_else(Failure::no_such_object)
+}
+
+/// What the rows of a list have in common.
+struct Scene {
+    node: String,
+    numbers: Writer,
+}
+
+impl Scene {
+    fn of(call: &Call<'_>, numbers: Writer) -> Self {
+        Self {
+            node: call.broker().options.node_name.clone(),
+            numbers,
+        }
+    }
+}
+
+fn write(object: &mut Object<'_>, queue: &Arc<LiveQueue>, scene: &Scene) {
+    let declaration = &queue.declaration;
+    object.field("name", queue.name());
+    object.field("vhost", &*queue.vhost_name);
+    object.field("type", queue.kind.name());
+    object.field("durable", &declaration.durable);
+    object.field("auto_delete", &declaration.auto_delete);
+    object.field("exclusive", &declaration.exclusive.is_some());
+    object.field("arguments", &TableJson(&declaration.arguments));
+    object.field("node", &scene.node);
+    if queue.kind == Kind::Quorum {
+        object.field("leader", &scene.node);
+        object.field("members", &[&scene.node]);
+        object.field("online", &[&scene.node]);
+    }
+    object.field("state", "running");
+    object.field("policy", &Value::Null);
+    object.field("operator_policy", &Value::Null);
+    object.field("effective_policy_definition", &json!({}));
+    write_status(object, queue, &queue.status(), scene);
+}
+
+fn write_status(object: &mut Object<'_>, queue: &LiveQueue, status: &QueueStatus, scene: &Scene) {
+    let stats = &status.stats;
+    let key = Key::Queue(queue.id.0);
+    let gathered = Gathered::default()
+        .with_lengths(stats)
+        .with_queue(&status.counters);
+    scene.numbers.write(object, &LENGTHS, key, &gathered);
+    let (messages, bytes) = (
+        gathered.get(Stat::Messages),
+        stats.ready_bytes + stats.unsettled_bytes,
+    );
+    object.field("messages_ram", &messages);
+    object.field("messages_persistent", &stats.persistent);
+    object.field("messages_dlx", &stats.dead_lettering);
+    object.field("messages_delayed", &stats.delayed);
+    object.field("messages_paged_out", &0);
+    object.field("message_bytes", &bytes);
+    object.field("message_bytes_ready", &stats.ready_bytes);
+    object.field("message_bytes_unacknowledged", &stats.unsettled_bytes);
+    object.field("message_bytes_ram", &bytes);
+    object.field("message_bytes_persistent", &0);
+    object.field("message_bytes_dlx", &0);
+    object.field("message_bytes_paged_out", &0);
+    object.field("consumers", &stats.consumers);
+    object.field("consumer_capacity", &capacity(stats.ready));
+    object.field("consumer_utilisation", &capacity(stats.ready));
+    object.field("exclusive_consumer_tag", &tag(&status.exclusive_consumer));
+    object.field(
+        "single_active_consumer_tag",
+        &tag(&status.single_active_consumer),
+    );
+    object.field("head_message_timestamp", &Value::Null);
+    object.field("idle_since", &rfc3339(status.idle_since.0));
+    if queue.kind == Kind::Quorum {
+        object.field("delivery_limit", &status.settings.delivery_limit);
+    }
+    object.object("message_stats", |object| {
+        scene.numbers.write(object, &MESSAGE_STATS, key, &gathered);
+    });
+    object.field("memory", &0);
+    object.field("reductions", &0);
+    object.field("reductions_details", &json!({"rate": 0.0}));
+    object.field(
+        "garbage_collection",
+        &json!({
+            "fullsweep_after": 0,
+            "max_heap_size": 0,
+            "min_bin_vheap_size": 0,
+            "min_heap_size": 0,
+            "minor_gcs": 0,
+        }),
+    );
+    object.field("storage_version", &2);
+}
+
+fn tag(consumer: &Option<Arc<ConsumerFacts>>) -> Option<&str> {
+    consumer.as_ref().map(|consumer| &*consumer.tag)
+}
+
+/// A queue hands out what it has as soon as somebody can take it: while messages wait, its consumers are the limit.
+fn capacity(ready: u64) -> f64 {
+    if ready == 0 { 1.0 } else { 0.0 }
+}
+
+/// Milliseconds since the epoch as `2026-11-26T04:00:00.000+00:00`, which is how RabbitMQ writes times.
+pub(crate) fn rfc3339(ms: u64) -> String {
+    let (days, rest) = (ms / 86_400_000, ms % 86_400_000);
+    // The civil calendar from a count of days: eras of 400 years that begin in March.
+    let z = days + 719_468;
+    let (era, day_of_era) = (z / 146_097, z % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute) = (rest / 3_600_000, rest / 60_000 % 60);
+    let (second, millisecond) = (rest / 1000 % 60, rest % 1000);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}+00:00"
+    )
+}
+
+pub(crate) fn declare(call: &Call<'_>) -> Reply {
+    let body = call.object()?;
+    let spec = QueueSpec {
+        name: call.parameter("queue"),
+        durable: body.flag("durable")?.unwrap_or(true),
+        exclusive: body.flag("exclusive")?.unwrap_or(false),
+        auto_delete: body.flag("auto_delete")?.unwrap_or(false),
+        arguments: from_json(&body.map("arguments")?)?,
+    };
+    let session = Session::open(call)?;
+    let existed = find(call).is_ok();
+    let declared = call
+        .broker()
+        .declare_queue(session.principal(), spec, call.now)?;
+    Ok(Answer::put(!existed).after(declared.durable_at))
+}
+
+pub(crate) fn delete(call: &Call<'_>) -> Reply {
+    let session = Session::open(call)?;
+    let queue = find(call)?;
+    let if_unused = call.query.is_true("if-unused");
+    let if_empty = call.query.is_true("if-empty");
+    let (_, durable_at) =
+        call.broker()
+            .delete_queue(session.principal(), queue.name(), if_unused, if_empty)?;
+    Ok(Answer::done().after(durable_at))
+}
+
+pub(crate) fn purge(call: &Call<'_>) -> Reply {
+    let session = Session::open(call)?;
+    let queue = find(call)?;
+    call.broker()
+        .purge_queue(session.principal(), queue.name(), call.now)?;
+    Ok(Answer::done())
+}
+
+/// Mirrors of classic queues were synchronised so, once. There is nothing to do, and the words are still known.
+pub(crate) fn act(call: &Call<'_>) -> Reply {
+    find(call)?;
+    match call.object()?.required_text("action")? {
+        "sync" | "cancel_sync" => Ok(Answer::done()),
+        other => Err(Failure::bad_request(format!("unknown action: {other}"))),
+    }
+}
+
+/// The state of a quorum queue on each node.
+pub(crate) fn quorum_status(call: &Call<'_>) -> Reply {
+    let queue = find(call)?;
+    if queue.kind != Kind::Quorum {
+        return Err(Failure::bad_request("not_quorum_queue"));
+    }
+    Ok(Answer::value(&json!([{
+        "Node Name": call.broker().options.node_name,
+        "Raft State": "leader",
+        "Membership": "voter",
+        "Last Log Index": 0,
+        "Last Written": 0,
+        "Last Applied": 0,
+        "Commit Index": 0,
+        "Snapshot Index": 0,
+        "Term": 1,
+        "Machine Version": 0,
+    }])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        let check = |ms, expected| assert_eq!(rfc3339(ms), expected);
+        check(0, "1970-01-01T00:00:00.000+00:00");
+        check(951_782_400_123, "2000-02-29T00:00:00.123+00:00");
+        check(1_767_225_599_999, "2025-12-31T23:59:59.999+00:00");
+        check(4_107_542_400_000, "2100-03-01T00:00:00.000+00:00");
+    }
+}

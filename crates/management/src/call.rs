@@ -1,0 +1,233 @@
+//! What a handler is given: who asks for what, and the state of the node.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::request::Parts;
+use leveret_broker::broker::Broker;
+use leveret_broker::time::Timestamp;
+use leveret_broker::users::User;
+use serde_json::{Map, Value};
+
+use crate::Management;
+use crate::access::{is_administrator, is_monitor};
+use crate::answer::{Failure, Reply};
+use crate::query::Query;
+use crate::routes::{Endpoint, Parameters};
+
+/// A request whose user may make it. Its body has not been read.
+#[derive(Debug)]
+pub struct Admitted {
+    pub(crate) head: Parts,
+    pub(crate) endpoint: &'static Endpoint,
+    pub(crate) parameters: Parameters,
+    /// `None` only where anybody may ask.
+    pub(crate) user: Option<User>,
+    pub(crate) peer: IpAddr,
+}
+
+/// A request with all that belongs to it.
+pub(crate) struct Call<'a> {
+    pub(crate) management: &'a Arc<Management>,
+    pub(crate) request: &'a Admitted,
+    pub(crate) query: Query,
+    pub(crate) body: &'a [u8],
+    pub(crate) now: Timestamp,
+}
+
+impl Admitted {
+    /// Has the handler answer it.
+    pub(crate) fn answer(
+        &self,
+        management: &Arc<Management>,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Reply {
+        let query = Query::parse(self.head.uri.query().unwrap_or_default());
+        let call = Call {
+            management,
+            request: self,
+            query,
+            body,
+            now,
+        };
+        (self.endpoint.handler)(&call)
+    }
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn broker(&self) -> &'a Arc<Broker> {
+        &self.management.broker
+    }
+
+    /// Who asks.
+    pub(crate) fn user(&self) -> &User {
+        let user = self.request.user.as_ref();
+        user.expect("only routes for anybody have no user, and their handlers do not ask")
+    }
+
+    /// The part of the path that the route calls so.
+    pub(crate) fn parameter(&self, name: &str) -> &str {
+        let found = self.parameter_if_any(name);
+        found.expect("the route has this parameter")
+    }
+
+    pub(crate) fn parameter_if_any(&self, name: &str) -> Option<&str> {
+        let mut parameters = self.request.parameters.iter();
+        let found = parameters.find(|(key, _)| *key == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The vhost that the path names, which has to be there.
+    pub(crate) fn vhost(&self) -> Result<&str, Failure> {
+        let name = self.parameter("vhost");
+        let found = self.broker().vhost_info(name);
+        found.map(|_| name).ok_or_else(Failure::no_such_object)
+    }
+
+    /// Which vhosts' objects the user may see.
+    pub(crate) fn vhosts(&self) -> Vhosts {
+        if is_administrator(self.user()) {
+            return Vhosts::All;
+        }
+        Vhosts::These(self.own_vhosts())
+    }
+
+    /// Which vhosts the user may know of.
+    pub(crate) fn known_vhosts(&self) -> Vhosts {
+        if is_monitor(self.user()) {
+            return Vhosts::All;
+        }
+        Vhosts::These(self.own_vhosts())
+    }
+
+    fn own_vhosts(&self) -> BTreeSet<Arc<str>> {
+        let may_connect = |vhost: &str| self.broker().may_connect(self.user(), vhost) == Some(true);
+        let all = self.broker().list_vhosts().into_iter();
+        let names = all.map(|vhost| vhost.name);
+        names.filter(|name| may_connect(name)).collect()
+    }
+
+    /// Whether the user may see connections of that user.
+    pub(crate) fn sees_connections_of(&self, user: &str) -> bool {
+        is_monitor(self.user()) || *self.user().name == *user
+    }
+
+    /// An exchange that the path names; the default exchange is `amq.default` there.
+    pub(crate) fn exchange(&self, parameter: &str) -> &str {
+        match self.parameter(parameter) {
+            "amq.default" => "",
+            name => name,
+        }
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.request.head.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body as an object. Nothing, and `null`, count as an empty one.
+    pub(crate) fn object(&self) -> Result<Json, Failure> {
+        let is_blank = matches!(self.body, b"" | b"null" | b"undefined");
+        if is_blank {
+            return Ok(Json(Map::new()));
+        }
+        match serde_json::from_slice(self.body) {
+            Ok(Value::Object(fields)) => Ok(Json(fields)),
+            Ok(Value::String(_)) => Err(Failure::bad_request(
+                "invalid payload: the request body JSON-decoded to a string. Is the input doubly-JSON-encoded?",
+            )),
+            _ => Err(Failure::bad_request("not_json")),
+        }
+    }
+}
+
+/// Some vhosts.
+#[derive(Debug, Clone)]
+pub(crate) enum Vhosts {
+    All,
+    These(BTreeSet<Arc<str>>),
+}
+
+impl Vhosts {
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(names) => names.contains(name),
+        }
+    }
+}
+
+/// The fields of a body.
+#[derive(Debug)]
+pub(crate) struct Json(pub(crate) Map<String, Value>);
+
+impl Json {
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).filter(|value| !value.is_null())
+    }
+
+    /// Refuses a body without these fields, as RabbitMQ words it.
+    pub(crate) fn require(&self, names: &[&str]) -> Result<(), Failure> {
+        let missing: Vec<String> = names
+            .iter()
+            .filter(|name| !self.0.contains_key(**name))
+            .map(|name| format!("{{key_missing,{name}}}"))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::bad_request(format!("[{}]", missing.join(","))))
+    }
+
+    /// A text, if it is there.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, Failure> {
+        let expect = |value: &'_ Value| value.as_str().is_some();
+        match self.get(name) {
+            Some(value) if !expect(value) => Err(wrong_type(name, "a string")),
+            found => Ok(found.and_then(Value::as_str)),
+        }
+    }
+
+    pub(crate) fn required_text(&self, name: &str) -> Result<&str, Failure> {
+        self.require(&[name])?;
+        self.text(name)?.ok_or_else(|| wrong_type(name, "a string"))
+    }
+
+    /// A flag; also as the text `true` or `false`, which older clients send.
+    pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, Failure> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(Value::String(text)) if text == "true" => Ok(Some(true)),
+            Some(Value::String(text)) if text == "false" => Ok(Some(false)),
+            Some(_) => Err(wrong_type(name, "a boolean")),
+        }
+    }
+
+    /// A whole number; also as a text.
+    pub(crate) fn integer(&self, name: &str) -> Result<Option<i64>, Failure> {
+        let number = match self.get(name) {
+            None => return Ok(None),
+            Some(Value::String(text)) => text.parse().ok(),
+            Some(value) => value.as_i64(),
+        };
+        number
+            .map(Some)
+            .ok_or_else(|| wrong_type(name, "an integer"))
+    }
+
+    /// An object; RabbitMQ writes empty ones as empty lists at times.
+    pub(crate) fn map(&self, name: &str) -> Result<Map<String, Value>, Failure> {
+        match self.get(name) {
+            None => Ok(Map::new()),
+            Some(Value::Object(map)) => Ok(map.clone()),
+            Some(Value::Array(list)) if list.is_empty() => Ok(Map::new()),
+            Some(_) => Err(wrong_type(name, "an object")),
+        }
+    }
+}
+
+fn wrong_type(name: &str, expected: &str) -> Failure {
+    Failure::bad_request(format!("{name} must be {expected}"))
+}

@@ -1,0 +1,164 @@
+//! RabbitMQ's HTTP API: a request goes in and an answer comes out. No socket, no thread, no clock and no randomness live
+//! here; `server` has the listeners, and tells the time and what it knows of the machine.
+//!
+//! A request is looked at twice: [`Management::admit`] finds its route and who asks before any of its body is read, then
+//! [`Management::answer`] does what it asks for. To read it: `routes` is the table of everything there is, `access` who
+//! may do it, `call` what a handler is given; `list` and `json` write what it finds; the files below `api` are the
+//! handlers, one for each kind of object.
+#![forbid(unsafe_code)]
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode, header};
+use leveret_broker::broker::Broker;
+use leveret_broker::time::Timestamp;
+use parking_lot::Mutex;
+
+mod access;
+mod answer;
+mod api;
+mod call;
+mod json;
+mod list;
+mod metrics;
+mod openapi;
+mod options;
+mod query;
+mod routes;
+mod sampler;
+mod session;
+mod stats;
+mod table;
+
+pub use answer::{Answer, Body};
+pub use call::Admitted;
+pub use options::{Cors, Host, ListenerFacts, Options};
+
+pub use sampler::SAMPLE_PERIOD_MS;
+
+use access::Attempts;
+use answer::Failure;
+use metrics::Scrapes;
+use routes::Found;
+use sampler::Sampler;
+use stats::Totals;
+
+/// The HTTP API of one node.
+pub struct Management {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) options: Options,
+    pub(crate) attempts: Attempts,
+    pub(crate) sampler: Mutex<Sampler>,
+    pub(crate) totals: Mutex<Totals>,
+    pub(crate) scrapes: Scrapes,
+    pub(crate) started_at: Timestamp,
+}
+
+impl Management {
+    pub fn new(broker: Arc<Broker>, options: Options, now: Timestamp) -> Arc<Self> {
+        Arc::new(Self {
+            broker,
+            options,
+            attempts: Attempts::default(),
+            sampler: Mutex::default(),
+            totals: Mutex::default(),
+            scrapes: Scrapes::default(),
+            started_at: now,
+        })
+    }
+
+    /// Most bytes that the body of a request may have (`management.http.max_body_size`).
+    pub fn body_bytes_max(&self) -> usize {
+        self.options.body_bytes_max
+    }
+
+    /// Finds what a request asks for and who asks. The error is the answer already, and the body need not be read.
+    pub fn admit(&self, head: &Parts, peer: IpAddr, now: Timestamp) -> Result<Admitted, Answer> {
+        let decided = self.find(head, peer, now);
+        decided.map_err(|answer| self.with_headers(answer, head))
+    }
+
+    /// Does what an admitted request asks for.
+    pub fn answer(self: &Arc<Self>, admitted: Admitted, body: &[u8], now: Timestamp) -> Answer {
+        let head = admitted.head.clone();
+        let answer = admitted.answer(self, body, now);
+        self.with_headers(answer.unwrap_or_else(Answer::from), &head)
+    }
+
+    /// The answer to a request with more of a body than [`Self::body_bytes_max`].
+    pub fn refuse_body(&self, admitted: &Admitted) -> Answer {
+        let failure = Failure::bad_request("Exceeded HTTP request body size limit");
+        self.with_headers(failure.into(), &admitted.head)
+    }
+
+    fn find(&self, head: &Parts, peer: IpAddr, now: Timestamp) -> Result<Admitted, Answer> {
+        let (endpoint, parameters) = match self.route(head) {
+            Found::Endpoint(endpoint, parameters) => (endpoint, parameters),
+            Found::Options(allowed) => return Err(Answer::empty(StatusCode::OK).allowing(&allowed)),
+            Found::OtherMethods(allowed) => {
+                return Err(Answer::from(Failure::method_not_allowed()).allowing(&allowed));
+            }
+            Found::Nothing => return Err(Failure::no_such_object().into()),
+            Found::Malformed => {
+                return Err(Failure::bad_request("the path is not percent-encoded UTF-8").into());
+            }
+        };
+        self.enter(head, endpoint, parameters, peer, now)
+    }
+
+    fn route(&self, head: &Parts) -> Found {
+        let path = head.uri.path();
+        match path.strip_prefix(self.options.path_prefix.as_str()) {
+            Some(path) => routes::find(&head.method, path),
+            None => Found::Nothing,
+        }
+    }
+
+    /// What every answer has, and what a page of another origin needs to read it.
+    fn with_headers(&self, mut answer: Answer, head: &Parts) -> Answer {
+        let headers = answer.response.headers_mut();
+        headers
+            .entry(header::CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("no-cache"));
+        headers.insert(header::VARY, HeaderValue::from_static("origin"));
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
+        let origin = head.headers.get(header::ORIGIN);
+        if let Some(origin) = origin.filter(|origin| self.options.cors.allows(origin)) {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            headers.insert(
+                header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+                HeaderValue::from_static("true"),
+            );
+            if head.method == Method::OPTIONS {
+                self.allow_preflight(headers);
+            }
+        }
+        answer
+    }
+
+    fn allow_preflight(&self, headers: &mut http::HeaderMap) {
+        if let Some(allowed) = headers.get(header::ALLOW).cloned() {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, allowed);
+        }
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("authorization, content-type, x-reason"),
+        );
+        let max_age = HeaderValue::from(self.options.cors.max_age_s);
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, max_age);
+    }
+}
+
+impl std::fmt::Debug for Management {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Management").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

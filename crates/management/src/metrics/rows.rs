@@ -1,0 +1,92 @@
+//! What the metrics are made of: one look at every object of the node.
+
+use std::sync::Arc;
+
+use leveret_broker::broker::listing::{DeadLetterTotals, ExchangeInfo, ObjectTotals};
+use leveret_broker::connections::{ChannelInfo, Churn, ConnectionInfo, GlobalCounters};
+use leveret_broker::counters::QueueCounters;
+use leveret_broker::live_queue::LiveQueue;
+use leveret_broker::queue::Stats;
+use leveret_broker::time::Timestamp;
+
+use crate::{Host, Management};
+
+/// The figures of the node.
+pub(super) struct NodeRow {
+    pub(super) host: Host,
+    pub(super) uptime_ms: u64,
+    pub(super) started_at: Timestamp,
+    pub(super) memory_alarm: bool,
+    pub(super) disk_alarm: bool,
+    pub(super) totals: ObjectTotals,
+    pub(super) churn: Churn,
+    pub(super) global: Vec<GlobalCounters>,
+    pub(super) dead_letters: Vec<DeadLetterTotals>,
+    pub(super) logins_succeeded: u64,
+    pub(super) logins_failed: u64,
+}
+
+impl NodeRow {
+    pub(super) fn of(management: &Management, now: Timestamp) -> Self {
+        let broker = &management.broker;
+        let alarms = broker.alarms.reason().unwrap_or_default();
+        Self {
+            host: (management.options.host)(),
+            uptime_ms: now.0.saturating_sub(management.started_at.0),
+            started_at: management.started_at,
+            memory_alarm: alarms.contains("memory"),
+            disk_alarm: alarms.contains("disk"),
+            totals: broker.object_totals(),
+            churn: broker.churn(),
+            global: broker.global_counters(),
+            dead_letters: broker.dead_letter_totals().to_vec(),
+            logins_succeeded: management.attempts.succeeded(),
+            logins_failed: management.attempts.failed(),
+        }
+    }
+}
+
+/// A queue and its figures.
+pub(super) struct QueueRow {
+    pub(super) queue: Arc<LiveQueue>,
+    pub(super) stats: Stats,
+    pub(super) counters: QueueCounters,
+}
+
+impl QueueRow {
+    pub(super) fn of(queue: Arc<LiveQueue>) -> Self {
+        let status = queue.status();
+        Self {
+            queue,
+            stats: status.stats,
+            counters: status.counters,
+        }
+    }
+
+    /// Messages in it, wherever in their lives they are.
+    pub(super) fn messages(&self) -> u64 {
+        let stats = &self.stats;
+        stats.ready + stats.unsettled + stats.delayed + stats.dead_lettering
+    }
+}
+
+/// Every object, for families with a sample for each.
+pub(super) struct Rows {
+    pub(super) queues: Vec<QueueRow>,
+    pub(super) exchanges: Vec<ExchangeInfo>,
+    pub(super) connections: Vec<ConnectionInfo>,
+    pub(super) channels: Vec<ChannelInfo>,
+}
+
+impl Rows {
+    pub(super) fn of(management: &Management) -> Self {
+        let broker = &management.broker;
+        let queues = broker.list_queues(None).into_iter();
+        Self {
+            queues: queues.map(QueueRow::of).collect(),
+            exchanges: broker.list_exchanges(None),
+            connections: broker.list_connections(),
+            channels: broker.list_channels(),
+        }
+    }
+}

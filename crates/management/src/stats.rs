@@ -1,0 +1,338 @@
+//! The numbers of an object: what each is called, and how fast it grows (`publish`, and `publish_details.rate`).
+
+use std::sync::Arc;
+
+use leveret_broker::connections::{Churn, ConnectionInfo};
+use leveret_broker::counters::{Deliveries, ExchangeCounters, Publishes, QueueCounters};
+use leveret_broker::queue::Stats;
+use leveret_broker::time::Timestamp;
+use serde_json::{Value, json};
+
+use crate::Management;
+use crate::answer::Failure;
+use crate::call::Call;
+use crate::json::Object;
+use crate::sampler::{Key, Range, VALUES_MAX, Values};
+
+/// A number that is sampled, by its place among the values of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Stat {
+    Messages,
+    MessagesReady,
+    MessagesUnacknowledged,
+    Publish,
+    PublishIn,
+    PublishOut,
+    Confirm,
+    ReturnUnroutable,
+    DropUnroutable,
+    Deliver,
+    DeliverNoAck,
+    DeliverGet,
+    Get,
+    GetNoAck,
+    GetEmpty,
+    Ack,
+    Redeliver,
+    DiskReads,
+    DiskWrites,
+    RecvOct,
+    SendOct,
+    ConnectionCreated,
+    ConnectionClosed,
+    ChannelCreated,
+    ChannelClosed,
+    QueueDeclared,
+    QueueCreated,
+    QueueDeleted,
+}
+
+use Stat::*;
+
+/// How full queues are.
+pub(crate) const LENGTHS: [(Stat, &str); 3] = [
+    (Messages, "messages"),
+    (MessagesReady, "messages_ready"),
+    (MessagesUnacknowledged, "messages_unacknowledged"),
+];
+
+/// `message_stats` of a queue, a vhost and the node, where all of them can be.
+pub(crate) const MESSAGE_STATS: [(Stat, &str); 14] = [
+    (Publish, "publish"),
+    (Confirm, "confirm"),
+    (ReturnUnroutable, "return_unroutable"),
+    (DropUnroutable, "drop_unroutable"),
+    (Deliver, "deliver"),
+    (DeliverNoAck, "deliver_no_ack"),
+    (DeliverGet, "deliver_get"),
+    (Get, "get"),
+    (GetNoAck, "get_no_ack"),
+    (GetEmpty, "get_empty"),
+    (Ack, "ack"),
+    (Redeliver, "redeliver"),
+    (DiskReads, "disk_reads"),
+    (DiskWrites, "disk_writes"),
+];
+
+/// `message_stats` of an exchange.
+pub(crate) const EXCHANGE_STATS: [(Stat, &str); 2] =
+    [(PublishIn, "publish_in"), (PublishOut, "publish_out")];
+
+/// What went through sockets.
+pub(crate) const DATA: [(Stat, &str); 2] = [(RecvOct, "recv_oct"), (SendOct, "send_oct")];
+
+/// `churn_rates`.
+pub(crate) const CHURN: [(Stat, &str); 7] = [
+    (ConnectionCreated, "connection_created"),
+    (ConnectionClosed, "connection_closed"),
+    (ChannelCreated, "channel_created"),
+    (ChannelClosed, "channel_closed"),
+    (QueueDeclared, "queue_declared"),
+    (QueueCreated, "queue_created"),
+    (QueueDeleted, "queue_deleted"),
+];
+
+/// The values of an object as they are gathered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gathered(pub(crate) Values);
+
+impl Default for Gathered {
+    fn default() -> Self {
+        Self([0; VALUES_MAX])
+    }
+}
+
+impl Gathered {
+    pub(crate) fn get(&self, stat: Stat) -> u64 {
+        self.0[stat as usize]
+    }
+
+    fn add(&mut self, stat: Stat, value: u64) {
+        self.0[stat as usize] += value;
+    }
+
+    /// Both together.
+    #[must_use]
+    pub(crate) fn plus(mut self, other: &Self) -> Self {
+        for (value, more) in self.0.iter_mut().zip(other.0) {
+            *value += more;
+        }
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_lengths(mut self, stats: &Stats) -> Self {
+        let ready = stats.ready;
+        let unacknowledged = stats.unsettled;
+        let all = ready + unacknowledged + stats.delayed + stats.dead_lettering;
+        self.add(Messages, all);
+        self.add(MessagesReady, ready);
+        self.add(MessagesUnacknowledged, unacknowledged);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_queue(mut self, counters: &QueueCounters) -> Self {
+        self.add(Publish, counters.publish);
+        self.add(DiskReads, counters.disk_reads);
+        self.add(DiskWrites, counters.disk_writes);
+        self.with_deliveries(&counters.deliveries)
+    }
+
+    #[must_use]
+    pub(crate) fn with_deliveries(mut self, deliveries: &Deliveries) -> Self {
+        self.add(Deliver, deliveries.deliver);
+        self.add(DeliverNoAck, deliveries.deliver_no_ack);
+        self.add(DeliverGet, deliveries.deliver_get());
+        self.add(Get, deliveries.get);
+        self.add(GetNoAck, deliveries.get_no_ack);
+        self.add(GetEmpty, deliveries.get_empty);
+        self.add(Ack, deliveries.ack);
+        self.add(Redeliver, deliveries.redeliver);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_publishes(mut self, publishes: &Publishes) -> Self {
+        self.add(Publish, publishes.publish);
+        self.add(Confirm, publishes.confirm);
+        self.add(ReturnUnroutable, publishes.return_unroutable);
+        self.add(DropUnroutable, publishes.drop_unroutable);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_exchange(mut self, counters: &ExchangeCounters) -> Self {
+        self.add(PublishIn, counters.publish_in);
+        self.add(PublishOut, counters.publish_out);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_connection(mut self, connection: &ConnectionInfo) -> Self {
+        self.add(RecvOct, connection.recv_oct);
+        self.add(SendOct, connection.send_oct);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_churn(mut self, churn: &Churn) -> Self {
+        self.add(ConnectionCreated, churn.connection_created);
+        self.add(ConnectionClosed, churn.connection_closed);
+        self.add(ChannelCreated, churn.channel_created);
+        self.add(ChannelClosed, churn.channel_closed);
+        self.add(QueueDeclared, churn.queue_declared);
+        self.add(QueueCreated, churn.queue_created);
+        self.add(QueueDeleted, churn.queue_deleted);
+        self
+    }
+}
+
+/// Which pasts a request asks for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Ranges {
+    lengths: Option<Range>,
+    messages: Option<Range>,
+    data: Option<Range>,
+}
+
+/// Writes numbers with their details.
+pub(crate) struct Writer {
+    management: Arc<Management>,
+    ranges: Ranges,
+    now: Timestamp,
+}
+
+impl Writer {
+    /// For many objects: rates without a past.
+    pub(crate) fn rates(call: &Call<'_>) -> Self {
+        Self {
+            management: call.management.clone(),
+            ranges: Ranges::default(),
+            now: call.now,
+        }
+    }
+
+    /// For one object, with the samples that the request asks for.
+    pub(crate) fn samples(call: &Call<'_>) -> Result<Self, Failure> {
+        Ok(Self {
+            ranges: Ranges {
+                lengths: Range::read(&call.query, "lengths")?,
+                messages: Range::read(&call.query, "msg_rates")?,
+                data: Range::read(&call.query, "data_rates")?,
+            },
+            ..Self::rates(call)
+        })
+    }
+
+    /// Writes `name` and `name_details` for each of `stats`.
+    pub(crate) fn write(
+        &self,
+        object: &mut Object<'_>,
+        stats: &[(Stat, &str)],
+        key: Key,
+        gathered: &Gathered,
+    ) {
+        for (stat, name) in stats {
+            object.field(name, &gathered.get(*stat));
+            let details = format!("{name}_details");
+            if object.wants(&details) {
+                object.field(&details, &self.details(key, *stat));
+            }
+        }
+    }
+
+    fn details(&self, key: Key, stat: Stat) -> Value {
+        let mut sampler = self.management.sampler.lock();
+        let rate = sampler.rate(key, stat as usize);
+        let range = match stat {
+            Messages | MessagesReady | MessagesUnacknowledged => self.ranges.lengths,
+            RecvOct | SendOct => self.ranges.data,
+            _ => self.ranges.messages,
+        };
+        let Some(range) = range else {
+            return json!({"rate": rate});
+        };
+        let samples = sampler.samples(key, stat as usize, range, self.now);
+        let (mut average, mut average_rate) = (0.0, 0.0);
+        if let (Some((last, newest)), Some((first, oldest))) = (samples.first(), samples.last()) {
+            let sum: u64 = samples.iter().map(|(_, value)| value).sum();
+            average = sum as f64 / samples.len() as f64;
+            let seconds = (last.0 - first.0) as f64 / 1000.0;
+            if seconds > 0.0 {
+                average_rate = (*newest as f64 - *oldest as f64) / seconds;
+            }
+        }
+        let sample = |(at, value): &(Timestamp, u64)| json!({"sample": value, "timestamp": at.0});
+        let shown: Vec<Value> = samples.iter().map(sample).collect();
+        json!({"rate": rate, "samples": shown, "avg": average, "avg_rate": average_rate})
+    }
+}
+
+impl Management {
+    /// Looks at every counter, for rates and samples. To be called every [`SAMPLE_PERIOD_MS`](crate::SAMPLE_PERIOD_MS).
+    pub fn sample(&self, now: Timestamp) {
+        let broker = &self.broker;
+        let mut node = Gathered::default().with_churn(&broker.churn());
+        let mut vhosts: std::collections::BTreeMap<Arc<str>, Gathered> = broker
+            .list_vhosts()
+            .into_iter()
+            .map(|vhost| (vhost.name, Gathered::default()))
+            .collect();
+        let queues = broker.list_queues(None);
+        let exchanges = broker.list_exchanges(None);
+        let connections = broker.list_connections();
+        let channels = broker.list_channels();
+        let mut sampler = self.sampler.lock();
+        for queue in &queues {
+            let status = queue.status();
+            let gathered = Gathered::default()
+                .with_lengths(&status.stats)
+                .with_queue(&status.counters);
+            sampler.put(Key::Queue(queue.id.0), &gathered.0, now);
+            node = node.with_lengths(&status.stats);
+            node.add(DiskReads, status.counters.disk_reads);
+            node.add(DiskWrites, status.counters.disk_writes);
+            if let Some(vhost) = vhosts.get_mut(&queue.vhost_name) {
+                *vhost = vhost.with_lengths(&status.stats).with_queue(&status.counters);
+            }
+        }
+        for exchange in &exchanges {
+            let gathered = Gathered::default().with_exchange(&exchange.counters);
+            let key = Key::exchange(&exchange.vhost, &exchange.name);
+            sampler.put(key, &gathered.0, now);
+        }
+        for connection in &connections {
+            let gathered = Gathered::default().with_connection(connection);
+            sampler.put(Key::Connection(connection.id.0), &gathered.0, now);
+            node = node.with_connection(connection);
+        }
+        for channel in &channels {
+            let gathered = Gathered::default()
+                .with_publishes(&channel.counters.publishes)
+                .with_deliveries(&channel.counters.deliveries());
+            let key = Key::Channel(channel.connection.0, channel.number);
+            sampler.put(key, &gathered.0, now);
+        }
+        for total in broker.global_counters() {
+            node = node
+                .with_publishes(&total.counters.publishes)
+                .with_deliveries(&total.counters.deliveries());
+        }
+        for (name, gathered) in &vhosts {
+            sampler.put(Key::vhost(name), &gathered.0, now);
+        }
+        sampler.put(Key::Node, &node.0, now);
+        sampler.finish();
+        drop(sampler);
+        *self.totals.lock() = Totals { node, vhosts };
+    }
+}
+
+/// Sums of the last look at the counters.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) node: Gathered,
+    pub(crate) vhosts: std::collections::BTreeMap<Arc<str>, Gathered>,
+}

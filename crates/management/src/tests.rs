@@ -1,0 +1,132 @@
+//! Scripts of requests and their answers, on a node in memory.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::{Request, header};
+use leveret_broker::broker::{Broker, Restored};
+use leveret_broker::options::Options as BrokerOptions;
+use leveret_broker::storage::sim::SimDisk;
+use leveret_broker::storage::{self, Log};
+use serde_json::Value;
+
+use super::*;
+
+mod frame;
+
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A node and its HTTP API.
+pub(crate) struct World {
+    pub(crate) management: Arc<Management>,
+    pub(crate) now: Timestamp,
+    /// Who asks: name and password.
+    pub(crate) user: Option<(&'static str, &'static str)>,
+    pub(crate) peer: IpAddr,
+}
+
+/// An answer, taken apart.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) status: u16,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) not_before: Option<Timestamp>,
+    pub(crate) body: String,
+}
+
+impl Seen {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Self {
+        let storage = storage::Options {
+            file_bytes: 1 << 20,
+            lazy: Duration::ZERO,
+            ..storage::Options::default()
+        };
+        let log = Log::open(Arc::new(SimDisk::new(1)), storage, &mut |_| {}).unwrap();
+        let now = Timestamp(1_000_000);
+        let options = BrokerOptions::new(|| 7);
+        let broker = Broker::start(options, log, Restored::default(), now).unwrap();
+        let mut options = Options {
+            body_bytes_max: 1000,
+            path_prefix: String::new(),
+            metrics_path: "/metrics".to_owned(),
+            cors: Cors::default(),
+            rabbitmq_version: "4.3.6",
+            leveret_version: "0.1.0",
+            listeners: vec![ListenerFacts {
+                protocol: "amqp",
+                ip: "127.0.0.1".to_owned(),
+                port: 5672,
+            }],
+            data_dir: "data".to_owned(),
+            config_files: Vec::new(),
+            auth_mechanisms: vec!["PLAIN".to_owned()],
+            host: Box::new(Host::default),
+        };
+        change(&mut options);
+        Self {
+            management: Management::new(broker, options, now),
+            now,
+            user: Some(("guest", "guest")),
+            peer: LOCALHOST,
+        }
+    }
+
+    /// `GET /path`, or with a body behind the path.
+    pub(crate) fn ask(&self, request: &str) -> Seen {
+        let mut words = request.splitn(3, ' ');
+        let (method, path) = (words.next().unwrap(), words.next().unwrap());
+        let mut builder = Request::builder().method(method).uri(path);
+        if let Some((name, password)) = self.user {
+            let encoded = BASE64.encode(format!("{name}:{password}"));
+            builder = builder.header(header::AUTHORIZATION, format!("Basic {encoded}"));
+        }
+        self.send(builder, words.next().unwrap_or_default())
+    }
+
+    pub(crate) fn send(&self, builder: http::request::Builder, body: &str) -> Seen {
+        let (head, ()) = builder.body(()).unwrap().into_parts();
+        let answer = match self.management.admit(&head, self.peer, self.now) {
+            Ok(admitted) if body.len() > self.management.body_bytes_max() => {
+                self.management.refuse_body(&admitted)
+            }
+            Ok(admitted) => self.management.answer(admitted, body.as_bytes(), self.now),
+            Err(answer) => answer,
+        };
+        let (head, body) = answer.response.into_parts();
+        let bytes = match body {
+            Body::Whole(bytes) => bytes,
+            Body::Pieces(pieces) => pieces.flatten().collect(),
+        };
+        Seen {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            not_before: answer.not_before,
+            body: String::from_utf8(bytes).unwrap(),
+        }
+    }
+
+    /// Plays a script: lines of requests, each followed by a line with the status and the body that it is answered with.
+    #[track_caller]
+    pub(crate) fn check(&self, script: &str) {
+        let mut lines = script.lines().map(str::trim).filter(|line| !line.is_empty());
+        while let Some(request) = lines.next() {
+            let seen = self.ask(request);
+            let expected = lines.next().expect("each request has its answer");
+            let shown = format!("{} {}", seen.status, seen.body);
+            assert_eq!(shown.trim_end(), expected, "{request}");
+        }
+    }
+}

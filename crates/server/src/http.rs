@@ -1,0 +1,242 @@
+//! HTTP/1.1 for `leveret-management`: sockets, timeouts and waiting. What is asked and answered is decided there.
+//!
+//! Connections live on the control runtime. The work of a request is done on its few blocking threads: a list of many
+//! queues takes its time, and timers must not wait for it.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, TcpStream};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::http::request::Parts;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use leveret_broker::Lsn;
+use leveret_broker::broker::Broker;
+use leveret_broker::mailbox::Mailbox;
+use leveret_broker::time::Timestamp;
+use leveret_management::{Answer, Management, SAMPLE_PERIOD_MS};
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::{debug, error};
+
+use crate::clock::Clock;
+use crate::config::effective::HttpListener;
+use crate::listener::Listener;
+
+/// How long a request's body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The most that a request's head may be, bytes.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// What is served.
+#[derive(Clone)]
+pub(crate) struct Site {
+    pub(crate) management: Arc<Management>,
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) clock: Clock,
+    pub(crate) kind: SiteKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SiteKind {
+    /// The HTTP API.
+    Api,
+    /// Metrics for Prometheus.
+    Metrics,
+}
+
+/// Accepts clients and serves each until it goes, for as long as it is polled.
+pub(crate) async fn serve_all(listener: Listener, site: Site, options: HttpListener) {
+    let mut clients = JoinSet::new();
+    loop {
+        let (socket, peer) = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = clients.join_next() => continue,
+        };
+        if options.connections_max.is_some_and(|max| clients.len() >= max) {
+            debug!(connection = %peer.name, "refused: management connection limit is reached");
+            continue;
+        }
+        let site = site.clone();
+        let idle = Duration::from_millis(options.idle_timeout_ms);
+        clients.spawn(async move {
+            if let Err(error) = serve(socket, peer.remote.ip(), site, idle).await {
+                debug!(connection = %peer.name, %error, "HTTP connection failed");
+            }
+        });
+    }
+}
+
+/// Has the counters looked at, again and again, for as long as it is polled.
+pub(crate) async fn sample(site: Site) {
+    let mut period = interval(Duration::from_millis(SAMPLE_PERIOD_MS));
+    period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        period.tick().await;
+        let (management, clock) = (Arc::clone(&site.management), site.clock);
+        let sampled = spawn_blocking(move || management.sample(clock.now())).await;
+        if let Err(fault) = sampled {
+            error!(%fault, "counters could not be sampled because of a fault in the broker");
+        }
+    }
+}
+
+async fn serve(socket: TcpStream, peer: IpAddr, site: Site, idle: Duration) -> io::Result<()> {
+    let socket = tokio::net::TcpStream::from_std(socket)?;
+    let service = service_fn(move |request| {
+        let site = site.clone();
+        async move { Ok::<_, Infallible>(site.answer(request, peer).await) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(idle)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(socket), service)
+        .await
+        .map_err(io::Error::other)
+}
+
+impl Site {
+    async fn answer(self, request: Request<Incoming>, peer: IpAddr) -> Response<Outgoing> {
+        let (head, body) = request.into_parts();
+        let answer = match self.kind {
+            SiteKind::Api => self.api(head, body, peer).await,
+            SiteKind::Metrics => {
+                let (management, clock) = (Arc::clone(&self.management), self.clock);
+                work(move || management.metrics(&head, clock.now())).await
+            }
+        };
+        self.hold(answer.not_before, answer.durable_at).await;
+        answer.response.map(Outgoing::new)
+    }
+
+    /// The body of somebody unknown is not read, and no body beyond the limit.
+    async fn api(&self, head: Parts, body: Incoming, peer: IpAddr) -> Answer {
+        let (management, clock) = (Arc::clone(&self.management), self.clock);
+        let admitted = match management.admit(&head, peer, clock.now()) {
+            Ok(admitted) => admitted,
+            Err(answer) => return answer,
+        };
+        let limited = Limited::new(body, management.body_bytes_max());
+        match timeout(BODY_TIMEOUT, limited.collect()).await {
+            Ok(Ok(body)) => {
+                let body = body.to_bytes();
+                work(move || management.answer(admitted, &body, clock.now())).await
+            }
+            Ok(Err(error)) if error.is::<LengthLimitError>() => management.refuse_body(&admitted),
+            // The client is gone or silent, and will not read this.
+            Ok(Err(_)) | Err(_) => Answer::empty(StatusCode::REQUEST_TIMEOUT),
+        }
+    }
+
+    /// Waits until an answer may be sent.
+    async fn hold(&self, not_before: Option<Timestamp>, durable_at: Option<Lsn>) {
+        if let Some(time) = not_before {
+            let at = tokio::time::Instant::from_std(self.clock.instant(time));
+            tokio::time::sleep_until(at).await;
+        }
+        if let Some(at) = durable_at {
+            self.wait_until_durable(at).await;
+        }
+    }
+
+    async fn wait_until_durable(&self, at: Lsn) {
+        let mailbox = Arc::new(Mailbox::default());
+        while self.broker.durable() < at {
+            self.broker.wait_for_log(&mailbox);
+            // It may have become durable just before the broker knew who waits.
+            if self.broker.durable() >= at {
+                break;
+            }
+            poll_fn(|context| mailbox.poll_poked(context)).await;
+        }
+    }
+}
+
+/// Runs a request's work where it may take its time. A panic in it is this request's alone.
+async fn work(answer: impl FnOnce() -> Answer + Send + 'static) -> Answer {
+    spawn_blocking(answer).await.unwrap_or_else(|fault| {
+        error!(%fault, "an HTTP request failed because of a fault in the broker");
+        Answer::empty(StatusCode::INTERNAL_SERVER_ERROR)
+    })
+}
+
+type Pieces = Box<dyn Iterator<Item = Vec<u8>> + Send>;
+
+/// A body on its way out. The next piece of a long one is made when the socket has taken the last.
+enum Outgoing {
+    Whole(Option<Bytes>),
+    Pieces(Pieces),
+    /// A piece is being made.
+    Making(JoinHandle<(Pieces, Option<Vec<u8>>)>),
+    Over,
+}
+
+impl Outgoing {
+    fn new(body: leveret_management::Body) -> Self {
+        match body {
+            leveret_management::Body::Whole(bytes) => Self::Whole(Some(bytes.into())),
+            leveret_management::Body::Pieces(pieces) => Self::Pieces(pieces),
+        }
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        loop {
+            match std::mem::replace(&mut *self, Self::Over) {
+                Self::Over => return Poll::Ready(None),
+                Self::Whole(bytes) => {
+                    let bytes = bytes.filter(|bytes| !bytes.is_empty());
+                    return Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))));
+                }
+                Self::Pieces(mut pieces) => {
+                    *self = Self::Making(spawn_blocking(move || {
+                        let piece = pieces.next();
+                        (pieces, piece)
+                    }));
+                }
+                Self::Making(mut making) => {
+                    let Poll::Ready(made) = Pin::new(&mut making).poll(context) else {
+                        *self = Self::Making(making);
+                        return Poll::Pending;
+                    };
+                    // Half a list must not look like a whole one: the connection breaks.
+                    let (pieces, piece) = made.map_err(io::Error::other)?;
+                    let Some(piece) = piece else {
+                        return Poll::Ready(None);
+                    };
+                    *self = Self::Pieces(pieces);
+                    return Poll::Ready(Some(Ok(Frame::data(piece.into()))));
+                }
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Self::Pieces(_) | Self::Making(_) => SizeHint::default(),
+            Self::Over => SizeHint::with_exact(0),
+        }
+    }
+}
