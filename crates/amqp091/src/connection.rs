@@ -37,9 +37,9 @@ use crate::fault::Fault;
 use crate::frame;
 use crate::method::{self, Method};
 pub use crate::output::Output;
-pub use handshake::RABBITMQ_VERSION;
 use crate::reply_code::ReplyCode;
 use crate::sasl::Mechanism;
+pub use handshake::RABBITMQ_VERSION;
 
 mod closing;
 mod events;

@@ -128,7 +128,8 @@ impl Management {
             return Err("Not management user");
         }
         // A vhost that is not there is nobody's secret: the handler says so.
-        let is_member = || vhost.is_none_or(|vhost| self.broker.may_connect(user, vhost) != Some(false));
+        let is_member =
+            || vhost.is_none_or(|vhost| self.broker.may_connect(user, vhost) != Some(false));
         let (allowed, otherwise) = match who {
             Who::Anyone | Who::User => (true, ""),
             Who::Vhost => (

@@ -145,11 +145,7 @@ impl Failure {
 
     /// Nobody known: the browser may ask for a name and password.
     pub(crate) fn not_authenticated() -> Self {
-        let failure = Self::new(
-            StatusCode::UNAUTHORIZED,
-            "not_authorized",
-            "Not_Authorized",
-        );
+        let failure = Self::new(StatusCode::UNAUTHORIZED, "not_authorized", "Not_Authorized");
         Self {
             challenge: true,
             ..failure

@@ -107,7 +107,8 @@ pub(crate) fn object(out: &mut Vec<u8>, columns: Columns<'_>, fill: impl FnOnce(
 
 /// Writes a value to the end of `out`.
 pub(crate) fn write<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
-    serde_json::to_writer(out, value).expect("what we write has string keys, and a vector takes it");
+    serde_json::to_writer(out, value)
+        .expect("what we write has string keys, and a vector takes it");
 }
 
 #[cfg(test)]

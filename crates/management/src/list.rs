@@ -282,7 +282,9 @@ mod tests {
 
     #[test]
     fn a_long_list_comes_in_pieces() {
-        let names: Vec<String> = (0..20_000).map(|number| format!("queue-{number}")).collect();
+        let names: Vec<String> = (0..20_000)
+            .map(|number| format!("queue-{number}"))
+            .collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let text = ask(&names, "columns=name").unwrap();
         let parsed: Vec<Value> = serde_json::from_str(&text).unwrap();

@@ -117,12 +117,18 @@ impl Management {
             let name = "rabbitmq_cluster_exchange_name";
             first.family(name, Kind::Gauge, "1 for each exchange.");
             for row in &rows.exchanges {
-                let labels = [("vhost", &*row.vhost), ("exchange", &*row.name), ("type", row.kind.name())];
+                let labels = [
+                    ("vhost", &*row.vhost),
+                    ("exchange", &*row.name),
+                    ("type", row.kind.name()),
+                ];
                 first.sample(name, &labels, 1.0);
             }
         }
         self.scraped(&mut first, 0);
-        let families = FAMILIES.iter().filter(|family| groups.contains(&family.group));
+        let families = FAMILIES
+            .iter()
+            .filter(|family| groups.contains(&family.group));
         self.pieces(first, "rabbitmq_detailed_", families.collect(), node, rows)
     }
 
@@ -197,7 +203,10 @@ impl Management {
         let labels = [
             ("rabbitmq_node", options.node_name.as_str()),
             ("rabbitmq_cluster", options.cluster_name.as_str()),
-            ("rabbitmq_cluster_permanent_id", options.cluster_name.as_str()),
+            (
+                "rabbitmq_cluster_permanent_id",
+                options.cluster_name.as_str(),
+            ),
             ("rabbitmq_endpoint", "aggregated"),
         ];
         text.sample(name, &labels, 1.0);
@@ -206,11 +215,19 @@ impl Management {
     /// Counts this scrape. How long scrapes take is not told: nobody below the listeners has a clock.
     fn scraped(&self, text: &mut Text, bytes: usize) {
         let count = self.scrapes.count.fetch_add(1, Ordering::Relaxed) + 1;
-        let bytes = self.scrapes.bytes.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        let bytes = self
+            .scrapes
+            .bytes
+            .fetch_add(bytes as u64, Ordering::Relaxed)
+            + bytes as u64;
         for (name, help, sum) in [
             ("telemetry_scrape_duration_seconds", "Not measured.", 0),
             ("telemetry_scrape_size_bytes", "Sizes of scrapes.", bytes),
-            ("telemetry_scrape_encoded_size_bytes", "Sizes of scrapes.", bytes),
+            (
+                "telemetry_scrape_encoded_size_bytes",
+                "Sizes of scrapes.",
+                bytes,
+            ),
         ] {
             text.family(name, Kind::Summary, help);
             text.sample(&format!("{name}_count"), &[], count as f64);
@@ -262,7 +279,10 @@ fn write_samples(
                     Source::QueueShare(value) => value(row),
                     _ => 0.0,
                 };
-                let labels = [("vhost", &*row.queue.vhost_name), ("queue", row.queue.name())];
+                let labels = [
+                    ("vhost", &*row.queue.vhost_name),
+                    ("queue", row.queue.name()),
+                ];
                 text.sample(name, &labels, value);
             }
             is_more
@@ -361,7 +381,11 @@ fn write_global(text: &mut Text, node: &NodeRow) {
         let name = format!("rabbitmq_global_{name}");
         text.family(&name, Kind::Counter, HELP);
         for totals in &node.dead_letters {
-            text.sample(&name, &strategy_labels(totals), value(&totals.counters) as f64);
+            text.sample(
+                &name,
+                &strategy_labels(totals),
+                value(&totals.counters) as f64,
+            );
         }
     }
 }

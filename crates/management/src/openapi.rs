@@ -47,7 +47,10 @@ fn braced(path: &str) -> String {
 }
 
 fn path_item(route: &Route) -> Value {
-    let names = route.path.split('/').filter_map(|part| part.strip_prefix(':'));
+    let names = route
+        .path
+        .split('/')
+        .filter_map(|part| part.strip_prefix(':'));
     let parameters: Vec<Value> = names
         .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
         .collect();

@@ -97,9 +97,7 @@ impl Query {
                 Err(Failure::new(
                     http::StatusCode::BAD_REQUEST,
                     "invalid_pagination_parameters",
-                    format!(
-                        "Invalid pagination parameters: page number {page}, page size {size}"
-                    ),
+                    format!("Invalid pagination parameters: page number {page}, page size {size}"),
                 ))
             }
         }

@@ -5,8 +5,8 @@ use percent_encoding::percent_decode_str;
 use crate::access::Who::{self, Administrator, Anyone, Monitoring, User, Vhost};
 use crate::answer::Reply;
 use crate::api::{
-    access as about_access, bindings, connections, consumers, exchanges, features, health, messages,
-    nodes, overview, queues, users, vhosts,
+    access as about_access, bindings, connections, consumers, exchanges, features, health,
+    messages, nodes, overview, queues, users, vhosts,
 };
 use crate::call::Call;
 use crate::openapi;
@@ -71,11 +71,7 @@ impl Verb {
     }
 }
 
-const fn route(
-    path: &'static str,
-    about: &'static str,
-    endpoints: &'static [Endpoint],
-) -> Route {
+const fn route(path: &'static str, about: &'static str, endpoints: &'static [Endpoint]) -> Route {
     Route {
         path,
         about,
@@ -221,7 +217,12 @@ pub(crate) fn find(method: &http::Method, path: &str) -> Found {
         let decoded = percent_decode_str(segment).decode_utf8().ok()?;
         Some(decoded.into_owned())
     };
-    let Some(segments) = path.split('/').skip(1).map(decode).collect::<Option<Vec<_>>>() else {
+    let Some(segments) = path
+        .split('/')
+        .skip(1)
+        .map(decode)
+        .collect::<Option<Vec<_>>>()
+    else {
         return Found::Malformed;
     };
     let matching = |route: &'static Route| Some((route, parameters(route.path, &segments)?));

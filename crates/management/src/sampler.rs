@@ -145,7 +145,10 @@ impl Sampler {
         now: Timestamp,
     ) -> Vec<(Timestamp, u64)> {
         self.watch(key, now);
-        let watched = self.watched.get(&key).expect("it is watched since a line ago");
+        let watched = self
+            .watched
+            .get(&key)
+            .expect("it is watched since a line ago");
         let last = now.0 - now.0 % range.step_ms;
         let steps = 0..=range.age_ms / range.step_ms;
         let times = steps.map(|step| last.saturating_sub(step * range.step_ms));

@@ -295,7 +295,9 @@ impl Management {
             node.add(DiskReads, status.counters.disk_reads);
             node.add(DiskWrites, status.counters.disk_writes);
             if let Some(vhost) = vhosts.get_mut(&queue.vhost_name) {
-                *vhost = vhost.with_lengths(&status.stats).with_queue(&status.counters);
+                *vhost = vhost
+                    .with_lengths(&status.stats)
+                    .with_queue(&status.counters);
             }
         }
         for exchange in &exchanges {

@@ -72,9 +72,12 @@ fn value_from_json(value: &Json) -> Result<Value, Failure> {
             (None, None) => return Err(Failure::bad_request(format!("{number} is no number"))),
         },
         Json::String(text) => Value::String(text.as_bytes().into()),
-        Json::Array(values) => {
-            Value::Array(values.iter().map(value_from_json).collect::<Result<_, _>>()?)
-        }
+        Json::Array(values) => Value::Array(
+            values
+                .iter()
+                .map(value_from_json)
+                .collect::<Result<_, _>>()?,
+        ),
         Json::Object(fields) => Value::Table(from_json(fields)?),
     })
 }

@@ -121,7 +121,10 @@ impl World {
     /// Plays a script: lines of requests, each followed by a line with the status and the body that it is answered with.
     #[track_caller]
     pub(crate) fn check(&self, script: &str) {
-        let mut lines = script.lines().map(str::trim).filter(|line| !line.is_empty());
+        let mut lines = script
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty());
         while let Some(request) = lines.next() {
             let seen = self.ask(request);
             let expected = lines.next().expect("each request has its answer");

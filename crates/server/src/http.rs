@@ -64,7 +64,10 @@ pub(crate) async fn serve_all(listener: Listener, site: Site, options: HttpListe
             accepted = listener.accept() => accepted,
             Some(_) = clients.join_next() => continue,
         };
-        if options.connections_max.is_some_and(|max| clients.len() >= max) {
+        if options
+            .connections_max
+            .is_some_and(|max| clients.len() >= max)
+        {
             debug!(connection = %peer.name, "refused: management connection limit is reached");
             continue;
         }

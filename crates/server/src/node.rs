@@ -174,11 +174,7 @@ fn open_http(
 }
 
 /// Where the node listens, by RabbitMQ's names of protocols.
-fn listener_facts(
-    amqp: &[Listener],
-    api: &[Listener],
-    metrics: &[Listener],
-) -> Vec<ListenerFacts> {
+fn listener_facts(amqp: &[Listener], api: &[Listener], metrics: &[Listener]) -> Vec<ListenerFacts> {
     let facts = |protocol: &'static str| {
         move |listener: &Listener| ListenerFacts {
             protocol,

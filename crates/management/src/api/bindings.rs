@@ -17,7 +17,11 @@ use crate::session::Session;
 use crate::table::{TableJson, from_json};
 
 /// What a properties key leaves as it is. `~` is what parts its halves.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b' ');
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b' ');
 
 /// The last part of a binding's path: its routing key and, if it has arguments, a hash of them. RabbitMQ's hash is of
 /// Erlang's terms, so ours differs; clients take it as it is.
@@ -132,9 +136,13 @@ pub(crate) fn show(call: &Call<'_>) -> Reply {
 }
 
 fn reply_list(call: &Call<'_>, rows: Vec<BindingInfo>) -> Reply {
-    let list = List::new(rows, |binding| &binding.destination, |binding, object| {
-        write(object, binding);
-    });
+    let list = List::new(
+        rows,
+        |binding| &binding.destination,
+        |binding, object| {
+            write(object, binding);
+        },
+    );
     list.reply(&call.query)
 }
 

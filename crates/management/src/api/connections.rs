@@ -219,7 +219,9 @@ fn write_channel(object: &mut Object<'_>, channel: &ChannelInfo, node: &str, num
 }
 
 /// The facts of every connection, to be found by its number.
-pub(crate) fn facts_by_id(call: &Call<'_>) -> std::collections::BTreeMap<u64, (Arc<Facts>, Arc<str>)> {
+pub(crate) fn facts_by_id(
+    call: &Call<'_>,
+) -> std::collections::BTreeMap<u64, (Arc<Facts>, Arc<str>)> {
     let all = call.broker().list_connections().into_iter();
     all.map(|it| (it.id.0, (it.facts, it.user))).collect()
 }

@@ -19,9 +19,18 @@ pub(crate) fn extensions(_: &Call<'_>) -> Reply {
 
 /// Feature flags that clients and tools ask for: name and description. What they stand for is always on here.
 const FLAGS: [(&str, &str); 12] = [
-    ("classic_queue_leader_locator", "Leader locator of classic queues"),
-    ("classic_queue_type_delivery_support", "Delivery of classic queues by queue type"),
-    ("detailed_queues_endpoint", "The endpoint /api/queues/detailed"),
+    (
+        "classic_queue_leader_locator",
+        "Leader locator of classic queues",
+    ),
+    (
+        "classic_queue_type_delivery_support",
+        "Delivery of classic queues by queue type",
+    ),
+    (
+        "detailed_queues_endpoint",
+        "The endpoint /api/queues/detailed",
+    ),
     ("feature_flags_v2", "Feature flags, second generation"),
     ("khepri_db", "Metadata in one replicated log"),
     ("message_containers", "Messages of any protocol in one form"),
@@ -30,7 +39,10 @@ const FLAGS: [(&str, &str); 12] = [
     ("rabbitmq_4.1.0", "What RabbitMQ 4.1.0 brought"),
     ("rabbitmq_4.2.0", "What RabbitMQ 4.2.0 brought"),
     ("rabbitmq_4.3.0", "What RabbitMQ 4.3.0 brought"),
-    ("user_limits", "Limits of connections and channels of a user"),
+    (
+        "user_limits",
+        "Limits of connections and channels of a user",
+    ),
 ];
 
 pub(crate) fn flags(call: &Call<'_>) -> Reply {
@@ -105,7 +117,14 @@ pub(crate) fn deprecated(call: &Call<'_>) -> Reply {
             object.field("name", feature.name);
             object.field("desc", feature.description);
             object.field("deprecation_phase", feature.phase);
-            object.field("state", if feature.permitted { "permitted" } else { "denied" });
+            object.field(
+                "state",
+                if feature.permitted {
+                    "permitted"
+                } else {
+                    "denied"
+                },
+            );
             object.field("doc_url", "");
             object.field("provided_by", "rabbit");
         },

@@ -228,8 +228,7 @@ fn write(object: &mut Object<'_>, delivery: &Delivery, left: u64, get: &Get) {
 
 fn write_properties(object: &mut Object<'_>, delivery: &Delivery) {
     // The broker has read them when the message came.
-    let mut properties =
-        PropertiesBuf::parse(delivery.message.properties()).unwrap_or_default();
+    let mut properties = PropertiesBuf::parse(delivery.message.properties()).unwrap_or_default();
     if delivery.counts.deliveries > 0 {
         let count = Value::I64(delivery.counts.deliveries.into());
         properties.headers_mut().insert("x-delivery-count", count);

@@ -27,7 +27,9 @@ pub(crate) const CRYPTO_LIBRARY: &str = "aws-lc-rs";
 pub(crate) fn list(call: &Call<'_>) -> Reply {
     // A node is written from what it is at this moment, so it is written once, and read as often as it takes.
     let mut out = Vec::new();
-    crate::json::object(&mut out, crate::json::Columns::ALL, |object| write(call, object));
+    crate::json::object(&mut out, crate::json::Columns::ALL, |object| {
+        write(call, object)
+    });
     let node: Value = serde_json::from_slice(&out).unwrap_or_default();
     let list = List::new(
         vec![node],
@@ -70,7 +72,10 @@ fn write(call: &Call<'_>, object: &mut Object<'_>) {
     object.field("erlang_full_version", &erlang_full_version(call));
     object.field("crypto_lib_version", CRYPTO_LIBRARY);
     object.field("os_pid", &host.os_pid.to_string());
-    object.field("uptime", &call.now.0.saturating_sub(call.management.started_at.0));
+    object.field(
+        "uptime",
+        &call.now.0.saturating_sub(call.management.started_at.0),
+    );
     object.field("run_queue", &0);
     object.field("processors", &host.processors);
     figure(object, "mem_used", host.memory_used);
@@ -132,9 +137,7 @@ fn figure(object: &mut Object<'_>, name: &str, value: u64) {
 
 fn applications(call: &Call<'_>) -> Value {
     let version = call.management.options.rabbitmq_version;
-    let application = |name: &str, description: &str| {
-        json!({"name": name, "description": description, "version": version})
-    };
+    let application = |name: &str, description: &str| json!({"name": name, "description": description, "version": version});
     json!([
         application("rabbit", "RabbitMQ"),
         application("rabbitmq_management", "RabbitMQ Management Console"),
@@ -149,10 +152,11 @@ fn mechanisms(call: &Call<'_>) -> Value {
 }
 
 pub(crate) fn exchange_types() -> Value {
-    let one = |kind: leveret_broker::exchange::Kind| {
-        json!({"name": kind.name(), "description": "", "enabled": true})
-    };
-    leveret_broker::exchange::Kind::ALL.map(one).into_iter().collect()
+    let one = |kind: leveret_broker::exchange::Kind| json!({"name": kind.name(), "description": "", "enabled": true});
+    leveret_broker::exchange::Kind::ALL
+        .map(one)
+        .into_iter()
+        .collect()
 }
 
 pub(crate) fn contexts(call: &Call<'_>) -> Value {

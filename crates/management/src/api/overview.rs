@@ -42,7 +42,10 @@ pub(crate) fn show(call: &Call<'_>) -> Reply {
         object.field("disable_stats", &false);
         object.field("is_op_policy_updating_enabled", &true);
         object.field("enable_queue_totals", &false);
-        object.field("default_queue_type", broker.options.default_queue_kind.name());
+        object.field(
+            "default_queue_type",
+            broker.options.default_queue_kind.name(),
+        );
         object.object("message_stats", |object| {
             numbers.write(object, &MESSAGE_STATS, Key::Node, &gathered);
         });
@@ -83,12 +86,18 @@ fn object_totals(call: &Call<'_>) -> Value {
     let totals = match call.known_vhosts() {
         Vhosts::All => broker.object_totals(),
         visible => ObjectTotals {
-            queues: count(&broker.list_queues(None), |it| visible.contains(&it.vhost_name)),
-            exchanges: count(&broker.list_exchanges(None), |it| visible.contains(&it.vhost)),
+            queues: count(&broker.list_queues(None), |it| {
+                visible.contains(&it.vhost_name)
+            }),
+            exchanges: count(&broker.list_exchanges(None), |it| {
+                visible.contains(&it.vhost)
+            }),
             connections: count(&broker.list_connections(), |it| {
                 call.sees_connections_of(&it.user)
             }),
-            channels: count(&broker.list_channels(), |it| call.sees_connections_of(&it.user)),
+            channels: count(&broker.list_channels(), |it| {
+                call.sees_connections_of(&it.user)
+            }),
             consumers: count(&broker.list_consumers(None), |it| {
                 visible.contains(&it.queue.vhost_name)
             }),

@@ -62,9 +62,13 @@ pub(crate) fn permissions_of_user(call: &Call<'_>) -> Reply {
 fn reply_permissions(call: &Call<'_>, wanted: impl Fn(&PermissionInfo) -> bool) -> Reply {
     let mut rows = call.broker().list_permissions();
     rows.retain(wanted);
-    let list = List::new(rows, |it| &it.user, |it, object| {
-        write_permission(object, it);
-    });
+    let list = List::new(
+        rows,
+        |it| &it.user,
+        |it, object| {
+            write_permission(object, it);
+        },
+    );
     list.reply(&call.query)
 }
 
@@ -111,9 +115,7 @@ pub(crate) fn show_topic_permissions(call: &Call<'_>) -> Reply {
     })
 }
 
-pub(crate) fn find_topic_permissions(
-    call: &Call<'_>,
-) -> Result<Vec<TopicPermissionInfo>, Failure> {
+pub(crate) fn find_topic_permissions(call: &Call<'_>) -> Result<Vec<TopicPermissionInfo>, Failure> {
     let (user, vhost) = (call.parameter("user"), call.parameter("vhost"));
     let exchange = call.parameter_if_any("exchange");
     let mut rows = call.broker().list_topic_permissions();
@@ -134,9 +136,13 @@ fn reply_topic_permissions(
 ) -> Reply {
     let mut rows = call.broker().list_topic_permissions();
     rows.retain(wanted);
-    let list = List::new(rows, |it| &it.user, |it, object| {
-        write_topic_permission(object, it);
-    });
+    let list = List::new(
+        rows,
+        |it| &it.user,
+        |it, object| {
+            write_topic_permission(object, it);
+        },
+    );
     list.reply(&call.query)
 }
 

@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 use tracing::level_filters::LevelFilter;
 
 use super::effective::{Effective, TlsVersion, Watermark};
-use super::value::{
-    address, flag, integer, integer_or_infinity, ip, one_of, relative, size, text,
-};
+use super::value::{address, flag, integer, integer_or_infinity, ip, one_of, relative, size, text};
 
 /// One row of the table.
 pub(crate) struct Key {
