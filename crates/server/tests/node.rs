@@ -40,11 +40,10 @@ impl Drop for Folder {
 
 fn command(folder: &Folder, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
-    let run = arguments.strip_prefix(&["run"]).unwrap_or(arguments);
     command
-        .args(["run", "--set", "management.tcp.port=0"])
-        .args(["--set", "prometheus.tcp.port=0"])
-        .args(run);
+        .args(arguments)
+        .args(["--set", "management.tcp.port=0"])
+        .args(["--set", "prometheus.tcp.port=0"]);
     if !arguments.contains(&"--data-dir") {
         command.arg("--data-dir").arg(folder.0.join("data"));
     }
