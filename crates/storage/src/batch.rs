@@ -11,8 +11,8 @@
 //! close      8                                                  the last op of a clean shutdown
 //! page       9 | page u64 | owner u32 | place | count u32 | first_key u64 | last_key u64 | meta u8 | own u32 | shared u32
 //!            | meta bytes | own bytes, keys | shared bytes, keys
-//! unpage    10 | page u64                                       its records are placed in the same batch
-//! drop page 11 | page u64
+//! unpage    10 | page u64 | owner u32 | shared u32 | keys         its own records are placed in the same batch
+//! drop page 11 | page u64 | owner u32 | shared u32 | keys
 //! page moved 12 | page u64 | place
 //! placed    13 | key u64 | place | owners u32 | (owner u32, paged u8, mark u64) …
 //! relocated 14 | key u64 | place
@@ -27,8 +27,9 @@
 //!
 //! `page` takes the *own* keys from their owner: they have no other, and the page is all there is of them from now on. It
 //! refers to the *shared* ones, which stay records. A page that cleaning carried has no own keys: their records were gone
-//! before it. `page moved` says where a page lies now, and nothing if it is gone. `drop page` also ends its owner's hold on
-//! the shared records.
+//! before it. `page moved` says where a page lies now, and nothing if it is gone. `unpage` and `drop page` say again which
+//! records the page referred to: these may have been carried, each with what was known of it, when the page's op is gone.
+//! They are its owner's as before, or no longer.
 //!
 //! The crc before the bytes is theirs alone: the index points at the bytes, and reading one
 //! record back must not need the whole frame.
@@ -57,6 +58,8 @@ const RELOCATED: u8 = 14;
 #[derive(Debug, Default)]
 pub struct Batch {
     ops: Vec<u8>,
+    /// Pages to be dropped behind everything else. What the log has to say of them it knows itself.
+    dropped: Vec<PageId>,
     puts: u32,
     urgent: bool,
 }
@@ -113,7 +116,7 @@ impl Batch {
 
     /// Ends a page, and its owner's hold on everything in it. Its records are not read.
     pub fn drop_page(&mut self, page: PageId) {
-        push_drop_page(&mut self.ops, page.0);
+        self.dropped.push(page);
     }
 
     /// Sets a definition.
@@ -135,13 +138,19 @@ impl Batch {
     /// Forgets what was filled in, but keeps the memory.
     pub fn clear(&mut self) {
         self.ops.clear();
+        self.dropped.clear();
         self.puts = 0;
         self.urgent = false;
     }
 
     /// Whether nothing was filled in.
     pub fn is_empty(&self) -> bool {
-        self.ops.is_empty()
+        self.ops.is_empty() && self.dropped.is_empty()
+    }
+
+    /// Takes the pages that are to be dropped.
+    pub(crate) fn take_dropped(&mut self) -> Vec<PageId> {
+        std::mem::take(&mut self.dropped)
     }
 
     /// For ops that callers of the log can't make.
@@ -202,6 +211,14 @@ pub(crate) struct PageOp<'a> {
     pub(crate) shared: Keys<'a>,
 }
 
+/// What there is to say of a page that ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PageEnd<'a> {
+    pub(crate) page: u64,
+    pub(crate) owner: u32,
+    pub(crate) shared: Keys<'a>,
+}
+
 pub(crate) fn push_page(ops: &mut Vec<u8>, page: &PageOp<'_>) {
     ops.push(PAGE);
     ops.extend_from_slice(&page.page.to_le_bytes());
@@ -219,14 +236,22 @@ pub(crate) fn push_page(ops: &mut Vec<u8>, page: &PageOp<'_>) {
     keys.iter().for_each(|keys| ops.extend_from_slice(keys));
 }
 
-pub(crate) fn push_unpage(ops: &mut Vec<u8>, page: u64) {
+pub(crate) fn push_unpage(ops: &mut Vec<u8>, page: &PageEnd<'_>) {
     ops.push(UNPAGE);
-    ops.extend_from_slice(&page.to_le_bytes());
+    push_page_end(ops, page);
 }
 
-pub(crate) fn push_drop_page(ops: &mut Vec<u8>, page: u64) {
+pub(crate) fn push_drop_page(ops: &mut Vec<u8>, page: &PageEnd<'_>) {
     ops.push(DROP_PAGE);
-    ops.extend_from_slice(&page.to_le_bytes());
+    push_page_end(ops, page);
+}
+
+fn push_page_end(ops: &mut Vec<u8>, page: &PageEnd<'_>) {
+    let keys = page.shared.packed();
+    ops.extend_from_slice(&page.page.to_le_bytes());
+    ops.extend_from_slice(&page.owner.to_le_bytes());
+    ops.extend_from_slice(&small(keys.len()).to_le_bytes());
+    ops.extend_from_slice(keys);
 }
 
 pub(crate) fn push_page_moved(ops: &mut Vec<u8>, page: u64, place: Place) {
@@ -307,12 +332,8 @@ pub(crate) enum Op<'a> {
     },
     Close,
     Page(PageOp<'a>),
-    Unpage {
-        page: u64,
-    },
-    DropPage {
-        page: u64,
-    },
+    Unpage(PageEnd<'a>),
+    DropPage(PageEnd<'a>),
     PageMoved {
         page: u64,
         place: Place,
@@ -428,8 +449,8 @@ impl<'a> Ops<'a> {
             },
             CLOSE => Op::Close,
             PAGE => Op::Page(self.page()?),
-            UNPAGE => Op::Unpage { page: self.u64()? },
-            DROP_PAGE => Op::DropPage { page: self.u64()? },
+            UNPAGE => Op::Unpage(self.page_end()?),
+            DROP_PAGE => Op::DropPage(self.page_end()?),
             PAGE_MOVED => Op::PageMoved {
                 page: self.u64()?,
                 place: self.place()?,
@@ -460,6 +481,15 @@ impl<'a> Ops<'a> {
             last_key,
             meta: self.take(meta.into())?,
             own: self.keys(own)?,
+            shared: self.keys(shared)?,
+        })
+    }
+
+    fn page_end(&mut self) -> Result<PageEnd<'a>, Malformed> {
+        let (page, owner, shared) = (self.u64()?, self.u32()?, self.u32()?);
+        Ok(PageEnd {
+            page,
+            owner,
             shared: self.keys(shared)?,
         })
     }
@@ -538,12 +568,10 @@ mod tests {
         let mut ops = batch.ops().to_vec();
         push_moved(&mut ops, 42, &[MARKED], b"old");
         push_close(&mut ops);
-        batch.clear();
-        batch.drop_page(PageId(3));
-        ops.extend_from_slice(batch.ops());
         let (own, shared) = (keys::pack([1, 2, 3]), keys::pack([7]));
+        push_drop_page(&mut ops, &end(3, &shared));
         push_page(&mut ops, &page(&own, &shared));
-        push_unpage(&mut ops, 4);
+        push_unpage(&mut ops, &end(4, &[]));
         push_page_moved(&mut ops, 5, PLACE);
         push_placed(&mut ops, 6, PLACE, &[PAGED, MARKED]);
         push_relocated(&mut ops, 7, PLACE);
@@ -565,6 +593,14 @@ mod tests {
         at: 4096,
         len: 77,
     };
+
+    fn end(page: u64, shared: &[u8]) -> PageEnd<'_> {
+        PageEnd {
+            page,
+            owner: 5,
+            shared: Keys::new(shared).unwrap(),
+        }
+    }
 
     fn page<'a>(own: &'a [u8], shared: &'a [u8]) -> PageOp<'a> {
         PageOp {
@@ -606,10 +642,10 @@ mod tests {
         assert!(matches!(read[7], Op::Moved { key: 42, owners, bytes }
             if owners.to_vec() == [MARKED] && bytes.bytes == b"old"));
         assert_eq!(read[8], Op::Close);
-        assert_eq!(read[9], Op::DropPage { page: 3 });
         let (own, shared) = (keys::pack([1, 2, 3]), keys::pack([7]));
+        assert_eq!(read[9], Op::DropPage(end(3, &shared)));
         assert_eq!(read[10], Op::Page(page(&own, &shared)));
-        assert_eq!(read[11], Op::Unpage { page: 4 });
+        assert_eq!(read[11], Op::Unpage(end(4, &[])));
         let place = PLACE;
         assert_eq!(read[12], Op::PageMoved { page: 5, place });
         assert!(

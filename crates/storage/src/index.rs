@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use foldhash::fast::FixedState;
 
-use crate::batch::{Content, Malformed, Op, Ops, PageOp};
+use crate::batch::{Content, Malformed, Op, Ops, PageEnd, PageOp};
 use crate::format::{Place, SEGMENT};
 use crate::keys::Keys;
 use crate::live::Live;
@@ -131,8 +131,8 @@ impl Index {
                 self.count_definition(before, None);
             }
             Op::Page(page) => self.page_out(&page, file),
-            Op::Unpage { page } => self.page_in(page),
-            Op::DropPage { page } => self.drop_page(page),
+            Op::Unpage(page) => self.page_in(&page),
+            Op::DropPage(page) => self.drop_page(&page),
             Op::PageMoved { page, place } => self.move_page(page, place),
             Op::Close => {}
         }
@@ -171,7 +171,15 @@ impl Index {
 
     /// All live records, by key.
     pub(crate) fn records(&self) -> impl Iterator<Item = (u64, Place)> {
-        self.slots.from(0).map(|(key, slot)| (key, slot.place))
+        self.records_from(0)
+    }
+
+    /// The live records from a key on.
+    pub(crate) fn records_from(&self, key: u64) -> impl Iterator<Item = (u64, Place)> {
+        self.slots
+            .from(key)
+            .skip_while(move |(found, _)| *found < key)
+            .map(|(key, slot)| (key, slot.place))
     }
 
     /// A live page.
@@ -252,13 +260,22 @@ impl Index {
     fn remove(&mut self, key: u64) {
         let mut holds = Vec::new();
         self.holds_of(key, &mut holds);
-        holds.iter().for_each(|hold| self.release(hold.owner, key));
+        holds.iter().for_each(|hold| self.end(*hold, key));
     }
 
     fn release(&mut self, owner: u32, key: u64) {
-        if let Some(home) = self.step(key, Step::Release(owner)) {
+        self.end(Hold::new(owner), key);
+    }
+
+    /// Ends a hold, whatever its mark.
+    fn end(&mut self, hold: Hold, key: u64) {
+        let step = match hold.paged {
+            true => Step::DropPaged(hold.owner),
+            false => Step::Release(hold.owner),
+        };
+        if let Some(home) = self.step(key, step) {
             self.live.shrink(home, OWNER_OVERHEAD);
-            self.disown(owner);
+            self.disown(hold.owner);
         }
     }
 
@@ -285,7 +302,7 @@ impl Index {
         };
         holds
             .iter_mut()
-            .filter(|hold| hold.owner == owner)
+            .filter(|hold| hold.owner == owner && !hold.paged)
             .for_each(|hold| hold.mark = mark);
         let before = slot.holder();
         let after = self.sets.enter(holds).expect("it had holders");
@@ -330,22 +347,22 @@ impl Index {
         self.pages_of.insert((op.owner, op.page));
     }
 
-    fn page_in(&mut self, page: u64) {
-        self.see_page(page);
-        if let Some(page) = self.remove_page(page) {
-            for key in page.shared().iter() {
-                self.step(key, Step::PageIn(page.owner));
-            }
+    fn page_in(&mut self, end: &PageEnd<'_>) {
+        self.see_page(end.page);
+        self.remove_page(end.page);
+        for key in end.shared.iter() {
+            self.step(key, Step::PageIn(end.owner));
         }
     }
 
-    fn drop_page(&mut self, page: u64) {
-        self.see_page(page);
-        if let Some(page) = self.remove_page(page) {
-            for key in page.shared().iter() {
-                self.release(page.owner, key);
-            }
-        }
+    fn drop_page(&mut self, end: &PageEnd<'_>) {
+        self.see_page(end.page);
+        self.remove_page(end.page);
+        let hold = Hold {
+            paged: true,
+            ..Hold::new(end.owner)
+        };
+        end.shared.iter().for_each(|key| self.end(hold, key));
     }
 
     fn move_page(&mut self, id: u64, place: Place) {
@@ -360,13 +377,14 @@ impl Index {
     }
 
     /// Takes a page out. Its owner's holds on shared records stay as they are.
-    fn remove_page(&mut self, id: u64) -> Option<Page> {
-        let page = self.pages.remove(&id)?;
+    fn remove_page(&mut self, id: u64) {
+        let Some(page) = self.pages.remove(&id) else {
+            return;
+        };
         self.pages_of.remove(&(page.owner, id));
         self.paged -= u64::from(page.count);
         self.live.shrink(page.home, page.log_bytes());
         self.live.shrink(page.place.file, u64::from(page.place.len));
-        Some(page)
     }
 
     fn see_page(&mut self, page: u64) {
@@ -410,31 +428,30 @@ impl Index {
             .map(|owned| owned.records)
             .sum();
         // The doomed in each set, looked for once.
-        let mut in_sets: HashMap<u32, Vec<u32>, FixedState> = HashMap::default();
+        let mut in_sets: HashMap<u32, Vec<Hold>, FixedState> = HashMap::default();
         let mut hits = Vec::new();
         for (key, slot) in self.slots.from(start) {
             if held == 0 {
                 break;
             }
-            let mut check = |owner: u32| {
-                if let Some(bound) = doomed.get(&owner) {
+            let mut check = |hold: Hold| {
+                if let Some(bound) = doomed.get(&hold.owner) {
                     held = held.saturating_sub(1);
                     if key < *bound {
-                        hits.push((owner, key));
+                        hits.push((hold, key));
                     }
                 }
             };
             match slot.holder() {
-                Holder::One(owner) => check(owner),
+                Holder::One(owner) => check(Hold::new(owner)),
                 Holder::Set(set) => in_sets
                     .entry(set)
                     .or_insert_with(|| doomed_in(self.sets.holds(set), &doomed))
                     .iter()
-                    .for_each(|owner| check(*owner)),
+                    .for_each(|hold| check(*hold)),
             }
         }
-        hits.iter()
-            .for_each(|(owner, key)| self.release(*owner, *key));
+        hits.iter().for_each(|(hold, key)| self.end(*hold, *key));
     }
 
     fn disown(&mut self, owner: u32) {
@@ -482,11 +499,11 @@ fn record_bytes(slot: Slot) -> [(u32, u64); 2] {
     }
 }
 
-fn doomed_in(holds: &[Hold], doomed: &HashMap<u32, u64, FixedState>) -> Vec<u32> {
+fn doomed_in(holds: &[Hold], doomed: &HashMap<u32, u64, FixedState>) -> Vec<Hold> {
     holds
         .iter()
-        .map(|hold| hold.owner)
-        .filter(|owner| doomed.contains_key(owner))
+        .copied()
+        .filter(|hold| doomed.contains_key(&hold.owner))
         .collect()
 }
 

@@ -63,9 +63,4 @@ impl Live {
             .next()
             .map(|(file, live)| (*file, *live))
     }
-
-    /// The segments that hold something alive.
-    pub(crate) fn segments(&self) -> impl Iterator<Item = u32> {
-        self.in_file.range(SEGMENT..).map(|(file, _)| *file)
-    }
 }

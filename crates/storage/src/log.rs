@@ -113,6 +113,8 @@ pub struct Stats {
     pub written_bytes: u64,
     /// Those of them that cleaning has written.
     pub moved_bytes: u64,
+    /// Bytes that cleaning of segments has copied.
+    pub relocated_bytes: u64,
 }
 
 /// Called on the writer's thread.
@@ -225,6 +227,7 @@ impl Log {
             )
         })?;
         if !lost.is_empty() {
+            paging.complete(&mut lost);
             shared.append(&lost);
             lost.clear();
         }
@@ -249,6 +252,7 @@ impl Log {
     /// # Panics
     /// If the batch has 1 GiB or more.
     pub fn append(&self, batch: &mut Batch) -> Appended {
+        self.handle.paging.complete(batch);
         let appended = self.handle.shared.append(batch);
         batch.clear();
         appended
@@ -296,7 +300,7 @@ impl Log {
     /// them from now on (a release, a mark) is not in the page, so that it has to be given up then.
     ///
     /// # Panics
-    /// If `meta` has more than 64 bytes, there are more than 1 048 576 records, or they have nearly 4 GiB.
+    /// If `meta` has more than 64 bytes, there are no records or more than 1 048 576, or they have nearly 4 GiB.
     pub fn draft_page(
         &self,
         owner: u32,

@@ -41,7 +41,10 @@ pub(crate) enum Holder {
 /// What can happen to a hold, besides a new mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
+    /// Ends a hold that is not paged.
     Release(u32),
+    /// Ends a hold that is.
+    DropPaged(u32),
     PageOut(u32),
     PageIn(u32),
 }
@@ -188,18 +191,18 @@ impl OwnerSets {
 
 /// `holds` after a step; `None` if it is none for them.
 fn taken(holds: &[Hold], step: Step) -> Option<Vec<Hold>> {
-    let find = |owner: u32, paged: Option<bool>| {
-        holds
-            .iter()
-            .position(|hold| hold.owner == owner && paged.is_none_or(|paged| hold.paged == paged))
+    let (owner, paged) = match step {
+        Step::Release(owner) | Step::PageOut(owner) => (owner, false),
+        Step::DropPaged(owner) | Step::PageIn(owner) => (owner, true),
     };
+    let at = holds
+        .iter()
+        .position(|hold| hold.owner == owner && hold.paged == paged)?;
     let mut after = holds.to_vec();
     match step {
-        Step::Release(owner) => {
-            after.remove(find(owner, None)?);
-        }
-        Step::PageOut(owner) => after[find(owner, Some(false))?].paged = true,
-        Step::PageIn(owner) => after[find(owner, Some(true))?].paged = false,
+        Step::Release(_) | Step::DropPaged(_) => drop(after.remove(at)),
+        Step::PageOut(_) => after[at].paged = true,
+        Step::PageIn(_) => after[at].paged = false,
     }
     Some(after)
 }
@@ -244,6 +247,9 @@ mod tests {
         let paged = sets.step(one, Step::PageOut(2)).unwrap().unwrap();
         assert_eq!(sets.step(paged, Step::PageIn(1)), None);
         assert_eq!(sets.step(paged, Step::PageIn(2)), Some(Some(one)));
+        let paged = sets.step(one, Step::PageOut(2)).unwrap().unwrap();
+        assert_eq!(sets.step(paged, Step::Release(2)), None, "it is in a page");
+        assert_eq!(sets.step(paged, Step::DropPaged(2)), Some(None));
         assert_eq!(sets.step(one, Step::Release(2)), Some(None));
         assert_eq!(sets.used, 0);
     }

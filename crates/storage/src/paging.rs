@@ -10,12 +10,13 @@
 //! Who drafts and who takes back need not be the same thread. What they append has the order in which they append it, and the
 //! bytes they speak of stay where they are until the index knows of it: that is what pins are for.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::batch::{self, Batch, PageOp};
+use crate::batch::{self, Batch, PageEnd, PageOp};
 use crate::bodies::{Bodies, Source};
 use crate::disk::DiskFile;
 use crate::error::{Failed, Loss, PageError, ReadError};
@@ -51,6 +52,8 @@ pub struct Draft {
     place: Place,
     /// What the log is to say.
     ops: Vec<u8>,
+    /// Keys of records that others may hold too, as `keys` packs them.
+    shared: Vec<u8>,
     pin: Pin,
     write: u64,
     /// Whether it holds records of the log, which must not get lost.
@@ -96,42 +99,27 @@ impl Paging {
             "a page's meta of {} bytes",
             meta.len()
         );
+        let count = records.len() as u64;
         assert!(
-            records.len() as u64 <= keys::KEYS_MAX,
-            "a page of {} records",
-            records.len()
+            (1..=keys::KEYS_MAX).contains(&count),
+            "a page of {count} records"
         );
         let page = self.next_page.fetch_add(1, Ordering::Relaxed);
         let sketch = self.sketch(owner, records)?;
-        let len = sketch.len();
-        let mut place = None;
-        let (reserved, write) = self.segments.write(len, |reserved| {
-            place = Some(sketch.place(reserved));
+        let (reserved, write) = self.segments.write(sketch.len(), |reserved| {
             let header = page::header(&reserved.salt, page, owner, &sketch.directory);
-            let parts = [
-                &sketch.loose,
-                &header[..],
-                &sketch.directory,
-                &sketch.bodies,
-            ];
-            reserved.file.write_at(&parts, u64::from(reserved.at))
+            sketch.write(reserved, &header)
         })?;
-        let place = place.expect("it was written");
+        let place = sketch.page_place(&reserved);
         let mut ops = Vec::new();
-        for (key, at, len) in &sketch.relocated {
-            let place = Place {
-                file: place.file,
-                at: reserved.at + at,
-                len: *len,
-            };
-            batch::push_relocated(&mut ops, *key, place);
-        }
+        sketch.push_relocated(&mut ops, &reserved);
         sketch.push_page(&mut ops, page, owner, place, meta);
         Ok(Draft {
             page,
             owner,
             place,
             ops,
+            shared: pack(&sketch.shared),
             pin: reserved.pin,
             write,
             is_stored: sketch.is_stored(),
@@ -149,6 +137,7 @@ impl Paging {
         let mut sketch = Sketch::default();
         let mut bodies = Bodies::default();
         for (record, found) in records.iter().zip(found) {
+            let before = sketch.len();
             match (*record, found) {
                 (PageRecord::Inline { bytes, note }, _) => sketch.add_inline(bytes, note),
                 (PageRecord::Stored { key, note }, Found::Own { mark, source }) => {
@@ -157,16 +146,19 @@ impl Paging {
                     })?;
                 }
                 (PageRecord::Stored { key, note }, Found::Shared { source }) => {
-                    sketch.add_shared(key, note);
-                    if !source.place.is_in_segment() {
+                    if source.place.is_in_segment() {
+                        sketch.add_shared(key, note);
+                    } else {
                         self.body(key, &source, &mut bodies, |bytes| {
+                            sketch.add_shared(key, note);
                             sketch.add_relocated(key, bytes);
                         })?;
                     }
                 }
-                (PageRecord::Stored { key, .. }, Found::Nothing) => {
-                    return Err(PageError::Gone(key));
-                }
+                (PageRecord::Stored { .. }, Found::Nothing) => {}
+            }
+            if let (PageRecord::Stored { key, .. }, true) = (*record, sketch.len() == before) {
+                return Err(PageError::Gone(key));
             }
         }
         Ok(sketch)
@@ -195,7 +187,7 @@ impl Paging {
         records.iter().map(find).collect()
     }
 
-    /// Hands out the bytes of a record that lay at `source` a moment ago.
+    /// Hands out the bytes of a record that lay at `source` a moment ago, if they are still there.
     fn body(
         &self,
         key: u64,
@@ -210,7 +202,10 @@ impl Paging {
         // It may have moved, and its file been given another life.
         match self.shared.read(key) {
             Ok(bytes) => to(&bytes),
-            Err(ReadError::Gone(key)) => return Err(PageError::Gone(key)),
+            Err(ReadError::Gone(_)) => {}
+            Err(ReadError::Damaged { .. }) => {
+                self.lose(source.place, 0, "a record is not valid")?
+            }
             Err(ReadError::Failed(failed)) => return Err(failed.into()),
             Err(error) => return Err(self.fail(Failed::new(error)).into()),
         }
@@ -226,6 +221,7 @@ impl Paging {
         let committed = CommittedPage {
             owner: draft.owner,
             place: draft.place,
+            shared: draft.shared,
             lsn: u64::MAX,
         };
         // Before the index can know of it, or it would stay.
@@ -252,7 +248,7 @@ impl Paging {
         let found = self.find_page(page)?;
         let mut batch = Batch::new();
         let ops = batch.ops_mut();
-        batch::push_unpage(ops, page.0);
+        batch::push_unpage(ops, &found.end(page));
         self.give(page, &found, &mut |record, place| {
             if let (Some(key), Some(place)) = (record.key, place) {
                 let hold = Hold {
@@ -277,20 +273,53 @@ impl Paging {
         self.give(page, &found, &mut |record, _| each(record))
     }
 
+    /// Puts into a batch what the log has to say of the pages that it drops. Those that are not there are ignored.
+    pub(crate) fn complete(&self, batch: &mut Batch) {
+        let dropped = batch.take_dropped();
+        if dropped.is_empty() {
+            return;
+        }
+        let store = self.shared.store.lock();
+        for page in dropped {
+            if let Some((owner, _, shared)) = store.page(page.0) {
+                let page = page.0;
+                let end = PageEnd {
+                    page,
+                    owner,
+                    shared,
+                };
+                batch::push_drop_page(batch.ops_mut(), &end);
+            }
+        }
+    }
+
     pub(crate) fn will_need(&self, page: PageId) {
         let store = self.shared.store.lock();
         let source = store
             .page(page.0)
-            .and_then(|(_, place)| store.source(place));
+            .and_then(|(_, place, _)| store.source(place));
         drop(store);
         if let Some(Source { place, file, .. }) = source {
             file.will_need(u64::from(place.at), u64::from(place.len));
         }
     }
 
-    fn find_page(&self, page: PageId) -> Result<FoundPage, PageError> {
+    pub(crate) fn read_found(&self, found: &FoundPage) -> Result<Vec<u8>, Failed> {
+        let mut bytes = vec![0; found.place.len as usize];
+        found
+            .file
+            .read_at(&mut bytes, u64::from(found.place.at))
+            .map_err(|error| {
+                let name = format::segment_name(found.place.file);
+                self.fail(Failed::io("reading", &name, &error))
+            })?;
+        Ok(bytes)
+    }
+
+    pub(crate) fn find_page(&self, page: PageId) -> Result<FoundPage, PageError> {
         let mut store = self.shared.store.lock();
-        let (owner, place) = store.page(page.0).ok_or(PageError::NoPage(page))?;
+        let (owner, place, shared) = store.page(page.0).ok_or(PageError::NoPage(page))?;
+        let shared = shared.packed().to_vec();
         let segment = store
             .segments
             .get_mut(&place.file)
@@ -298,94 +327,82 @@ impl Paging {
         Ok(FoundPage {
             owner,
             place,
+            shared,
             file: segment.file.clone(),
             salt: segment.salt.clone(),
             pin: Pin::new(&self.shared, segment, place.file),
         })
     }
 
-    /// Reads a page and hands out what is in it; of its own records also where they lie.
+    /// Reads a page and hands out what is in it; of its own records also where they lie. All is read before any of it is
+    /// handed out: a page is given whole, unless losses are accepted.
     fn give(
         &self,
         page: PageId,
         found: &FoundPage,
         each: &mut dyn FnMut(PagedRecord<'_>, Option<Place>),
     ) -> Result<(), PageError> {
-        let bytes = found.read().map_err(|error| {
-            let name = format::segment_name(found.place.file);
-            self.fail(Failed::io("reading", &name, &error))
-        })?;
+        let bytes = self.read_found(found)?;
         let Some(content) = PageBytes::new(&found.salt, page.0, found.owner, &bytes) else {
             return self.lose(found.place, 0, "the page is not valid");
         };
-        // All is read before any of it is handed out: a page is given whole, unless losses are accepted.
-        let shared = self.shared_bodies(found, &content)?;
-        let mut next_shared = shared.iter();
-        let mut own = Vec::new();
-        for (entry, at) in content
-            .entries()
-            .filter(|(entry, _)| entry.kind != Kind::Shared)
-        {
-            let body = content.body(&entry, at);
-            if body.is_none() {
-                self.lose(found.place, at, "a record in a page is not valid")?;
-            }
-            own.push(body);
-        }
-        let mut next_own = own.into_iter();
+        let mut shared = self.shared_bodies(found, &content)?.into_iter();
+        let mut all = Vec::new();
         for (entry, at) in content.entries() {
-            let (bytes, place) = match entry.kind {
-                Kind::Shared => (next_shared.next().and_then(|body| body.as_deref()), None),
-                Kind::Own => (next_own.next().flatten(), Some(found.place_of(&entry, at))),
-                Kind::Inline => (next_own.next().flatten(), None),
-            };
             let is_past = entry.kind == Kind::Inline && page.0 < self.first_own_page;
-            let Some(bytes) = bytes.filter(|_| !is_past) else {
-                continue;
+            let body = match entry.kind {
+                Kind::Shared => shared.next().flatten(),
+                Kind::Own | Kind::Inline => content
+                    .body(&entry, at)
+                    .map(|bytes| (entry.mark, Cow::Borrowed(bytes))),
             };
+            match body {
+                Some(body) if !is_past => all.push((entry, at, body)),
+                Some(_) => {}
+                None => self.lose(found.place, at, "a record in a page is not valid")?,
+            }
+        }
+        for (entry, at, (mark, bytes)) in &all {
             let record = PagedRecord {
                 key: (entry.kind != Kind::Inline).then_some(entry.key),
-                mark: entry.mark,
+                mark: *mark,
                 note: entry.note,
                 bytes,
             };
+            let place = (entry.kind == Kind::Own).then(|| found.place_of(entry, *at));
             each(record, place);
         }
         Ok(())
     }
 
-    /// The bytes of the records that a page refers to, in order; `None` for one that is lost.
+    /// The marks and bytes of the records that a page refers to, in order; `None` for one that is lost.
     fn shared_bodies(
         &self,
         found: &FoundPage,
         content: &PageBytes<'_>,
-    ) -> Result<Vec<Option<Vec<u8>>>, PageError> {
-        let entries: Vec<_> = content
-            .entries()
-            .filter(|(entry, _)| entry.kind == Kind::Shared)
-            .collect();
+    ) -> Result<Vec<Option<(u64, Cow<'static, [u8]>)>>, PageError> {
         let mut holds = Vec::new();
         let store = self.shared.store.lock();
-        let sources: Vec<_> = entries
-            .iter()
-            .map(|(entry, _)| store.record(entry.key, &mut holds))
+        let sources: Vec<_> = content
+            .entries()
+            .filter(|(entry, _)| entry.kind == Kind::Shared)
+            .map(|(entry, _)| {
+                let source = store.record(entry.key, &mut holds);
+                let hold = holds.iter().find(|hold| hold.owner == found.owner);
+                (entry.key, hold.map_or(0, |hold| hold.mark), source)
+            })
             .collect();
         drop(store);
         let mut bodies = Bodies::default();
         let mut read = Vec::new();
-        for ((entry, at), source) in entries.iter().zip(sources) {
-            let mut bytes = None;
-            let body = source.map(|source| {
-                self.body(entry.key, &source, &mut bodies, |body| {
-                    bytes = Some(body.to_vec());
-                })
-            });
-            match body {
-                Some(Err(error)) if !self.accept_loss => return Err(error),
-                Some(Ok(())) => {}
-                _ => self.lose(found.place, *at, "a page refers to a record that is gone")?,
+        for (key, mark, source) in sources {
+            let mut body = None;
+            if let Some(source) = source {
+                self.body(key, &source, &mut bodies, |bytes| {
+                    body = Some((mark, Cow::Owned(bytes.to_vec())));
+                })?;
             }
-            read.push(bytes);
+            read.push(body);
         }
         Ok(read)
     }
@@ -407,7 +424,10 @@ impl Paging {
             self.fail(Failed::new(&loss));
             return Err(PageError::Damaged(loss));
         }
-        self.losses.lock().push(loss);
+        let mut losses = self.losses.lock();
+        if !losses.contains(&loss) {
+            losses.push(loss);
+        }
         Ok(())
     }
 
@@ -415,7 +435,8 @@ impl Paging {
         self.losses.lock().clone()
     }
 
-    fn fail(&self, failed: Failed) -> Failed {
+    /// Ends the log.
+    pub(crate) fn fail(&self, failed: Failed) -> Failed {
         self.shared.fail(failed.clone());
         failed
     }
@@ -435,19 +456,23 @@ enum Found {
 }
 
 /// A page to read.
-struct FoundPage {
-    owner: u32,
-    place: Place,
+pub(crate) struct FoundPage {
+    pub(crate) owner: u32,
+    pub(crate) place: Place,
+    shared: Vec<u8>,
     file: Arc<dyn DiskFile>,
-    salt: Salt,
+    pub(crate) salt: Salt,
     pin: Pin,
 }
 
 impl FoundPage {
-    fn read(&self) -> std::io::Result<Vec<u8>> {
-        let mut bytes = vec![0; self.place.len as usize];
-        self.file.read_at(&mut bytes, u64::from(self.place.at))?;
-        Ok(bytes)
+    /// What there is to say when it ends.
+    fn end(&self, page: PageId) -> PageEnd<'_> {
+        PageEnd {
+            page: page.0,
+            owner: self.owner,
+            shared: Keys::new(&self.shared).expect("they were packed here"),
+        }
     }
 
     /// Where the bytes of an entry lie whose body is at an offset of the page.
@@ -462,7 +487,7 @@ impl FoundPage {
 
 /// A page before it has a place: the shared bodies that go before it, and its parts.
 #[derive(Default)]
-struct Sketch {
+pub(crate) struct Sketch {
     loose: Vec<u8>,
     /// Key, offset in `loose`, and length of the records there.
     relocated: Vec<(u64, u32, u32)>,
@@ -506,7 +531,7 @@ impl Sketch {
         entry.push(&mut self.directory);
     }
 
-    fn add_relocated(&mut self, key: u64, bytes: &[u8]) {
+    pub(crate) fn add_relocated(&mut self, key: u64, bytes: &[u8]) {
         let at = small(self.loose.len() + CRC);
         self.relocated.push((key, at, small(bytes.len())));
         page::push_body(&mut self.loose, bytes);
@@ -517,19 +542,45 @@ impl Sketch {
     }
 
     fn page_len(&self) -> usize {
-        page::HEADER + self.directory.len() + self.bodies.len()
+        match self.directory.is_empty() {
+            true => 0,
+            false => page::HEADER + self.directory.len() + self.bodies.len(),
+        }
     }
 
-    fn len(&self) -> u64 {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes to write, the page's header among them if there is a page.
+    pub(crate) fn len(&self) -> u64 {
         (self.loose.len() + self.page_len()) as u64
     }
 
+    /// Writes everything, with the header of its page.
+    pub(crate) fn write(&self, reserved: &Reserved, header: &[u8]) -> std::io::Result<()> {
+        let parts = [&self.loose, header, &self.directory, &self.bodies];
+        reserved.file.write_at(&parts, u64::from(reserved.at))
+    }
+
     /// Where the page itself is to lie.
-    fn place(&self, reserved: &Reserved) -> Place {
+    fn page_place(&self, reserved: &Reserved) -> Place {
         Place {
             file: reserved.pin.segment,
             at: reserved.at + small(self.loose.len()),
             len: small(self.page_len()),
+        }
+    }
+
+    /// Says where the records before the page lie now.
+    pub(crate) fn push_relocated(&self, ops: &mut Vec<u8>, reserved: &Reserved) {
+        for (key, at, len) in &self.relocated {
+            let place = Place {
+                file: reserved.pin.segment,
+                at: reserved.at + at,
+                len: *len,
+            };
+            batch::push_relocated(ops, *key, place);
         }
     }
 

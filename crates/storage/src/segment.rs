@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use crate::disk::{self, Disk, DiskFile};
 use crate::error::{Failed, PageError};
-use crate::format::{self, FILE_HEADER, FILE_MAX, FileHeader, SEGMENT, Salt};
+use crate::format::{self, FILE_HEADER, FILE_MAX, FileHeader, Place, SEGMENT, Salt};
 use crate::shared::Shared;
 use crate::store::Segment;
 
@@ -46,6 +46,17 @@ pub(crate) struct Reserved {
     pub(crate) at: u32,
 }
 
+impl Reserved {
+    /// The room's first `len` bytes.
+    pub(crate) fn place(&self, len: usize) -> Place {
+        Place {
+            file: self.pin.segment,
+            at: self.at,
+            len: u32::try_from(len).expect("a segment is smaller than that"),
+        }
+    }
+}
+
 impl Segments {
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
@@ -72,8 +83,7 @@ impl Segments {
         self.segment_bytes
     }
 
-    /// Writes `len` bytes that `parts` makes of the place they will have. Gives a pin on the segment, the place, and the
-    /// number by which [`Segments::is_synced`] knows the write.
+    /// Lets `write` write `len` bytes. Gives the place, and the number by which [`Segments::is_synced`] knows the write.
     pub(crate) fn write(
         &self,
         len: u64,

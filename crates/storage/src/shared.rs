@@ -96,6 +96,7 @@ struct Counts {
     syncs: AtomicU64,
     written_bytes: AtomicU64,
     moved_bytes: AtomicU64,
+    relocated_bytes: AtomicU64,
 }
 
 /// The largest batch: with what is moved in the same frame it stays below the largest file.
@@ -210,6 +211,7 @@ impl Shared {
             syncs: count(&self.counts.syncs),
             written_bytes: count(&self.counts.written_bytes),
             moved_bytes: count(&self.counts.moved_bytes),
+            relocated_bytes: count(&self.counts.relocated_bytes),
         }
     }
 
@@ -242,8 +244,7 @@ impl Shared {
 
     /// Waits until everything is durable that was appended before.
     pub(crate) fn wait_for_appended(&self) -> Result<(), Failed> {
-        let last = self.state.lock().next_lsn - 1;
-        self.wait(Lsn(last))
+        self.wait(self.last_lsn())
     }
 
     pub(crate) fn read(&self, key: u64) -> Result<Vec<u8>, ReadError> {
@@ -379,6 +380,17 @@ impl Shared {
 
     pub(crate) fn count_moved(&self, bytes: u64) {
         self.counts.moved_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_relocated(&self, bytes: u64) {
+        self.counts
+            .relocated_bytes
+            .fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The last lsn that was given out.
+    pub(crate) fn last_lsn(&self) -> Lsn {
+        Lsn(self.state.lock().next_lsn - 1)
     }
 
     /// Ends the log for good. Only the first failure counts.

@@ -9,6 +9,7 @@ use crate::bodies::Source;
 use crate::disk::DiskFile;
 use crate::format::{Place, Salt};
 use crate::index::Index;
+use crate::keys::Keys;
 use crate::owners::Hold;
 use crate::scan::Scanner;
 
@@ -56,10 +57,12 @@ pub(crate) struct Segment {
 }
 
 /// A page that was appended and is not in the index yet.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct CommittedPage {
     pub(crate) owner: u32,
     pub(crate) place: Place,
+    /// Keys of records that others may hold too, as `keys` packs them.
+    pub(crate) shared: Vec<u8>,
     /// The index knows of it with this lsn; `u64::MAX` as long as it is not known.
     pub(crate) lsn: u64,
 }
@@ -107,13 +110,14 @@ impl Store {
         self.source(self.index.place(key)?)
     }
 
-    /// The owner and place of a page, also of one that was appended just now.
-    pub(crate) fn page(&self, page: u64) -> Option<(u32, Place)> {
-        let known = self.index.page(page).map(|page| (page.owner, page.place));
-        known.or_else(|| {
-            let committed = self.committed.get(&page)?;
-            Some((committed.owner, committed.place))
-        })
+    /// The owner, the place and the shared keys of a page, also of one that was appended just now.
+    pub(crate) fn page(&self, page: u64) -> Option<(u32, Place, Keys<'_>)> {
+        if let Some(page) = self.index.page(page) {
+            return Some((page.owner, page.place, page.shared()));
+        }
+        let page = self.committed.get(&page)?;
+        let shared = Keys::new(&page.shared).expect("they were packed here");
+        Some((page.owner, page.place, shared))
     }
 
     /// The index knows of everything up to `lsn`.

@@ -30,6 +30,7 @@ impl Stepped {
         let (log, writer) = Log::open_stepped(disk, options.clone(), &mut |restored| {
             state.restore(restored)
         })?;
+        state.read_pages(&log);
         Ok((Self { log, writer }, state))
     }
 

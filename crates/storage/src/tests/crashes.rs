@@ -5,7 +5,7 @@ use super::model::Model;
 use super::{Stepped, for_seeds};
 use crate::batch::Batch;
 use crate::disk::Disk;
-use crate::error::OpenError;
+use crate::error::{OpenError, PageError};
 use crate::format::number_in;
 use crate::log::Options;
 use crate::sim::{Fault, Random, SimDisk};
@@ -18,6 +18,8 @@ struct Run {
     model: Model,
     /// Bytes of a record, at most.
     bytes_max: u64,
+    /// How often something happens to pages.
+    paging_percent: u64,
 }
 
 impl Run {
@@ -26,16 +28,22 @@ impl Run {
         let disk = SimDisk::new(random.draw());
         let file_bytes = [8 << 10, 16 << 10, 32 << 10][random.below(3) as usize];
         let bytes_max = [20, 200, 1000, 6000][random.below(4) as usize];
+        let segment_bytes = [8 << 10, 16 << 10, 32 << 10][random.below(3) as usize];
+        let paging_percent = [0, 20, 80][random.below(3) as usize];
         let options = Options {
             file_bytes,
+            segment_bytes,
             ..Options::default()
         };
+        let mut model = Model::new();
+        model.hoards = random.chance(30);
         Self {
             random,
             disk,
             options,
-            model: Model::new(),
+            model,
             bytes_max,
+            paging_percent,
         }
     }
 
@@ -62,13 +70,26 @@ impl Run {
                 self.model
                     .append(&mut self.random, &stepped.log, self.bytes_max);
             }
-            if stepped.turn().is_err() {
+            if stepped.turn().is_err() || self.page(stepped).is_err() {
                 break;
             }
             self.model.settle(stepped.log.durable().0);
             self.read_some(stepped);
         }
         stepped.log.durable().0
+    }
+
+    /// Pages out or in, if this run does.
+    fn page(&mut self, stepped: &mut Stepped) -> Result<(), PageError> {
+        if !self.random.chance(self.paging_percent) {
+            return Ok(());
+        }
+        // Or a draft would wait for it.
+        while stepped.log.shared().has_frames() {
+            stepped.turn()?;
+        }
+        self.model
+            .page(&mut self.random, &stepped.log, self.bytes_max)
     }
 
     /// Reads a record that is durable and alive.
@@ -134,6 +155,7 @@ fn random_lives() {
 fn power_cut_at_every_call() {
     let live = |cut: Option<u64>, seed: u64| {
         let mut run = Run::new(7);
+        run.paging_percent = 0;
         run.options.file_bytes = 8 << 10;
         run.bytes_max = 300;
         run.disk = SimDisk::new(seed);
@@ -160,6 +182,48 @@ fn power_cut_at_every_call() {
     assert!(
         newest > Some(run.disk.created() as u32),
         "the run uses files again"
+    );
+    for cut in 0..changes {
+        live(Some(cut), cut);
+    }
+}
+
+/// The same of a life that pages out and in, and cleans and removes segments.
+#[test]
+fn power_cut_at_every_call_with_pages() {
+    let live = |cut: Option<u64>, seed: u64| {
+        let mut run = Run::new(7);
+        run.paging_percent = 80;
+        run.model.hoards = true;
+        run.options.file_bytes = 16 << 10;
+        run.options.segment_bytes = 8 << 10;
+        run.bytes_max = 600;
+        run.disk = SimDisk::new(seed);
+        if let Some(cut) = cut {
+            run.disk.fail_after(cut, Fault::PowerCut);
+        }
+        let mut stepped = run.open(0);
+        let durable = run.work(&mut stepped, 140);
+        let (changes, stats) = (run.disk.changes(), stepped.log.stats());
+        drop(stepped);
+        run.disk.power_on();
+        run.open(durable);
+        (run, changes, stats)
+    };
+    let (run, changes, stats) = live(None, 0);
+    assert!(
+        stats.moved_bytes > 0 && stats.relocated_bytes > 0,
+        "{stats:?}"
+    );
+    let names = run.disk.list().unwrap();
+    let segments: Vec<_> = names
+        .iter()
+        .filter_map(|name| number_in(name, ".seg"))
+        .collect();
+    let newest = segments.iter().max().copied().unwrap();
+    assert!(
+        newest as usize > 2 * segments.len(),
+        "segments are removed: {segments:?}"
     );
     for cut in 0..changes {
         live(Some(cut), cut);
