@@ -380,7 +380,7 @@ impl Paging {
         &self,
         found: &FoundPage,
         content: &PageBytes<'_>,
-    ) -> Result<Vec<Option<(u64, Cow<'static, [u8]>)>>, PageError> {
+    ) -> Result<Vec<Option<SharedBody>>, PageError> {
         let mut holds = Vec::new();
         let store = self.shared.store.lock();
         let sources: Vec<_> = content
@@ -441,6 +441,9 @@ impl Paging {
         failed
     }
 }
+
+/// An owner's mark on a record, and the record's bytes.
+type SharedBody = (u64, Cow<'static, [u8]>);
 
 /// What a draft found of a record.
 enum Found {

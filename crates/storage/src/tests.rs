@@ -25,12 +25,18 @@ struct Stepped {
 impl Stepped {
     /// Opens the log and says what it remembers.
     fn open(disk: &SimDisk, options: &Options) -> Result<(Self, State), OpenError> {
+        let (stepped, mut state) = Self::open_unread(disk, options)?;
+        state.read_pages(&stepped.log).expect("the pages are whole");
+        Ok((stepped, state))
+    }
+
+    /// The same, but what is in the pages is not read.
+    fn open_unread(disk: &SimDisk, options: &Options) -> Result<(Self, State), OpenError> {
         let mut state = State::default();
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
         let (log, writer) = Log::open_stepped(disk, options.clone(), &mut |restored| {
             state.restore(restored)
         })?;
-        state.read_pages(&log);
         Ok((Self { log, writer }, state))
     }
 

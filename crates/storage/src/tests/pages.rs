@@ -1,14 +1,23 @@
 //! Pages, one thing at a time.
 
 use super::Stepped;
+use super::model::State;
 use crate::batch::Batch;
-use crate::log::Options;
+use crate::disk::Disk;
+use crate::error::{OpenError, PageError};
+use crate::format::FILE_HEADER;
+use crate::log::{Lsn, Options};
 use crate::page::{PageId, PageRecord};
 use crate::restore::Restored;
 use crate::sim::SimDisk;
 
 /// What a page or a restart gave: key, note and bytes.
 type Given = Vec<(Option<u64>, u64, Vec<u8>)>;
+
+/// A record outside of pages: key and owners.
+type Loose = (u64, Vec<u32>);
+/// A page: id, owner, count, first and last key.
+type RestoredPage = (PageId, u32, u32, u64, u64);
 
 struct Run {
     disk: SimDisk,
@@ -71,13 +80,7 @@ impl Run {
     }
 
     /// Opens the log again. Gives what is restored: records with their owners, and pages.
-    fn reopen(
-        self,
-    ) -> (
-        Self,
-        Vec<(u64, Vec<u32>)>,
-        Vec<(PageId, u32, u32, u64, u64)>,
-    ) {
+    fn reopen(self) -> (Self, Vec<Loose>, Vec<RestoredPage>) {
         let Self {
             disk,
             stepped,
@@ -119,6 +122,32 @@ impl Run {
             batch,
         };
         (run, records, pages)
+    }
+}
+
+/// A closed log with pages of all kinds, and what it remembers.
+fn closed_log() -> (SimDisk, State) {
+    let mut run = Run::new();
+    let own: Vec<_> = (0..8_u8).map(|n| run.put(&[1], &[n; 300])).collect();
+    let shared: Vec<_> = (0..8_u8).map(|n| run.put(&[1, 2], &[n; 300])).collect();
+    run.batch.mark(1, own[1], 3);
+    run.append();
+    let all: Vec<_> = own.iter().chain(&shared).copied().map(stored).collect();
+    run.page_out(1, &all[..6]);
+    let back = run.page_out(1, &all[6..8]);
+    run.page_out(1, &all[8..12]);
+    run.page_out(2, &all[8..14]);
+    run.page_in(back);
+    run.stepped.close().unwrap();
+    let (_, state) = Stepped::open(&run.disk.duplicate(), &options()).unwrap();
+    assert_eq!((state.pages.len(), state.records.len()), (3, 6));
+    (run.disk, state)
+}
+
+fn accepting() -> Options {
+    Options {
+        accept_loss: true,
+        ..options()
     }
 }
 
@@ -228,4 +257,197 @@ fn shared_records() {
     run.append();
     let stats = run.stepped.log.stats();
     assert_eq!((stats.records, stats.live_bytes), (0, 0));
+}
+
+#[test]
+fn every_flipped_byte_in_a_segment_is_noticed_or_of_no_matter() {
+    let (disk, state) = closed_log();
+    let name = "00000001.seg";
+    let len = disk.contents(name).unwrap().len();
+    let mut noticed = 0;
+    // The rest of the header's page is zeros that nobody reads.
+    for offset in (0..64).chain(FILE_HEADER as usize - 8..len) {
+        let flipped = disk.duplicate();
+        flipped.flip(name, offset, (offset % 8) as u8);
+        match Stepped::open_unread(&flipped, &options()) {
+            Ok((stepped, mut found)) => match found.read_pages(&stepped.log) {
+                Ok(()) => assert_eq!(found, state, "at {offset}"),
+                Err(PageError::Damaged(loss)) => {
+                    // A record's place is that of its bytes, behind their checksum.
+                    assert!(
+                        loss.file == name && loss.offset <= offset as u64 + 4,
+                        "{loss}"
+                    );
+                    let failed = stepped
+                        .log
+                        .sync_drafts()
+                        .and(stepped.log.wait(Lsn(1 << 40)));
+                    assert!(failed.is_err(), "it is the end of the log");
+                    noticed += 1;
+                }
+                Err(error) => panic!("{error}"),
+            },
+            Err(OpenError::Damaged { .. } | OpenError::NewerFormat { .. }) => noticed += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(noticed > 4000, "{noticed} flips were noticed");
+}
+
+/// What can be read of a damaged page is given, and the rest is named.
+#[test]
+fn damage_in_a_page_can_be_left_behind() {
+    let mut run = Run::new();
+    let keys: Vec<_> = (0..5_u8).map(|n| run.put(&[1], &[n; 300])).collect();
+    let records: Vec<_> = keys.iter().copied().map(stored).collect();
+    let page = run.page_out(1, &records);
+    let Run { disk, stepped, .. } = run;
+    stepped.close().unwrap();
+    let whole = disk.contents("00000001.seg").unwrap();
+    let third = whole
+        .windows(300)
+        .position(|bytes| bytes == [2; 300])
+        .unwrap();
+    disk.flip("00000001.seg", third + 7, 1);
+
+    let (stepped, _) = Stepped::open_unread(&disk, &accepting()).unwrap();
+    let mut run = Run {
+        disk,
+        stepped,
+        batch: Batch::new(),
+    };
+    let given: Vec<_> = run.page_in(page).into_iter().map(|(key, ..)| key).collect();
+    assert_eq!(given, [0, 1, 3, 4].map(|n| Some(keys[n])));
+    let losses = run.stepped.log.losses();
+    assert!(
+        losses.len() == 1 && losses[0].offset == third as u64 - 4,
+        "{losses:?}"
+    );
+    let (_, loose, pages) = run.reopen();
+    assert_eq!((loose.len(), pages.len()), (4, 0));
+}
+
+#[test]
+fn missing_segment_is_noticed_and_can_be_left_behind() {
+    let (disk, _) = closed_log();
+    disk.remove("00000001.seg").unwrap();
+    let Err(OpenError::Damaged { loss, .. }) = Stepped::open_unread(&disk, &options()) else {
+        panic!("it opened");
+    };
+    assert_eq!(
+        (loss.file.as_str(), loss.what),
+        ("00000001.seg", "the segment is missing")
+    );
+    let (mut stepped, found) = Stepped::open(&disk, &accepting()).unwrap();
+    let losses = stepped.log.losses();
+    let lost_pages = losses.iter().filter(|loss| loss.what.contains("page"));
+    assert_eq!(lost_pages.count(), 3, "each is named: {losses:?}");
+    assert_eq!((found.records.len(), found.pages.len()), (2, 0));
+    // What is lost is not found again.
+    stepped.settle().unwrap();
+    stepped.close().unwrap();
+    let (stepped, again) = Stepped::open(&disk, &options()).unwrap();
+    assert_eq!(again, found);
+    assert_eq!(stepped.log.stats().segment_live_bytes, 0);
+}
+
+#[test]
+fn full_disk_is_told_and_costs_nothing() {
+    let mut run = Run::new();
+    let keys: Vec<_> = (0..40).map(|_| run.put(&[1], &[7; 1000])).collect();
+    let records: Vec<_> = keys.iter().copied().map(stored).collect();
+    run.disk.set_capacity(run.disk.used_bytes() + 20_000);
+    run.page_out(1, &records[..10]);
+    let full = run.stepped.log.draft_page(1, b"meta", &records[10..]);
+    assert!(matches!(full, Err(PageError::NoSpace)), "{full:?}");
+    run.disk.set_capacity(u64::MAX);
+    run.page_out(1, &records[10..]);
+    let (_, loose, pages) = run.reopen();
+    assert_eq!((loose.len(), pages.len()), (0, 2));
+}
+
+/// A consumer was faster, or the owner let go of something: there is nothing to page out.
+#[test]
+fn draft_of_what_is_not_there() {
+    let mut run = Run::new();
+    let key = run.put(&[1, 2], b"x");
+    run.batch.release(1, key);
+    run.append();
+    for (owner, key) in [(1, key), (2, key + 1)] {
+        let draft = run.stepped.log.draft_page(owner, b"", &[stored(key)]);
+        assert!(matches!(draft, Err(PageError::Gone(gone)) if gone == key));
+    }
+    let page = run.page_out(2, &[stored(key)]);
+    let again = run.stepped.log.draft_page(2, b"", &[stored(key)]);
+    assert!(matches!(again, Err(PageError::Gone(_))), "it is in a page");
+    run.page_in(page);
+    assert!(matches!(
+        run.stepped.log.read_page(page, &mut |_| {}),
+        Err(PageError::NoPage(_))
+    ));
+}
+
+/// A page is there from its commit on, before the log has written a word of it.
+#[test]
+fn page_comes_in_before_it_is_durable() {
+    let mut run = Run::new();
+    let key = run.put(&[1], b"x");
+    let log = run.stepped.log.clone();
+    let draft = log.draft_page(1, b"meta", &[stored(key)]).unwrap();
+    log.sync_drafts().unwrap();
+    let page = log.commit_page(draft);
+    log.will_need(page);
+    let mut given = 0;
+    log.page_in(page, &mut |_| given += 1).unwrap();
+    assert_eq!(given, 1);
+    run.stepped.settle().unwrap();
+    drop(log);
+    let (_, loose, pages) = run.reopen();
+    assert_eq!((loose.len(), pages.len()), (1, 0));
+}
+
+/// A page that was read is spoken of later than one that moved meanwhile: its segment has to stay.
+#[test]
+fn segment_stays_while_somebody_is_about_to_speak_of_it() {
+    let mut run = Run::new();
+    let keys: Vec<_> = (0..64).map(|_| run.put(&[1], &[7; 1000])).collect();
+    let records: Vec<_> = keys.iter().copied().map(stored).collect();
+    let pages: Vec<_> = records
+        .chunks(4)
+        .map(|run_of| run.page_out(1, run_of))
+        .collect();
+    // Every third page stays, in all segments.
+    for page in pages
+        .iter()
+        .enumerate()
+        .filter(|(n, _)| n % 3 != 0)
+        .map(|(_, page)| *page)
+    {
+        run.batch.drop_page(page);
+    }
+    run.append();
+    let log = run.stepped.log.clone();
+    let segments = log.stats().segments;
+    // The copies are made while a page is read, and known of before what the reader says of the old place.
+    let mut moved = 0;
+    log.page_in(pages[0], &mut |_| {
+        while log.clean_segments().unwrap() {}
+        run.stepped.settle().unwrap();
+        while log.clean_segments().unwrap() {}
+        moved = log.stats().relocated_bytes;
+    })
+    .unwrap();
+    run.stepped.settle().unwrap();
+    while log.clean_segments().unwrap() {}
+    assert!(
+        moved > 0 && log.stats().segments < segments,
+        "{:?}",
+        log.stats()
+    );
+    drop(log);
+    let (run, loose, _) = run.reopen();
+    assert_eq!(loose.len(), 4);
+    for (key, _) in loose {
+        assert_eq!(run.stepped.log.read(key).unwrap(), [7; 1000]);
+    }
 }

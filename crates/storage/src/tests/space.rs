@@ -3,16 +3,20 @@
 use super::{Stepped, model::State};
 use crate::batch::Batch;
 use crate::log::Options;
-use crate::sim::SimDisk;
+use crate::page::{PageId, PageRecord};
+use crate::sim::{Random, SimDisk};
 
 const FILE_BYTES: u64 = 64 << 10;
-/// Slack, spares, the active file, and the one being cleaned.
+/// Slack, spares, the active file, and the one being cleaned; of segments the slack, the one written to, and two on their way
+/// out.
 const CONSTANT: u64 = 8 * FILE_BYTES;
+const CONSTANT_WITH_PAGES: u64 = CONSTANT + 5 * FILE_BYTES;
 
 struct Space {
     disk: SimDisk,
     stepped: Stepped,
     batch: Batch,
+    constant: u64,
 }
 
 impl Space {
@@ -23,12 +27,14 @@ impl Space {
             disk,
             stepped,
             batch: Batch::new(),
+            constant: CONSTANT,
         }
     }
 
     fn open(disk: &SimDisk) -> (Stepped, State) {
         let options = Options {
             file_bytes: FILE_BYTES,
+            segment_bytes: FILE_BYTES,
             ..Options::default()
         };
         Stepped::open(disk, &options).unwrap()
@@ -56,7 +62,7 @@ impl Space {
         let live = self.stepped.log.stats().live_bytes;
         let used = self.disk.used_bytes();
         assert!(
-            used <= live * 5 / 2 + CONSTANT,
+            used <= live * 5 / 2 + self.constant,
             "{used} bytes for {live} live ones"
         );
     }
@@ -64,7 +70,60 @@ impl Space {
     /// Lets the log do what it wants to do by itself.
     fn settle(&mut self) {
         self.stepped.settle().unwrap();
+        while self.clean_segments() {
+            self.stepped.settle().unwrap();
+        }
         self.check();
+    }
+
+    /// A piece of the pager's work.
+    fn clean_segments(&self) -> bool {
+        self.stepped.log.clean_segments().unwrap()
+    }
+
+    fn page_out(&mut self, owner: u32, keys: &[u64]) -> PageId {
+        self.stepped.settle().unwrap();
+        let records: Vec<_> = keys
+            .iter()
+            .map(|key| PageRecord::Stored { key: *key, note: 0 })
+            .collect();
+        let log = &self.stepped.log;
+        let draft = log.draft_page(owner, b"", &records).unwrap();
+        log.sync_drafts().unwrap();
+        let page = log.commit_page(draft);
+        self.turn_and_clean();
+        page
+    }
+
+    fn page_in(&mut self, page: PageId) -> Vec<u64> {
+        let mut keys = Vec::new();
+        self.stepped
+            .log
+            .page_in(page, &mut |record| keys.extend(record.key))
+            .unwrap();
+        self.turn_and_clean();
+        keys
+    }
+
+    /// What goes on beside all else.
+    fn turn_and_clean(&mut self) {
+        self.clean_segments();
+        self.stepped.turn().unwrap();
+        self.clean_segments();
+        self.check();
+    }
+
+    /// A backlog of `owner` in pages of 16 records of 1000 bytes.
+    fn backlog(owner: u32, pages: usize) -> (Self, Vec<PageId>) {
+        let mut space = Self::new();
+        space.constant = CONSTANT_WITH_PAGES;
+        let pages = (0..pages)
+            .map(|_| {
+                let keys: Vec<_> = (0..16).map(|_| space.put(&[owner], 1000)).collect();
+                space.page_out(owner, &keys)
+            })
+            .collect();
+        (space, pages)
     }
 }
 
@@ -184,6 +243,7 @@ fn many_crashes() {
             disk,
             stepped,
             batch,
+            constant,
         } = space;
         drop(stepped);
         let (stepped, _) = Space::open(&disk);
@@ -191,6 +251,7 @@ fn many_crashes() {
             disk,
             stepped,
             batch,
+            constant,
         };
         space.settle();
     }
@@ -212,4 +273,156 @@ fn batches_of_more_than_half_a_file() {
     keys.into_iter().for_each(|key| space.release(1, key));
     space.settle();
     assert!(space.disk.used_bytes() <= CONSTANT);
+}
+
+#[test]
+fn paged_backlog_is_consumed_in_order() {
+    let (mut space, pages) = Space::backlog(1, 200);
+    let stats = space.stepped.log.stats();
+    assert!(
+        stats.file_bytes < CONSTANT,
+        "the log itself stays short: {stats:?}"
+    );
+    for page in pages {
+        for key in space.page_in(page) {
+            space.release(1, key);
+        }
+        space.turn_and_clean();
+    }
+    space.settle();
+    assert_eq!(space.stepped.log.stats().live_bytes, 0);
+    let relocated = space.stepped.log.stats().relocated_bytes;
+    assert!(relocated < 300_000, "little is copied: {relocated}");
+}
+
+#[test]
+fn one_message_of_each_page_is_stuck() {
+    let (mut space, pages) = Space::backlog(1, 200);
+    let mut stuck = Vec::new();
+    for page in pages {
+        let mut keys = space.page_in(page);
+        stuck.push(keys.swap_remove(5));
+        keys.into_iter().for_each(|key| space.batch.release(1, key));
+        space.append();
+        space.turn_and_clean();
+    }
+    space.settle();
+    let stats = space.stepped.log.stats();
+    assert_eq!(stats.records, 200);
+    assert!(stats.segment_bytes < 800_000, "{stats:?}");
+    for key in stuck {
+        assert_eq!(space.stepped.log.read(key).unwrap(), [7; 1000]);
+    }
+}
+
+/// Priorities, expiry, deletes: pages go in no order.
+#[test]
+fn pages_go_in_any_order() {
+    let (mut space, mut pages) = Space::backlog(1, 300);
+    let mut random = Random::new(1);
+    while !pages.is_empty() {
+        let page = pages.swap_remove(random.below(pages.len() as u64) as usize);
+        if random.chance(50) {
+            space.batch.drop_page(page);
+            space.append();
+        } else {
+            let mut keys = space.page_in(page);
+            while !keys.is_empty() {
+                let key = keys.swap_remove(random.below(keys.len() as u64) as usize);
+                space.release(1, key);
+            }
+        }
+        space.turn_and_clean();
+    }
+    space.settle();
+    assert_eq!(space.stepped.log.stats().live_bytes, 0);
+}
+
+#[test]
+fn purge_and_delete() {
+    let (mut space, pages) = Space::backlog(1, 100);
+    pages
+        .into_iter()
+        .for_each(|page| space.batch.drop_page(page));
+    // All the space at once: it takes a few turns.
+    space.stepped.log.append(&mut space.batch);
+    space.settle();
+    assert!(space.disk.used_bytes() <= CONSTANT_WITH_PAGES);
+    assert_eq!(space.stepped.log.stats().live_bytes, 0);
+
+    let (mut space, _) = Space::backlog(1, 100);
+    space.batch.drop_owner(1);
+    space.stepped.log.append(&mut space.batch);
+    space.settle();
+    assert!(space.disk.used_bytes() <= CONSTANT_WITH_PAGES);
+    assert_eq!(space.stepped.log.stats().live_bytes, 0);
+}
+
+/// The same few pages over and over, beside a backlog that stays.
+#[test]
+fn pages_come_and_go_and_come_back() {
+    let (mut space, mut pages) = Space::backlog(1, 40);
+    for round in 0..400 {
+        let n = round * 7 % 40;
+        let keys = space.page_in(pages[n]);
+        assert_eq!(keys.len(), 16);
+        pages[n] = space.page_out(1, &keys);
+    }
+    space.settle();
+    assert_eq!(space.stepped.log.stats().paged_records, 640);
+}
+
+/// Each queue has its pages of the same messages, and they go through them at their own pace.
+#[test]
+fn paged_fan_out() {
+    const QUEUES: u32 = 10;
+    let mut space = Space::new();
+    space.constant = CONSTANT_WITH_PAGES;
+    let owners: Vec<_> = (0..QUEUES).collect();
+    let mut pages = vec![Vec::new(); owners.len()];
+    for _ in 0..60 {
+        let keys: Vec<_> = (0..16).map(|_| space.put(&owners, 1000)).collect();
+        for owner in &owners {
+            pages[*owner as usize].push(space.page_out(*owner, &keys));
+        }
+    }
+    let used = space.disk.used_bytes();
+    assert!(
+        used < 2 * 60 * 16 * 1000 + CONSTANT_WITH_PAGES,
+        "a body is there once: {used}"
+    );
+    for owner in owners {
+        for page in std::mem::take(&mut pages[owner as usize]) {
+            let keys = space.page_in(page);
+            assert_eq!(keys.len(), 16);
+            keys.iter().for_each(|key| space.batch.release(owner, *key));
+            space.append();
+            space.turn_and_clean();
+        }
+    }
+    space.settle();
+    assert_eq!(space.stepped.log.stats().live_bytes, 0);
+}
+
+#[test]
+fn transient_backlog() {
+    let mut space = Space::new();
+    space.constant = CONSTANT_WITH_PAGES;
+    let log = space.stepped.log.clone();
+    let body = [7; 1000];
+    let records: Vec<_> = (0..16)
+        .map(|note| PageRecord::Inline { bytes: &body, note })
+        .collect();
+    let mut pages = Vec::new();
+    for _ in 0..200 {
+        let draft = log.draft_page(1, b"", &records).unwrap();
+        pages.push(log.commit_page(draft));
+        space.turn_and_clean();
+    }
+    for page in pages {
+        space.page_in(page);
+    }
+    space.settle();
+    assert_eq!(log.stats().live_bytes, 0);
+    assert!(space.disk.used_bytes() < CONSTANT_WITH_PAGES);
 }
