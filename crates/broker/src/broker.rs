@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use leveret_storage::{Batch as Records, Log, Lsn};
+use leveret_storage::{self as storage, Batch as Records, Log, Lsn};
 use parking_lot::{Mutex, RwLock};
 
 use crate::alarm::Alarms;
@@ -19,12 +19,15 @@ use crate::catalogue::{Catalogue, Command, Definition, Map, RecordError};
 use crate::connections::{Activity, ChurnTally, Connected, Connections, Facts, LiveChannel};
 use crate::counters::DeadLetterTally;
 use crate::error::{Error, Resource, Result};
-use crate::ids::{MessageId, QueueId};
+use crate::ids::{MessageId, PageId, QueueId};
 use crate::live_queue::{ConnectionId, DeadLettered, LiveQueue, Outbox};
 use crate::mailbox::{Event, Mailbox};
+use crate::message::Message;
 use crate::options::Options;
+use crate::paging::{LogPages, Paging};
 use crate::principal::Principal;
 use crate::publish::{Batch, Outcome};
+use crate::queue::pages::PageStore;
 use crate::queue::{Counts, Incoming, Kind, Op, Recovered};
 use crate::record;
 use crate::reply_to::ReplyConsumers;
@@ -43,7 +46,10 @@ pub struct Broker {
     topology: RwLock<Topology>,
     /// Counts changes of the topology and of permissions; what channels remember of them is tagged with it.
     version: AtomicU64,
-    log: Log,
+    pub(crate) log: Log,
+    /// The same, as queues see it.
+    pages: Arc<dyn PageStore>,
+    pub paging: Paging,
     /// Where the last change of definitions is in the log.
     last_change: AtomicU64,
     pub timers: Timers,
@@ -78,7 +84,12 @@ pub struct Arrival<'a> {
 #[derive(Debug, Default)]
 pub struct Restored {
     definitions: Vec<Definition>,
-    messages: Vec<StoredMessage>,
+    /// In the order of the log.
+    backlog: Vec<Stored>,
+    messages: u64,
+    last_message: Option<MessageId>,
+    /// The first message that could not be read.
+    damage: Option<StartError>,
     /// What [`CRASH`] said.
     crashed_through: Option<MessageId>,
 }
@@ -87,12 +98,26 @@ pub struct Restored {
 /// endian). Nobody knows which of the messages up to it had been handed out, and another restart does not change that.
 const CRASH: u8 = 0;
 
+/// What goes back into queues.
 #[derive(Debug)]
-struct StoredMessage {
-    id: MessageId,
-    /// Queue, and what was noted of the message there.
-    owners: Vec<(u32, u64)>,
-    bytes: Box<[u8]>,
+enum Stored {
+    /// A message that one queue holds, with what was noted of it there.
+    Message {
+        id: MessageId,
+        owner: (u32, u64),
+        message: Message,
+        published_at: Timestamp,
+    },
+    /// Another queue holds the message before it as well.
+    Also { owner: (u32, u64) },
+    /// A page of a queue, with what was kept beside it.
+    Page {
+        page: PageId,
+        owner: u32,
+        /// Messages that are left.
+        count: u32,
+        meta: Box<[u8]>,
+    },
 }
 
 /// Why the node can't start from what its log holds.
@@ -105,6 +130,11 @@ pub enum StartError {
         id: u64,
         source: record::RecordError,
     },
+    #[error("page {id} in the log: {source}")]
+    Page {
+        id: u64,
+        source: record::RecordError,
+    },
     #[error("queue '{queue}' in the log: {source}")]
     Queue { queue: String, source: Error },
     #[error("the first definitions: {0}")]
@@ -113,9 +143,9 @@ pub enum StartError {
 
 impl Restored {
     /// Takes one record of the log, in the log's order.
-    pub fn take(&mut self, restored: leveret_storage::Restored<'_>) {
+    pub fn take(&mut self, restored: storage::Restored<'_>) {
         match restored {
-            leveret_storage::Restored::Definition {
+            storage::Restored::Definition {
                 table: CRASH,
                 bytes,
                 ..
@@ -125,30 +155,62 @@ impl Restored {
                     .map(|id| MessageId(u64::from_be_bytes(*id)));
                 self.crashed_through = id;
             }
-            leveret_storage::Restored::Definition { table, id, bytes } => {
+            storage::Restored::Definition { table, id, bytes } => {
                 self.definitions.push(Definition {
                     table,
                     id,
                     bytes: bytes.to_vec(),
                 });
             }
-            leveret_storage::Restored::Record { key, owners, bytes } => {
-                let owners = owners.to_vec();
-                self.messages.push(StoredMessage {
-                    id: MessageId(key),
-                    owners,
-                    bytes: bytes.into(),
-                });
+            storage::Restored::Record { key, owners, bytes } => {
+                self.take_message(MessageId(key), owners, bytes);
             }
-            leveret_storage::Restored::Page { .. } => {
-                unreachable!("the broker does not page out yet")
+            storage::Restored::Page {
+                page,
+                owner,
+                meta,
+                count,
+                ..
+            } => {
+                self.messages += u64::from(count);
+                self.backlog.push(Stored::Page {
+                    page: PageId(page.0),
+                    owner,
+                    count,
+                    meta: meta.into(),
+                });
             }
         }
     }
 
+    /// The message is made at once, so that it is never in memory twice.
+    fn take_message(&mut self, id: MessageId, owners: &[(u32, u64)], bytes: &[u8]) {
+        let (message, published_at) = match record::read(bytes) {
+            Ok(read) => read,
+            Err(source) => {
+                let damage = StartError::Message { id: id.0, source };
+                self.damage.get_or_insert(damage);
+                return;
+            }
+        };
+        self.messages += 1;
+        self.last_message = Some(id);
+        let mut owners = owners.iter().copied();
+        if let Some(owner) = owners.next() {
+            self.backlog.push(Stored::Message {
+                id,
+                owner,
+                message,
+                published_at,
+            });
+        }
+        self.backlog
+            .extend(owners.map(|owner| Stored::Also { owner }));
+    }
+
     /// How many messages there are.
-    pub fn message_count(&self) -> usize {
-        self.messages.len()
+    pub fn message_count(&self) -> u64 {
+        self.messages
     }
 }
 
@@ -160,6 +222,9 @@ impl Broker {
         restored: Restored,
         now: Timestamp,
     ) -> std::result::Result<Arc<Self>, StartError> {
+        if let Some(damage) = restored.damage {
+            return Err(damage);
+        }
         let catalogue = Catalogue::restore(restored.definitions)?;
         let waiting_for_log: Arc<Mutex<Vec<Arc<Mailbox>>>> = Arc::default();
         let waiting = waiting_for_log.clone();
@@ -169,6 +234,8 @@ impl Broker {
             }
         }));
         let broker = Self {
+            pages: Arc::new(LogPages(log.clone())),
+            paging: Paging::new(options.backlog_bytes_max),
             options,
             topology: RwLock::new(Topology {
                 catalogue,
@@ -187,8 +254,8 @@ impl Broker {
             dead_letters: Default::default(),
         };
         broker.start_queues(now)?;
-        let crashed_through = broker.note_crash(&restored.messages, restored.crashed_through);
-        broker.restore_messages(restored.messages, crashed_through, now)?;
+        let crashed_through = broker.note_crash(restored.last_message, restored.crashed_through);
+        broker.restore_backlog(restored.backlog, crashed_through, now)?;
         if broker.topology.read().catalogue.is_blank() {
             broker.define_defaults().map_err(StartError::First)?;
         }
@@ -369,12 +436,18 @@ impl Broker {
             for (at, queue) in outbox.timers.drain(..) {
                 self.timers.add(at, queue);
             }
+            self.paging.add(std::mem::take(&mut outbox.resident_bytes));
+            for queue in outbox.crowded.drain(..) {
+                self.paging.add_crowded(&queue);
+            }
             // The new record of a dead message is in the log before the old one goes.
             let dead: Vec<DeadLettered> = outbox.dead_letters.drain(..).collect();
             let releases = std::mem::take(&mut outbox.releases);
             let counts = std::mem::take(&mut outbox.counts);
+            let pages = std::mem::take(&mut outbox.dropped_pages);
             self.dead_letter(dead, now, outbox);
             self.log_changes(releases, counts);
+            self.drop_pages(pages);
             for queue in std::mem::take(&mut outbox.deletions) {
                 self.remove_queue(&queue, |_| true);
             }
@@ -414,6 +487,17 @@ impl Broker {
         self.log.append(&mut records);
     }
 
+    /// Lets pages go, with all that is in them.
+    pub(crate) fn drop_pages(&self, pages: impl IntoIterator<Item = PageId>) {
+        let mut records = Records::default();
+        for page in pages {
+            records.drop_page(storage::PageId(page.0));
+        }
+        if !records.is_empty() {
+            self.log.append(&mut records);
+        }
+    }
+
     /// Makes the queues that the catalogue names.
     fn start_queues(&self, now: Timestamp) -> std::result::Result<(), StartError> {
         let mut topology = self.topology.write();
@@ -436,7 +520,8 @@ impl Broker {
                         source,
                     })?;
                 let vhost = (vhost.id, vhost.name.clone());
-                let queue = LiveQueue::new(id, vhost, declaration.clone(), effective, now);
+                let pages = self.pages.clone();
+                let queue = LiveQueue::new(id, vhost, declaration.clone(), effective, pages, now);
                 queues.insert(id, Arc::new(queue));
             }
         }
@@ -444,13 +529,9 @@ impl Broker {
     }
 
     /// The last message of which a crash, now or earlier, left it unknown whether it had been handed out.
-    fn note_crash(
-        &self,
-        messages: &[StoredMessage],
-        earlier: Option<MessageId>,
-    ) -> Option<MessageId> {
-        let last = match messages.last() {
-            Some(last) if !self.log.was_clean() => last.id,
+    fn note_crash(&self, last: Option<MessageId>, earlier: Option<MessageId>) -> Option<MessageId> {
+        let last = match last {
+            Some(last) if !self.log.was_clean() => last,
             _ => return earlier,
         };
         let mut records = Records::default();
@@ -459,42 +540,63 @@ impl Broker {
         Some(last)
     }
 
-    /// Puts the messages of the log back into their queues, in the log's order.
-    fn restore_messages(
+    /// Puts the messages and pages of the log back into their queues, in the log's order.
+    fn restore_backlog(
         &self,
-        messages: Vec<StoredMessage>,
+        backlog: Vec<Stored>,
         crashed_through: Option<MessageId>,
         now: Timestamp,
     ) -> std::result::Result<(), StartError> {
         let mut outbox = Outbox::default();
         let topology = self.topology.read();
-        for StoredMessage { id, owners, bytes } in messages {
-            let (message, published_at) =
-                record::read(&bytes).map_err(|source| StartError::Message { id: id.0, source })?;
-            // Where it is not known whether a message had been handed out, the flag must not be missing.
-            let redelivered = crashed_through.is_some_and(|last| id <= last);
-            let incoming = Incoming {
-                id,
-                ..Incoming::from_message(message)
-            };
-            for (owner, noted) in owners {
-                // An owner that is no queue: the crash came between the queue's end and its last records. They must not
-                // wait for a queue that is given the same number.
-                let Some(queue) = topology.queues.get(&QueueId(owner)) else {
-                    outbox.releases.push((QueueId(owner), id));
-                    continue;
-                };
-                let counts = counts(noted);
-                let recovered = Recovered {
-                    incoming: Incoming {
-                        redelivered: redelivered || counts != Counts::default(),
-                        ..incoming.clone()
-                    },
+        // Where it is not known whether a message had been handed out, the flag must not be missing. What is in a page
+        // has not been handed out since it was paged.
+        let may_be_known = |id| crashed_through.is_some_and(|last| id <= last);
+        let mut last = None;
+        for stored in backlog {
+            match stored {
+                Stored::Message {
+                    id,
+                    owner,
+                    message,
                     published_at,
-                    counts,
-                };
-                if let Ok(mut drive) = queue.drive(now, &mut outbox) {
-                    drive.apply(Op::Recover(recovered));
+                } => {
+                    let incoming = Incoming {
+                        id,
+                        redelivered: may_be_known(id),
+                        ..Incoming::from_message(message)
+                    };
+                    restore_message(&topology, owner, &incoming, published_at, now, &mut outbox);
+                    last = Some((incoming, published_at));
+                }
+                Stored::Also { owner } => {
+                    if let Some((incoming, published_at)) = &last {
+                        restore_message(
+                            &topology,
+                            owner,
+                            incoming,
+                            *published_at,
+                            now,
+                            &mut outbox,
+                        );
+                    }
+                }
+                Stored::Page {
+                    page,
+                    owner,
+                    count,
+                    meta,
+                } => {
+                    // As with messages: its queue may be gone.
+                    let queue = topology.queues.get(&QueueId(owner));
+                    let Some(queue) = queue.filter(|_| count > 0) else {
+                        outbox.dropped_pages.push(page);
+                        continue;
+                    };
+                    if let Ok(mut drive) = queue.drive(now, &mut outbox) {
+                        let recovered = drive.recover_page(page, &meta);
+                        recovered.map_err(|source| StartError::Page { id: page.0, source })?;
+                    }
                 }
             }
         }
@@ -534,6 +636,33 @@ impl Broker {
             self.apply(&mut topology, command)?;
         }
         Ok(())
+    }
+}
+
+/// Puts a message of the log back into one of its queues.
+fn restore_message(
+    topology: &Topology,
+    (owner, noted): (u32, u64),
+    incoming: &Incoming,
+    published_at: Timestamp,
+    now: Timestamp,
+    outbox: &mut Outbox,
+) {
+    // An owner that is no queue: the crash came between the queue's end and its last records. They must not wait for a
+    // queue that is given the same number.
+    let Some(queue) = topology.queues.get(&QueueId(owner)) else {
+        return outbox.releases.push((QueueId(owner), incoming.id));
+    };
+    let counts = counts(noted);
+    if let Ok(mut drive) = queue.drive(now, outbox) {
+        drive.apply(Op::Recover(Recovered {
+            incoming: Incoming {
+                redelivered: incoming.redelivered || counts != Counts::default(),
+                ..incoming.clone()
+            },
+            published_at,
+            counts,
+        }));
     }
 }
 

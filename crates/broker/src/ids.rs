@@ -33,6 +33,10 @@ id! {
     MessageId(u64)
 }
 id! {
+    /// A page of the log: a run of waiting messages of one queue.
+    PageId(u64)
+}
+id! {
     /// A client's session on one connection (an AMQP 0-9-1 channel): what unsettled deliveries belong to.
     SessionId(u64)
 }

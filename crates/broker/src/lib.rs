@@ -18,6 +18,7 @@ pub mod live_queue;
 pub mod mailbox;
 pub mod message;
 pub mod options;
+pub mod paging;
 pub mod principal;
 pub mod properties;
 pub mod publish;

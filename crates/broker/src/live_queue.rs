@@ -10,13 +10,16 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::arguments::Effective;
 use crate::counters::QueueCounters;
-use crate::ids::{ConsumerId, DeliveryId, MessageId, QueueId, VhostId};
+use crate::ids::{ConsumerId, DeliveryId, MessageId, PageId, QueueId, VhostId};
 use crate::mailbox::{CancelReason, ConsumerKey, Event, Mailbox};
 use crate::message::Message;
+use crate::paging::CROWDED_BYTES;
+use crate::queue::pages::{Leaving, PageSizes, PageStore};
 use crate::queue::{
     AttachRefusal, Consumer, ConsumerStatus, Counts, Delivery, Effect, Kind, Op, QueueCore, Reason,
     Settings, Stats,
 };
+use crate::record::RecordError;
 use crate::table::Table;
 use crate::time::Timestamp;
 
@@ -73,6 +76,10 @@ struct State {
     counters: QueueCounters,
     /// When somebody last asked something of it.
     last_active: Timestamp,
+    /// What the node has been told that the waiting messages take in memory.
+    resident_bytes: u64,
+    /// Whether the pager knows of the queue.
+    crowded: bool,
 }
 
 /// Who a consumer is to the rest of the node.
@@ -127,9 +134,14 @@ pub struct ConsumerInfo {
 pub struct Outbox {
     pub(crate) releases: Vec<(QueueId, MessageId)>,
     pub(crate) counts: Vec<(QueueId, MessageId, Counts)>,
+    pub(crate) dropped_pages: Vec<PageId>,
     pub(crate) dead_letters: Vec<DeadLettered>,
     pub(crate) deletions: Vec<Arc<LiveQueue>>,
     pub(crate) timers: Vec<(Timestamp, Arc<LiveQueue>)>,
+    /// How much more memory waiting messages take.
+    pub(crate) resident_bytes: i64,
+    /// Queues that the pager should know of.
+    pub(crate) crowded: Vec<Arc<LiveQueue>>,
 }
 
 /// A message that died in `queue`.
@@ -146,9 +158,12 @@ impl Outbox {
     pub(crate) fn is_empty(&self) -> bool {
         self.releases.is_empty()
             && self.counts.is_empty()
+            && self.dropped_pages.is_empty()
             && self.dead_letters.is_empty()
             && self.deletions.is_empty()
             && self.timers.is_empty()
+            && self.resident_bytes == 0
+            && self.crowded.is_empty()
     }
 }
 
@@ -170,6 +185,7 @@ impl LiveQueue {
         vhost: (VhostId, Arc<str>),
         declaration: Declaration,
         effective: Effective,
+        pages: Arc<dyn PageStore>,
         now: Timestamp,
     ) -> Self {
         Self {
@@ -181,13 +197,15 @@ impl LiveQueue {
             single_active_consumer: effective.settings.single_active_consumer,
             dead_letter_to: effective.dead_letter_to,
             state: Mutex::new(State {
-                core: QueueCore::new(effective.settings, now),
+                core: QueueCore::new(effective.settings, now).with_pages(pages),
                 subscribers: Vec::new(),
                 effects: Vec::new(),
                 gone: false,
                 timer_at: None,
                 counters: QueueCounters::default(),
                 last_active: now,
+                resident_bytes: 0,
+                crowded: false,
             }),
         }
     }
@@ -271,11 +289,11 @@ impl LiveQueue {
         state.core.consumers().filter_map(info).collect()
     }
 
-    /// Marks the queue deleted, tells its consumers, and gives what it held. `None`: somebody else was first, or `allows`
-    /// says no.
+    /// Marks the queue deleted, tells its consumers, and gives what it held, with what the node has been told that this
+    /// takes in memory. `None`: somebody else was first, or `allows` says no.
     ///
     /// Channels may go on referring to the queue for as long as they do not publish; its messages must not stay with it.
-    pub(crate) fn close(&self, allows: impl FnOnce(&Stats) -> bool) -> Option<QueueCore> {
+    pub(crate) fn close(&self, allows: impl FnOnce(&Stats) -> bool) -> Option<(QueueCore, u64)> {
         let mut state = self.state.lock();
         let stats = state.core.stats();
         if state.gone || !allows(&stats) {
@@ -286,7 +304,39 @@ impl LiveQueue {
             subscriber.cancel(CancelReason::QueueDeleted);
         }
         let empty = QueueCore::new(state.core.settings().clone(), Timestamp::default());
-        Some(std::mem::replace(&mut state.core, empty))
+        let held = std::mem::replace(&mut state.core, empty);
+        Some((held, std::mem::take(&mut state.resident_bytes)))
+    }
+
+    // What the pager does. See `paging`.
+
+    /// What the waiting messages take in memory.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.state.lock().core.resident_bytes()
+    }
+
+    /// Names a run of messages to be paged out. If there is none, the queue has to be told to the pager again.
+    pub(crate) fn page_out(&self) -> Option<Leaving> {
+        let mut state = self.state.lock();
+        let leaving = state.core.page_out(&PageSizes::DEFAULT);
+        state.crowded = leaving.is_some();
+        leaving
+    }
+
+    /// A run is on disk. Gives how much more memory the queue takes now (less, if its turn has not come meanwhile).
+    pub(crate) fn commit_page(&self, leaving: &Leaving, commit: impl FnOnce() -> PageId) -> i64 {
+        let mut state = self.state.lock();
+        let freed = state.core.commit_page(leaving, commit);
+        let more = state.count_resident();
+        drop(state);
+        // Thousands of messages are let go without the lock.
+        drop(freed);
+        more
+    }
+
+    /// A run can't be written.
+    pub(crate) fn give_up_page(&self, leaving: &Leaving) {
+        self.state.lock().core.give_up_page(leaving);
     }
 
     /// A consumer can take deliveries again.
@@ -304,6 +354,15 @@ impl LiveQueue {
             drive.apply(Op::Tick);
             drive.finish();
         }
+    }
+}
+
+impl State {
+    /// How much more memory the waiting messages take than the node was told.
+    fn count_resident(&mut self) -> i64 {
+        let now = self.core.resident_bytes();
+        let before = std::mem::replace(&mut self.resident_bytes, now);
+        now.cast_signed() - before.cast_signed()
     }
 }
 
@@ -424,6 +483,11 @@ impl Drive<'_> {
         self.apply(Op::Acknowledge(ids));
     }
 
+    /// Takes a page found in the log at start.
+    pub(crate) fn recover_page(&mut self, page: PageId, meta: &[u8]) -> Result<(), RecordError> {
+        self.state.core.recover_page(page, meta)
+    }
+
     /// Drops the ready messages; gives their number.
     pub(crate) fn purge(&mut self) -> u64 {
         self.apply(Op::Purge);
@@ -450,6 +514,7 @@ impl Drive<'_> {
             self.route_effects();
         }
         self.register_timer();
+        self.report_resident();
     }
 
     /// Takes the effects of the ops so far to where they belong.
@@ -465,6 +530,7 @@ impl Drive<'_> {
                     self.deliver_run(consumer, delivery, &mut rest)
                 }
                 Effect::Release(id) => self.outbox.releases.push((self.queue.id, id)),
+                Effect::DropPage(page) => self.outbox.dropped_pages.push(page),
                 Effect::Count(id, counts) => self.outbox.counts.push((self.queue.id, id, counts)),
                 Effect::DeadLetter(message, reason, tracked) => {
                     let queue = self.queue.clone();
@@ -547,6 +613,16 @@ impl Drive<'_> {
         });
         if full && subscriber.mailbox.pause_if_full(self.queue, consumer) {
             core.apply(self.now, Op::Pause(consumer), effects);
+        }
+    }
+
+    /// Tells the node what memory its messages take, and the pager if that is much.
+    fn report_resident(&mut self) {
+        let state = &mut *self.state;
+        self.outbox.resident_bytes += state.count_resident();
+        if state.resident_bytes > CROWDED_BYTES && !state.crowded {
+            state.crowded = true;
+            self.outbox.crowded.push(self.queue.clone());
         }
     }
 

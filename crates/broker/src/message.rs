@@ -13,7 +13,7 @@
 //! The properties are those of AMQP 0-9-1 (`basic` content header: property flags, then the values), forwarded as the
 //! publisher wrote them; [`crate::properties`] reads them where needed.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// A message: where it was published to, its properties and its body. See the module's page.
 #[derive(Debug, Clone)]
@@ -66,6 +66,12 @@ impl Message {
         Self::joined(&address, properties, body)
     }
 
+    /// No message, where there must be one: neither address nor properties nor body.
+    pub fn nothing() -> Self {
+        static NOTHING: LazyLock<Message> = LazyLock::new(|| Message::new(b"", b"", b"", b""));
+        NOTHING.clone()
+    }
+
     /// The parts, written one behind the other into a block of their own. `address` is exchange and routing key as short
     /// strings.
     fn joined(address: &[u8], properties: &[u8], body: &[u8]) -> Self {
@@ -101,6 +107,11 @@ impl Message {
     pub fn body(&self) -> &[u8] {
         let at = self.body_at as usize;
         &self.block[at..at + self.body_len as usize]
+    }
+
+    /// What it is measured by where its memory counts: bytes of properties and body.
+    pub fn weight(&self) -> usize {
+        self.properties_len as usize + self.body_len as usize
     }
 
     /// Exchange and routing key as they stand on the wire: two short strings, one behind the other.

@@ -24,6 +24,9 @@ pub struct Options {
     pub default_queue_kind: Kind,
     /// `consumer_timeout`, ms; quorum queues only.
     pub consumer_timeout_ms: Option<u64>,
+    /// What waiting messages may take in memory before they are paged out, bytes: `vm_memory_high_watermark` times
+    /// `vm_memory_high_watermark_paging_ratio`.
+    pub backlog_bytes_max: u64,
     /// `deprecated_features.permit.transient_nonexcl_queues`; RabbitMQ 4.3 says no.
     pub permit_transient_queues: bool,
     /// `deprecated_features.permit.global_qos`; RabbitMQ 4.3 says no.
@@ -71,6 +74,7 @@ impl Options {
             exchanges_max: None,
             default_queue_kind: Kind::Classic,
             consumer_timeout_ms: Some(30 * 60 * 1000),
+            backlog_bytes_max: 256 * 1024 * 1024,
             permit_transient_queues: true,
             permit_global_qos: true,
             loopback_users: vec!["guest".into()],

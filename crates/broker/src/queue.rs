@@ -4,7 +4,8 @@
 //!
 //! Classic and quorum queues are one machine with two sets of rules ([`Kind`]). This page is the contract between the
 //! queue and its driver; `machine` draws the way of a message, `backlog` keeps those that wait in order, `consumers`
-//! says whose turn it is, `slab` finds what is unsettled, `dead_letters` keeps what must not be lost.
+//! says whose turn it is, `slab` finds what is unsettled, `dead_letters` keeps what must not be lost, [`pages`] is how a
+//! long backlog leaves the memory.
 //!
 //! ```
 //! # use leveret_broker::ids::{ConsumerId, MessageId, SessionId};
@@ -42,17 +43,21 @@ mod line;
 mod machine;
 #[cfg(test)]
 mod model;
+pub mod pages;
+#[cfg(test)]
+mod shelf;
 mod slab;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
+pub use backlog::Freed;
 pub use consumers::ConsumerStatus;
 pub use credit::SharedCredit;
 pub use machine::QueueCore;
 
-use crate::ids::{ConsumerId, DeliveryId, MessageId, SessionId};
+use crate::ids::{ConsumerId, DeliveryId, MessageId, PageId, SessionId};
 use crate::message::Message;
 use crate::time::Timestamp;
 
@@ -299,7 +304,7 @@ pub struct Delivery {
 /// What the driver has to do, in this order.
 ///
 /// Every stored message that was published or recovered is released exactly once: when it is settled, dropped, purged,
-/// refused, or dead-lettered, and then after its `DeadLetter`.
+/// refused, or dead-lettered, and then after its `DeadLetter`; or with the page that it is in.
 #[derive(Debug)]
 pub enum Effect {
     /// The publish just applied is refused (reject-publish): a negative confirm. If it was stored, `Release` follows.
@@ -313,6 +318,8 @@ pub enum Effect {
     Purged(u64),
     /// The queue no longer needs this stored message.
     Release(MessageId),
+    /// The queue no longer needs this page and the messages in it.
+    DropPage(PageId),
     /// The counts of this stored message have changed.
     Count(MessageId, Counts),
     /// Publish this to the dead-letter exchange. With an id: answer by `Op::DeadLettered`.

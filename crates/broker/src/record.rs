@@ -29,37 +29,54 @@ pub enum RecordError {
 
 /// Adds the record of `message` to a batch for the log.
 pub(crate) fn put(records: &mut Records, owners: &[u32], now: Timestamp, message: &Message) {
+    with_parts(now, message, |parts| {
+        records.put(owners, parts);
+    });
+}
+
+/// The record of `message`, for where it is not the log that puts it together.
+pub(crate) fn encode(now: Timestamp, message: &Message) -> Vec<u8> {
+    with_parts(now, message, |parts| parts.concat())
+}
+
+/// The parts of a record, one behind the other.
+fn with_parts<T>(now: Timestamp, message: &Message, then: impl FnOnce(&[&[u8]]) -> T) -> T {
     let mut head = [0; FIXED];
     head[0] = VERSION;
     head[1] = if message.has_died() { DIED } else { 0 };
     head[2..].copy_from_slice(&now.0.to_be_bytes());
     let properties = message.properties();
     let properties_len = u32::try_from(properties.len()).expect("properties fit into a frame");
-    records.put(
-        owners,
-        &[
-            &head,
-            message.address(),
-            &properties_len.to_be_bytes(),
-            properties,
-            message.body(),
-        ],
-    );
+    then(&[
+        &head,
+        message.address(),
+        &properties_len.to_be_bytes(),
+        properties,
+        message.body(),
+    ])
 }
 
-/// Reads a record: the message and when it was published.
+/// Reads a record: the message, which lies in a copy of it, and when it was published.
 pub(crate) fn read(bytes: &[u8]) -> Result<(Message, Timestamp), RecordError> {
     let (head, rest) = bytes.split_at_checked(FIXED).ok_or(RecordError::Short)?;
     if head[0] != VERSION {
         return Err(RecordError::Version(head[0]));
     }
     let published_at = u64::from_be_bytes(head[2..].try_into().map_err(|_| RecordError::Short)?);
-    let (exchange, rest) = short(rest)?;
-    let (key, rest) = short(rest)?;
+    let rest = behind_short(behind_short(rest)?)?;
     let (len, rest) = rest.split_at_checked(4).ok_or(RecordError::Short)?;
     let len = u32::from_be_bytes(len.try_into().map_err(|_| RecordError::Short)?) as usize;
-    let (properties, body) = rest.split_at_checked(len).ok_or(RecordError::Short)?;
-    let message = Message::new(exchange, key, properties, body);
+    let properties_at = bytes.len() - rest.len();
+    let body_at = properties_at + len;
+    if len > rest.len() {
+        return Err(RecordError::Short);
+    }
+    let message = Message::in_block(
+        bytes.into(),
+        FIXED,
+        properties_at..body_at,
+        body_at..bytes.len(),
+    );
     let message = if head[1] & DIED != 0 {
         message.marked_died()
     } else {
@@ -68,8 +85,34 @@ pub(crate) fn read(bytes: &[u8]) -> Result<(Message, Timestamp), RecordError> {
     Ok((message, Timestamp(published_at)))
 }
 
-fn short(bytes: &[u8]) -> Result<(&[u8], &[u8]), RecordError> {
+fn behind_short(bytes: &[u8]) -> Result<&[u8], RecordError> {
     let (len, rest) = bytes.split_first().ok_or(RecordError::Short)?;
-    rest.split_at_checked(usize::from(*len))
-        .ok_or(RecordError::Short)
+    rest.get(usize::from(*len)..).ok_or(RecordError::Short)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_comes_back_and_a_cut_one_does_not() {
+        let message = Message::new(b"ex", b"key", b"props", b"body").marked_died();
+        let bytes = encode(Timestamp(7), &message);
+        let (again, published_at) = read(&bytes).unwrap();
+        assert_eq!(published_at, Timestamp(7));
+        assert_eq!(again.address(), message.address());
+        assert_eq!(again.properties(), b"props");
+        assert_eq!(again.body(), b"body");
+        assert!(again.has_died());
+        let body_at = bytes.len() - 4;
+        for end in 0..body_at {
+            assert_eq!(
+                read(&bytes[..end]).err(),
+                Some(RecordError::Short),
+                "{end} bytes"
+            );
+        }
+        let newer = [&[2], &bytes[1..]].concat();
+        assert_eq!(read(&newer).err(), Some(RecordError::Version(2)));
+    }
 }

@@ -10,12 +10,20 @@
 //! The next message is the head of the highest lane. Every lane is sorted by sequence number, the order of arrival, so
 //! a message that comes back finds its old place again: nearly always before the head or behind the tail, otherwise in
 //! a small tree beside the lane, which costs O(log n).
+//!
+//! Of a long lane only the head and the tail are in memory, the middle is on disk ([`super::pages`]). It is read a page
+//! at a time, when the head has been used up. What has counts (it came back to a quorum queue) stays in memory, and so
+//! does what came back into the middle of a classic one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use tracing::error;
 
 use super::Counts;
 use super::line::Line;
-use crate::ids::MessageId;
+use super::pages::{self, Held, Leaving, Measure, Page, PageSizes, PageStore};
+use crate::ids::{MessageId, PageId};
 use crate::message::Message;
 use crate::time::Timestamp;
 
@@ -37,6 +45,12 @@ impl Entry {
     pub(super) fn bytes(&self) -> u64 {
         self.message.body().len() as u64
     }
+
+    /// What it costs to have it in memory, bytes: itself, and the block of the message as an allocator gives it.
+    pub(super) fn footprint(&self) -> u64 {
+        const BOOKKEEPING: usize = 64 + 64;
+        (BOOKKEEPING + self.message.weight()) as u64
+    }
 }
 
 /// When a message expires, in 48 bits: milliseconds since the epoch, enough for 8900 years.
@@ -52,6 +66,14 @@ impl Expiry {
             [0, 0, rest @ ..] => Self(rest),
             _ => Self::NEVER,
         }
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; 6]) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) fn to_bytes(self) -> [u8; 6] {
+        self.0
     }
 
     /// The far end of time for a message that does not expire.
@@ -108,9 +130,24 @@ pub(super) struct Backlog {
     counts: BTreeMap<u64, Counts>,
     /// Nothing at the head of a lane expires before this. It may be early, never late.
     next_expiry: Timestamp,
+    /// Those on disk included.
     length: u64,
     bytes: u64,
+    /// The footprint of those in memory.
+    resident: u64,
+    /// Where pages are; without it there are none.
+    store: Option<Arc<dyn PageStore>>,
+    /// The number of the next run to be paged out.
+    next_run: u64,
+    /// Persistent messages of pages that could not be read.
+    lost_persistent: u64,
+    /// Messages from pages that came back once, of which the log may not know: it was told when they were on their way.
+    unmarked: Vec<MessageId>,
 }
+
+/// A run's messages, which are on disk now: to be let go without a lock.
+#[derive(Debug)]
+pub struct Freed(#[expect(dead_code, reason = "to be dropped")] Line<Entry>);
 
 /// Above every priority: what comes back in a quorum queue goes first.
 const RETURNED: u16 = 256;
@@ -126,7 +163,20 @@ impl Backlog {
             next_expiry: NEVER,
             length: 0,
             bytes: 0,
+            resident: 0,
+            store: None,
+            next_run: 0,
+            lost_persistent: 0,
+            unmarked: Vec::new(),
         }
+    }
+
+    pub(super) fn set_store(&mut self, store: Arc<dyn PageStore>) {
+        self.store = Some(store);
+    }
+
+    pub(super) fn store(&self) -> Option<&dyn PageStore> {
+        self.store.as_deref()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -139,6 +189,21 @@ impl Backlog {
 
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// What those in memory take there, bytes.
+    pub(super) fn resident(&self) -> u64 {
+        self.resident
+    }
+
+    /// Persistent messages of pages that could not be read.
+    pub(super) fn lost_persistent(&self) -> u64 {
+        self.lost_persistent
+    }
+
+    /// Takes the messages of which the log may not know that they came back.
+    pub(super) fn take_unmarked(&mut self) -> Vec<MessageId> {
+        std::mem::take(&mut self.unmarked)
     }
 
     /// When the next head expires, or earlier.
@@ -160,6 +225,7 @@ impl Backlog {
     fn insert_at(&mut self, level: u16, Taken { entry, counts }: Taken) {
         self.length += 1;
         self.bytes += entry.bytes();
+        self.resident += entry.footprint();
         if counts != Counts::default() {
             self.counts.insert(entry.sequence, counts);
         }
@@ -175,7 +241,18 @@ impl Backlog {
 
     /// Takes the next message.
     pub(super) fn pop(&mut self) -> Option<Taken> {
-        (!self.lanes.is_empty()).then(|| self.pop_from(0))
+        self.has_head().then(|| self.pop_from(0))
+    }
+
+    /// Whether there is a next message. It is in memory afterwards.
+    pub(super) fn has_head(&mut self) -> bool {
+        while let Some(first) = self.lanes.first() {
+            if first.has_head() {
+                return true;
+            }
+            self.bring_in(0);
+        }
+        false
     }
 
     /// Takes a message that has expired from the head of any lane.
@@ -183,34 +260,60 @@ impl Backlog {
         if now < self.next_expiry {
             return None;
         }
-        let expired = self.lanes.iter().position(|lane| lane.head_expiry() <= now);
-        if expired.is_none() {
-            let heads = self.lanes.iter().map(Lane::head_expiry);
-            self.next_expiry = heads.min().unwrap_or(NEVER);
+        let expired = |lane: &Lane| lane.head_expiry() <= now;
+        while let Some(at) = self.lanes.iter().position(expired) {
+            if self.lanes[at].has_head() {
+                return Some(self.pop_from(at));
+            }
+            // What is known of a page may be early.
+            self.bring_in(at);
         }
-        expired.map(|at| self.pop_from(at))
+        let heads = self.lanes.iter().map(Lane::head_expiry);
+        self.next_expiry = heads.min().unwrap_or(NEVER);
+        None
     }
 
     fn pop_from(&mut self, at: usize) -> Taken {
         let lane = &mut self.lanes[at];
-        let entry = lane.pop().expect("every lane in the list has a message");
+        let entry = lane.pop().expect("seen to have a head in memory");
         if lane.is_empty() {
-            let lane = self.lanes.remove(at);
-            self.spare.push(lane);
+            self.retire(at);
         } else {
             self.next_expiry = self.next_expiry.min(lane.head_expiry());
         }
         self.length -= 1;
         self.bytes -= entry.bytes();
+        self.resident -= entry.footprint();
         let counts = if self.counts.is_empty() {
             Counts::default()
         } else {
             self.counts.remove(&entry.sequence).unwrap_or_default()
         };
+        Taken { entry, counts }
+    }
+
+    /// [`Self::resident`], counted anew.
+    #[cfg(test)]
+    pub(super) fn recount_resident(&self) -> u64 {
+        let lines = self.lanes.iter().flat_map(|lane| {
+            let behind = lane.behind.iter().filter_map(|segment| match segment {
+                Segment::Waiting(line) | Segment::Leaving(_, line) => Some(line),
+                Segment::Paged(_) => None,
+            });
+            std::iter::once(&lane.line).chain(behind)
+        });
+        let between = self.lanes.iter().flat_map(|lane| lane.between.values());
+        let entries = lines.flat_map(Line::iter).chain(between);
+        entries.map(Entry::footprint).sum()
+    }
+
+    /// Takes a lane that ran empty out of the list.
+    fn retire(&mut self, at: usize) {
+        let lane = self.lanes.remove(at);
+        self.spare.push(lane);
         if self.lanes.is_empty() {
             self.next_expiry = NEVER;
         }
-        Taken { entry, counts }
     }
 
     /// The lane of a level, which the caller must not leave empty.
@@ -225,58 +328,334 @@ impl Backlog {
     }
 }
 
+// Paging. See the page of `pages`.
+
+impl Backlog {
+    /// Names a run of messages to be written to a page: the one that waits longest.
+    pub(super) fn page_out(&mut self, sizes: &PageSizes) -> Option<Leaving> {
+        let number = self.next_run;
+        let lanes = self.lanes.iter_mut().rev();
+        let mut pageable = lanes.filter(|lane| lane.level != RETURNED);
+        let leaving = pageable.find_map(|lane| lane.page_out(number, sizes))?;
+        self.next_run += 1;
+        Some(leaving)
+    }
+
+    /// Puts a page in the place of a run, if the run still waits.
+    pub(super) fn commit_page(
+        &mut self,
+        leaving: &Leaving,
+        commit: impl FnOnce() -> PageId,
+    ) -> Option<Freed> {
+        let segment = self.find_run(leaving)?;
+        let entries = segment.replace_run(commit)?;
+        self.resident -= leaving.footprint;
+        Some(Freed(entries))
+    }
+
+    /// A run will not become a page: its messages only wait.
+    pub(super) fn give_up_page(&mut self, leaving: &Leaving) {
+        if let Some(segment) = self.find_run(leaving) {
+            segment.give_up_run();
+        }
+    }
+
+    fn find_run(&mut self, leaving: &Leaving) -> Option<&mut Segment> {
+        let mut lanes = self.lanes.iter_mut();
+        let lane = lanes.find(|lane| lane.level == leaving.level)?;
+        let mut segments = lane.behind.iter_mut().rev();
+        segments.find(|segment| segment.is_run(leaving.number))
+    }
+
+    /// Puts a page found at start behind all messages of its level.
+    pub(super) fn insert_page(&mut self, level: u16, page: Page) {
+        self.length += page.held.count;
+        self.bytes += page.held.bytes;
+        let lane = self.lane(level);
+        lane.behind.push_back(Segment::Paged(page));
+        let head = lane.head_expiry();
+        self.next_expiry = self.next_expiry.min(head);
+    }
+
+    pub(super) fn pages(&self) -> impl Iterator<Item = PageId> {
+        let segments = self.lanes.iter().flat_map(|lane| &lane.behind);
+        segments.filter_map(|segment| match segment {
+            Segment::Paged(page) => Some(page.id),
+            Segment::Waiting(_) | Segment::Leaving(..) => None,
+        })
+    }
+
+    /// Drops all pages unread. Gives what was in them.
+    pub(super) fn drop_pages(&mut self, mut dropped: impl FnMut(PageId)) -> Held {
+        let mut all = Held::default();
+        for lane in &mut self.lanes {
+            lane.behind.retain(|segment| {
+                let Segment::Paged(page) = segment else {
+                    return true;
+                };
+                all.count += page.held.count;
+                all.bytes += page.held.bytes;
+                all.persistent += page.held.persistent;
+                dropped(page.id);
+                false
+            });
+        }
+        self.length -= all.count;
+        self.bytes -= all.bytes;
+        for at in (0..self.lanes.len()).rev() {
+            if self.lanes[at].is_empty() {
+                self.retire(at);
+            }
+        }
+        all
+    }
+
+    /// Makes what is next of a lane its head, which has none in memory. The lane may turn out to be empty.
+    fn bring_in(&mut self, at: usize) {
+        let lane = &mut self.lanes[at];
+        match lane.behind.pop_front() {
+            Some(Segment::Waiting(line) | Segment::Leaving(_, line)) => lane.line = line,
+            Some(Segment::Paged(page)) => self.page_in(at, &page),
+            None => {}
+        }
+        if self.lanes[at].is_empty() {
+            self.retire(at);
+        }
+    }
+
+    fn page_in(&mut self, at: usize, page: &Page) {
+        let lane = &mut self.lanes[at];
+        let mut found = Held::default();
+        let mut damage = None;
+        let read = self.store.as_deref().map(|store| {
+            store.page_in(
+                page.id,
+                &mut |record| match page.entry(lane.level, &record) {
+                    Ok(entry) => {
+                        found.add(&entry);
+                        self.resident += entry.footprint();
+                        if entry.id.is_stored() && entry.marks.redelivered() && !record.is_marked {
+                            self.unmarked.push(entry.id);
+                        }
+                        lane.line.push_back(entry);
+                    }
+                    Err(error) => damage = Some(error),
+                },
+            )
+        });
+        if let Some(store) = &self.store
+            && let Some(Segment::Paged(next)) = lane.behind.front()
+        {
+            store.will_need(next.id);
+        }
+        if found != page.held {
+            error!(page = page.id.0, ?read, ?damage, expected = ?page.held, ?found, "messages of a page are lost");
+            self.length = self.length - page.held.count + found.count;
+            self.bytes = self.bytes - page.held.bytes + found.bytes;
+            self.lost_persistent += page.held.persistent.saturating_sub(found.persistent);
+        }
+    }
+}
+
 /// The messages of one level.
 #[derive(Debug, Default)]
 struct Lane {
     level: u16,
-    /// Ascending by sequence number.
+    /// The head; all of them, as long as nothing is paged out. Ascending by sequence number.
     line: Line<Entry>,
-    /// Those that came back into the middle of the line.
+    /// What comes after the head, in its order.
+    behind: VecDeque<Segment>,
+    /// Those that came back into the middle.
     between: BTreeMap<u64, Entry>,
+}
+
+/// A part of a lane, never empty.
+#[derive(Debug)]
+enum Segment {
+    /// In memory.
+    Waiting(Line<Entry>),
+    /// The run with this number, in memory until it has been written to a page.
+    Leaving(u64, Line<Entry>),
+    /// On disk.
+    Paged(Page),
 }
 
 impl Lane {
     fn is_empty(&self) -> bool {
-        self.line.is_empty() && self.between.is_empty()
+        self.line.is_empty() && self.behind.is_empty() && self.between.is_empty()
     }
 
     fn insert(&mut self, entry: Entry) {
         let sequence = entry.sequence;
-        if self.line.back().is_none_or(|last| last.sequence < sequence) {
-            self.line.push_back(entry);
-        } else if self
-            .line
-            .front()
-            .is_some_and(|first| sequence < first.sequence)
-        {
+        if self.last().is_none_or(|last| last < sequence) {
+            self.tail().push_back(entry);
+        } else if self.first().is_some_and(|first| sequence < first) {
             self.line.push_front(entry);
         } else {
             self.between.insert(sequence, entry);
         }
     }
 
-    /// Whether the head is one of those that came back into the middle.
-    fn head_is_between(&self) -> bool {
-        match (self.line.front(), self.between.first_key_value()) {
-            (Some(first), Some((&sequence, _))) => sequence < first.sequence,
-            (None, Some(_)) => true,
-            (_, None) => false,
+    /// The line that new messages join.
+    fn tail(&mut self) -> &mut Line<Entry> {
+        if self.behind.is_empty() {
+            return &mut self.line;
+        }
+        if !matches!(self.behind.back(), Some(Segment::Waiting(_))) {
+            self.behind.push_back(Segment::Waiting(Line::new()));
+        }
+        match self.behind.back_mut() {
+            Some(Segment::Waiting(tail)) => tail,
+            _ => &mut self.line,
         }
     }
 
-    fn head_expiry(&self) -> Timestamp {
-        let head = if self.head_is_between() {
-            self.between.first_key_value().map(|(_, entry)| entry)
-        } else {
-            self.line.front()
-        };
-        head.map_or(NEVER, |entry| entry.expiry.time())
+    /// The sequence number of the first message, but for those between.
+    fn first(&self) -> Option<u64> {
+        match self.line.front() {
+            Some(first) => Some(first.sequence),
+            None => self.behind.front().map(Segment::first),
+        }
     }
 
+    fn last(&self) -> Option<u64> {
+        match self.behind.back() {
+            Some(segment) => Some(segment.last()),
+            None => self.line.back().map(|last| last.sequence),
+        }
+    }
+
+    /// Whether the head is one of those that came back into the middle.
+    fn head_is_between(&self) -> bool {
+        match self.between.first_key_value() {
+            Some((&sequence, _)) => self.first().is_none_or(|first| sequence < first),
+            None => false,
+        }
+    }
+
+    /// Whether the head is in memory.
+    fn has_head(&self) -> bool {
+        !self.line.is_empty() || self.head_is_between()
+    }
+
+    fn head_expiry(&self) -> Timestamp {
+        if self.head_is_between() {
+            let head = self.between.first_key_value();
+            return head.map_or(NEVER, |(_, entry)| entry.expiry.time());
+        }
+        match self.line.front() {
+            Some(head) => head.expiry.time(),
+            None => self.behind.front().map_or(NEVER, Segment::head_expiry),
+        }
+    }
+
+    /// Takes the head, if it is in memory.
     fn pop(&mut self) -> Option<Entry> {
         if self.head_is_between() {
             return self.between.pop_first().map(|(_, entry)| entry);
         }
         self.line.pop_front()
+    }
+
+    /// Cuts a run off what waits, from the last part that is long enough.
+    fn page_out(&mut self, number: u64, sizes: &PageSizes) -> Option<Leaving> {
+        let last = (0..self.behind.len()).rev();
+        last.filter_map(|at| self.cut_run(at, number, sizes))
+            .next()
+            .or_else(|| {
+                self.split_head(sizes);
+                self.cut_run(0, number, sizes)
+            })
+    }
+
+    fn cut_run(&mut self, at: usize, number: u64, sizes: &PageSizes) -> Option<Leaving> {
+        let Some(Segment::Waiting(line)) = self.behind.get_mut(at) else {
+            return None;
+        };
+        let mut measure = Measure::default();
+        let is_full = !line.iter().all(|entry| measure.takes(entry, sizes));
+        if !is_full && measure.footprint < sizes.page_bytes_min {
+            return None;
+        }
+        let run = line.take_front(measure.count);
+        if line.is_empty() {
+            self.behind.remove(at);
+        }
+        let leaving = pages::describe(number, self.level, run.iter());
+        self.behind.insert(at, Segment::Leaving(number, run));
+        Some(leaving)
+    }
+
+    /// Parts a long head in two. One that is followed by pages may consist of one that has just been read, and of what
+    /// is returned to it meanwhile.
+    fn split_head(&mut self, sizes: &PageSizes) {
+        let just_read = if self.behind.is_empty() {
+            0
+        } else {
+            4 * sizes.page_bytes
+        };
+        let mut footprint = 0;
+        let mut kept = 0;
+        let least = sizes.head_bytes + sizes.page_bytes_min + just_read;
+        let is_long = self.line.iter().any(|entry| {
+            footprint += entry.footprint();
+            kept += usize::from(footprint <= sizes.head_bytes);
+            footprint > least
+        });
+        if is_long {
+            let head = self.line.take_front(kept);
+            let rest = std::mem::replace(&mut self.line, head);
+            self.behind.push_front(Segment::Waiting(rest));
+        }
+    }
+}
+
+impl Segment {
+    fn first(&self) -> u64 {
+        match self {
+            Self::Waiting(line) | Self::Leaving(_, line) => {
+                line.front().map_or(0, |first| first.sequence)
+            }
+            Self::Paged(page) => page.first,
+        }
+    }
+
+    fn last(&self) -> u64 {
+        match self {
+            Self::Waiting(line) | Self::Leaving(_, line) => {
+                line.back().map_or(0, |last| last.sequence)
+            }
+            Self::Paged(page) => page.last,
+        }
+    }
+
+    fn head_expiry(&self) -> Timestamp {
+        match self {
+            Self::Waiting(line) | Self::Leaving(_, line) => {
+                line.front().map_or(NEVER, |first| first.expiry.time())
+            }
+            Self::Paged(page) => page.head_expiry.time(),
+        }
+    }
+
+    fn is_run(&self, number: u64) -> bool {
+        matches!(self, Self::Leaving(run, _) if *run == number)
+    }
+
+    /// Becomes the page of its run, whose messages it gives back.
+    fn replace_run(&mut self, commit: impl FnOnce() -> PageId) -> Option<Line<Entry>> {
+        let Self::Leaving(_, entries) = self else {
+            return None;
+        };
+        let page = Page::of(commit(), entries.iter());
+        let entries = std::mem::take(entries);
+        *self = Self::Paged(page);
+        Some(entries)
+    }
+
+    fn give_up_run(&mut self) {
+        if let Self::Leaving(_, entries) = self {
+            *self = Self::Waiting(std::mem::take(entries));
+        }
     }
 }

@@ -39,6 +39,18 @@ impl<T> Line<T> {
         self.blocks.back()?.back()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> + Clone {
+        self.blocks.iter().flatten()
+    }
+
+    /// Takes the first `count` out, as a line of their own.
+    pub(super) fn take_front(&mut self, count: usize) -> Self {
+        let mut front = Self::new();
+        let taken = (0..count).map_while(|_| self.pop_front());
+        taken.for_each(|value| front.push_back(value));
+        front
+    }
+
     pub(super) fn push_back(&mut self, value: T) {
         match self.blocks.back_mut() {
             Some(block) if block.len() < BLOCK => block.push_back(value),
@@ -117,6 +129,15 @@ mod tests {
         }
         assert!(line.is_empty());
         assert_eq!(line.pop_front(), None);
+    }
+
+    #[test]
+    fn its_front_can_be_taken() {
+        let mut line = Line::new();
+        (0..3 * BLOCK).for_each(|n| line.push_back(n));
+        let front = line.take_front(BLOCK + 1);
+        assert!(front.iter().copied().eq(0..=BLOCK));
+        assert!(line.iter().copied().eq(BLOCK + 1..3 * BLOCK));
     }
 
     #[test]

@@ -13,16 +13,22 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::backlog::{Backlog, Entry, Expiry, Marks, Taken};
+use tracing::error;
+
+use super::backlog::{Backlog, Entry, Expiry, Freed, Marks, Taken};
 use super::consumers::{ConsumerStatus, Consumers, Place};
 use super::dead_letters::DeadLetters;
+use super::pages::{Leaving, Page, PageSizes, PageStore};
 use super::slab::Slab;
 use super::{
     Consumer, Counts, DeadLetter, Delivery, Effect, Incoming, Kind, Op, Overflow, Reason,
     Recovered, RetryOn, Return, Settings, Stats,
 };
-use crate::ids::{ConsumerId, DeliveryId};
+use crate::ids::{ConsumerId, DeliveryId, PageId};
+use crate::message::Message;
+use crate::record::{self, RecordError};
 use crate::time::Timestamp;
 
 /// A queue's messages and consumers. Feed it ops with [`apply`](Self::apply), carry out the effects in their order, hand
@@ -35,6 +41,8 @@ pub struct QueueCore {
     backlog: Backlog,
     unsettled: Slab<Unsettled>,
     unsettled_bytes: u64,
+    /// The footprint of those of them that are in memory.
+    unsettled_resident: u64,
     /// Messages that came back and wait for their next try, by its time and then by their sequence number.
     delayed: BTreeMap<(Timestamp, u64), Taken>,
     delayed_bytes: u64,
@@ -54,9 +62,21 @@ pub struct QueueCore {
 #[derive(Debug)]
 struct Unsettled {
     taken: Taken,
+    /// The message is not here but in the log, with a body of so many bytes.
+    left_in_log: Option<u32>,
     holder: Holder,
     since: Timestamp,
 }
+
+/// Stored messages that are handed out while the unsettled ones hold more than this stay in the log alone, and are read
+/// again if they come back. Most never do.
+const UNSETTLED_RESIDENT_MAX: u64 = 16 << 20;
+
+/// What a classic queue notes of a message that came back.
+const ONCE: Counts = Counts {
+    deliveries: 0,
+    acquisitions: 1,
+};
 
 #[derive(Debug, Clone, Copy)]
 enum Holder {
@@ -74,6 +94,7 @@ impl QueueCore {
             backlog: Backlog::new(),
             unsettled: Slab::new(),
             unsettled_bytes: 0,
+            unsettled_resident: 0,
             delayed: BTreeMap::new(),
             delayed_bytes: 0,
             dead_letters: DeadLetters::new(),
@@ -83,6 +104,13 @@ impl QueueCore {
             next_timeout: None,
             deleted: false,
         }
+    }
+
+    /// The same queue, which may page its messages out.
+    #[must_use]
+    pub fn with_pages(mut self, store: Arc<dyn PageStore>) -> Self {
+        self.backlog.set_store(store);
+        self
     }
 
     /// Applies one op, and appends what has to be done to `effects`.
@@ -107,6 +135,7 @@ impl QueueCore {
             Op::Tick => self.tick(now, effects),
             Op::Configure(settings) => self.configure(now, settings, effects),
         }
+        self.mark_again(effects);
     }
 
     /// Whether [`Op::Assign`] would hand something out.
@@ -138,7 +167,7 @@ impl QueueCore {
             unsettled_bytes: self.unsettled_bytes,
             delayed: self.delayed.len() as u64,
             dead_lettering: self.dead_letters.len() as u64,
-            persistent: self.persistent,
+            persistent: self.persistent - self.backlog.lost_persistent(),
             consumers: self.consumers.len() as u64,
         }
     }
@@ -166,6 +195,52 @@ impl QueueCore {
     /// The settings in force.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    // Paging, which is no op. See the page of `pages`.
+
+    /// What the waiting messages take in memory, bytes, about.
+    pub fn resident_bytes(&self) -> u64 {
+        self.backlog.resident()
+    }
+
+    #[cfg(test)]
+    pub(super) fn recount_resident_bytes(&self) -> u64 {
+        self.backlog.recount_resident()
+    }
+
+    /// Names a run of waiting messages to be written to a page, the one that has to wait longest. `None`: there is no
+    /// run that is worth it.
+    pub fn page_out(&mut self, sizes: &PageSizes) -> Option<Leaving> {
+        self.backlog.page_out(sizes)
+    }
+
+    /// A run is on disk: `commit` makes it a page, if its turn has not come meanwhile (`None`).
+    pub fn commit_page(
+        &mut self,
+        leaving: &Leaving,
+        commit: impl FnOnce() -> PageId,
+    ) -> Option<Freed> {
+        self.backlog.commit_page(leaving, commit)
+    }
+
+    /// A run can't be written: its messages wait where they are.
+    pub fn give_up_page(&mut self, leaving: &Leaving) {
+        self.backlog.give_up_page(leaving);
+    }
+
+    /// The pages it has.
+    pub fn pages(&self) -> impl Iterator<Item = PageId> {
+        self.backlog.pages()
+    }
+
+    /// A page found in the log at start, with what was kept beside it. It comes behind what was recovered before.
+    pub fn recover_page(&mut self, id: PageId, meta: &[u8]) -> Result<(), RecordError> {
+        let (page, level) = Page::from_meta(id, meta, self.next_sequence + 1)?;
+        self.next_sequence = page.last;
+        self.persistent += page.held.persistent;
+        self.backlog.insert_page(level, page);
+        Ok(())
     }
 
     // A message comes.
@@ -317,7 +392,7 @@ impl QueueCore {
 
     /// Hands the next message to the next consumer. Gives whether there were both.
     fn hand_out(&mut self, now: Timestamp, effects: &mut Vec<Effect>) -> bool {
-        if self.backlog.is_empty() {
+        if !self.consumers.is_ready() || !self.backlog.has_head() {
             return false;
         }
         let Some(place) = self.consumers.next() else {
@@ -359,13 +434,14 @@ impl QueueCore {
     }
 
     /// Hands out a message that has to be settled.
-    fn check_out(&mut self, now: Timestamp, holder: Holder, taken: Taken) -> Delivery {
+    fn check_out(&mut self, now: Timestamp, holder: Holder, mut taken: Taken) -> Delivery {
         self.unsettled_bytes += taken.entry.bytes();
-        let message = taken.entry.message.clone();
         let redelivered = taken.entry.marks.redelivered();
         let counts = taken.counts;
+        let (message, left_in_log) = self.share(&mut taken.entry);
         let id = self.unsettled.insert(Unsettled {
             taken,
+            left_in_log,
             holder,
             since: now,
         });
@@ -375,6 +451,17 @@ impl QueueCore {
             redelivered,
             counts,
         }
+    }
+
+    /// The message, for a client that will settle it. The queue keeps it too, unless it keeps too much already.
+    fn share(&mut self, entry: &mut Entry) -> (Message, Option<u32>) {
+        if self.unsettled_resident > UNSETTLED_RESIDENT_MAX && self.can_be_read(entry) {
+            let message = std::mem::replace(&mut entry.message, Message::nothing());
+            let bytes = u32::try_from(message.body().len()).expect("a block is smaller than 4 GiB");
+            return (message, Some(bytes));
+        }
+        self.unsettled_resident += entry.footprint();
+        (entry.message.clone(), None)
     }
 
     /// Hands out a message for good.
@@ -401,15 +488,15 @@ impl QueueCore {
 
     fn acknowledge(&mut self, ids: &[DeliveryId], effects: &mut Vec<Effect>) {
         for &id in ids {
-            if let Some(taken) = self.check_in(id) {
-                self.release(&taken.entry, effects);
+            if let Some(unsettled) = self.check_in(id) {
+                self.release(&unsettled.taken.entry, effects);
             }
         }
     }
 
     fn discard(&mut self, ids: &[DeliveryId], effects: &mut Vec<Effect>) {
         for &id in ids {
-            if let Some(taken) = self.check_in(id) {
+            if let Some(taken) = self.take_back(id) {
                 self.bury(taken.entry, Reason::Rejected, effects);
             }
         }
@@ -436,7 +523,7 @@ impl QueueCore {
         how: Return,
         effects: &mut Vec<Effect>,
     ) {
-        if let Some(taken) = self.check_in(id) {
+        if let Some(taken) = self.take_back(id) {
             match self.settings.kind {
                 Kind::Classic => self.requeue(taken, effects),
                 Kind::Quorum => self.try_again(now, taken, how, effects),
@@ -445,26 +532,72 @@ impl QueueCore {
     }
 
     /// Ends a delivery. `None` if it has ended before: it timed out while the answer was on its way.
-    fn check_in(&mut self, id: DeliveryId) -> Option<Taken> {
+    fn check_in(&mut self, id: DeliveryId) -> Option<Unsettled> {
         let unsettled = self.unsettled.remove(id)?;
-        self.unsettled_bytes -= unsettled.taken.entry.bytes();
+        let entry = &unsettled.taken.entry;
+        match unsettled.left_in_log {
+            Some(bytes) => self.unsettled_bytes -= u64::from(bytes),
+            None => {
+                self.unsettled_bytes -= entry.bytes();
+                self.unsettled_resident -= entry.footprint();
+            }
+        }
         if let Holder::Consumer(place) = unsettled.holder {
             self.consumers.settled(place);
         }
-        Some(unsettled.taken)
+        Some(unsettled)
+    }
+
+    /// Ends a delivery whose message is still needed.
+    fn take_back(&mut self, id: DeliveryId) -> Option<Taken> {
+        let Unsettled {
+            mut taken,
+            left_in_log,
+            ..
+        } = self.check_in(id)?;
+        if left_in_log.is_some() {
+            match self.read(&taken.entry) {
+                Ok(message) => taken.entry.message = message,
+                Err(error) => {
+                    // Its record stays, for somebody to look at.
+                    error!(message = taken.entry.id.0, %error, "a message that came back is lost");
+                    self.persistent -= u64::from(taken.entry.marks.persistent());
+                    return None;
+                }
+            }
+        }
+        Some(taken)
+    }
+
+    fn can_be_read(&self, entry: &Entry) -> bool {
+        entry.id.is_stored() && self.backlog.store().is_some()
+    }
+
+    /// The message of a stored entry, from the log.
+    fn read(&self, entry: &Entry) -> Result<Message, String> {
+        let store = self.backlog.store().ok_or("there is no log")?;
+        let bytes = store.read(entry.id).map_err(|error| error.to_string())?;
+        let (message, _) = record::read(&bytes).map_err(|error| error.to_string())?;
+        Ok(message)
     }
 
     /// Classic: back to its place. It does not count, but that it was handed out once has to outlive a restart.
     fn requeue(&mut self, mut taken: Taken, effects: &mut Vec<Effect>) {
         if taken.entry.id.is_stored() && !taken.entry.marks.redelivered() {
-            let once = Counts {
-                acquisitions: 1,
-                ..Counts::default()
-            };
-            effects.push(Effect::Count(taken.entry.id, once));
+            effects.push(Effect::Count(taken.entry.id, ONCE));
         }
         taken.entry.marks.set_redelivered();
         self.wait(taken);
+    }
+
+    /// What has been said of messages while they were on their way to a page is said again. (In a quorum queue those that
+    /// have counts are not paged out.)
+    fn mark_again(&mut self, effects: &mut Vec<Effect>) {
+        for id in self.backlog.take_unmarked() {
+            if self.settings.kind == Kind::Classic {
+                effects.push(Effect::Count(id, ONCE));
+            }
+        }
     }
 
     /// Quorum: once more, ahead of all or after a while, unless it has failed too often.
@@ -548,7 +681,11 @@ impl QueueCore {
 
     /// Drops all that is not in the hands of a client.
     fn purge(&mut self, effects: &mut Vec<Effect>) {
-        let mut purged = 0;
+        let paged = self
+            .backlog
+            .drop_pages(|page| effects.push(Effect::DropPage(page)));
+        self.persistent -= paged.persistent;
+        let mut purged = paged.count;
         let mut drop = |queue: &mut Self, entry: &Entry| {
             purged += 1;
             queue.release(entry, effects);

@@ -1,8 +1,11 @@
 //! The queue against a model of it: lists that are searched from end to end, and no thought for speed. Random ops go to
-//! both; the effects, the figures and the deadline must agree after each.
+//! both; the effects, the figures and the deadline must agree after each. The queue pages messages out at random moments,
+//! of which the model knows nothing.
 
 use proptest::prelude::*;
 
+use super::pages::{Leaving, PageSizes};
+use super::shelf::{Shelf, on_shelf};
 use super::*;
 
 /// A message in the model. Its body is its number, unique in the run.
@@ -656,6 +659,9 @@ enum Step {
     Tick,
     Pass(u64),
     Limit(Option<u64>),
+    PageOut(PageSizes),
+    /// The oldest run is on disk, or can't be written.
+    PagedOut(bool),
 }
 
 /// Both sides of a run.
@@ -666,12 +672,17 @@ struct Run {
     attached: u32,
     held: Vec<(u32, DeliveryId)>,
     dead: Vec<(u32, DeliveryId)>,
+    shelf: Arc<Shelf>,
+    leaving: Vec<Leaving>,
 }
 
 impl Run {
     fn new(settings: Settings) -> Self {
+        let (queue, shelf) = on_shelf(QueueCore::new(settings.clone(), Timestamp(0)));
         Self {
-            queue: QueueCore::new(settings.clone(), Timestamp(0)),
+            queue,
+            shelf,
+            leaving: Vec::new(),
             model: Model::new(settings),
             published: 0,
             attached: 0,
@@ -682,9 +693,17 @@ impl Run {
 
     fn step(&mut self, step: Step) {
         let model = &mut self.model;
-        if let Step::Pass(ms) = step {
-            model.now += ms;
-            return;
+        match step {
+            Step::Pass(ms) => return model.now += ms,
+            Step::PageOut(sizes) => {
+                self.leaving.extend(self.queue.page_out(&sizes));
+                return self.agree("paging out");
+            }
+            Step::PagedOut(done) => {
+                self.paged_out(done);
+                return self.agree("having paged out");
+            }
+            _ => {}
         }
         model.expire();
         let context = format!("{step:?}");
@@ -699,9 +718,14 @@ impl Run {
                     size,
                     stored,
                 } = publish;
+                let message = Message::new(b"", b"", &number.to_be_bytes(), &vec![0; size]);
+                let id = MessageId(if stored { u64::from(number) } else { 0 });
+                if stored {
+                    self.shelf.store(id, &message);
+                }
                 self.apply(Op::Publish(Incoming {
-                    message: Message::new(b"", b"", &number.to_be_bytes(), &vec![0; size]),
-                    id: MessageId(if stored { u64::from(number) } else { 0 }),
+                    message,
+                    id,
                     priority,
                     ttl_ms,
                     persistent: stored,
@@ -817,7 +841,9 @@ impl Run {
                 let settings = model.settings.clone();
                 self.apply(Op::Configure(settings));
             }
-            Step::Pass(_) => unreachable!("handled above"),
+            Step::Pass(_) | Step::PageOut(_) | Step::PagedOut(_) => {
+                unreachable!("handled above")
+            }
         }
         // A timeout returns deliveries behind the clients' backs.
         let out = &self.model.out;
@@ -826,18 +852,37 @@ impl Run {
         self.agree(&context);
     }
 
+    fn paged_out(&mut self, done: bool) {
+        if self.leaving.is_empty() {
+            return;
+        }
+        let leaving = self.leaving.remove(0);
+        if done {
+            let commit = || self.shelf.page(&leaving);
+            self.queue.commit_page(&leaving, commit);
+        } else {
+            self.queue.give_up_page(&leaving);
+        }
+    }
+
     fn apply(&mut self, op: Op<'_>) {
         let mut effects = Vec::new();
         let purge = matches!(op, Op::Purge);
         self.queue
             .apply(Timestamp(self.model.now), op, &mut effects);
-        let mut described: Vec<_> = effects
-            .into_iter()
-            .map(|effect| self.describe(effect))
-            .collect();
+        let mut described = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::DropPage(page) => {
+                    let released = self.shelf.drop_page(page).into_iter();
+                    described.extend(released.map(|id| self.describe(Effect::Release(id))));
+                }
+                other => described.push(self.describe(other)),
+            }
+        }
         let mut expected = std::mem::take(&mut self.model.effects);
         if purge {
-            // The dead letters on their way have no order among themselves.
+            // The dead letters on their way have no order among themselves, and pages go before all else.
             described.sort();
             expected.sort();
         }
@@ -861,6 +906,7 @@ impl Run {
                 format!("dead {number} {reason:?} {}", id.is_some())
             }
             Effect::TimedOut(id, _) => format!("timed out {}", id.0),
+            Effect::DropPage(_) => unreachable!("described by what was in it"),
             Effect::Delete => "delete".into(),
         }
     }
@@ -882,6 +928,8 @@ impl Run {
     fn agree(&self, context: &str) {
         let model = &self.model;
         assert_eq!(self.queue.stats(), model.stats(), "after {context}");
+        let resident = self.queue.recount_resident_bytes();
+        assert_eq!(self.queue.resident_bytes(), resident, "after {context}");
         let work = !model.ready.is_empty() && model.next_client().is_some();
         assert_eq!(self.queue.has_work(), work, "after {context}");
         let active = model.active.map(|at| model.clients[at].consumer.id);
@@ -979,6 +1027,15 @@ fn step() -> impl Strategy<Value = Step> {
             timeout_ms,
         },
     );
+    // A message weighs 132 to 137 bytes, 4 to 9 of them in its page.
+    let sizes = (0..400u64, 0..40u64, 1..5usize, 0..300u64).prop_map(
+        |(head_bytes, page_bytes, page_messages, page_bytes_min)| PageSizes {
+            head_bytes,
+            page_bytes,
+            page_messages,
+            page_bytes_min,
+        },
+    );
     let one = 0..8usize;
     let some = || proptest::collection::vec(0..8usize, 1..4);
     let how = prop_oneof![
@@ -1003,6 +1060,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..30u64).prop_map(Step::Pass),
         1 => prop_oneof![9 => Just(Step::Tick), 1 => Just(Step::Purge)],
         1 => maybe(0..8u64).prop_map(Step::Limit),
+        6 => sizes.prop_map(Step::PageOut),
+        6 => (0..8u8).prop_map(|n| Step::PagedOut(n != 0)),
     ]
 }
 

@@ -1,9 +1,14 @@
 //! Scripts of ops and the effects expected of them, written down as one readable line each.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::pages::{Leaving, PageSizes};
+use super::shelf::{Shelf, on_shelf};
 use super::*;
+
+mod paging;
 
 fn classic() -> Settings {
     Settings::new(Kind::Classic)
@@ -19,6 +24,11 @@ struct Script {
     now: Timestamp,
     /// By the body of the message.
     held: Vec<(String, DeliveryId)>,
+    shelf: Arc<Shelf>,
+    /// Runs on their way to disk.
+    leaving: VecDeque<Leaving>,
+    /// What is kept beside pages, in the order of their ids.
+    metas: Vec<[u8; pages::META]>,
     credit: Arc<SharedCredit>,
 }
 
@@ -26,14 +36,22 @@ struct Script {
 /// whatever it can, as its driver would. The steps:
 ///
 /// - `publish a 1 p3 t50 l4`: bodies; `1` stores it under that id, `p` priority, `t` time to live, `l` length.
-/// - `recover a 1 x2`: found in the log, published at time 0, returned twice before.
+/// - `recover a 1 x2 r`: found in the log, published at time 0, returned twice before; `r` flags it whatever came before.
 /// - `attach 1 noack n2 p5 shared excl o30`: consumer 1, with prefetch 2, priority 5, shared credit, timeout 30.
 /// - `detach 1`, `pause 1`, `resume 1`, `get`, `get noack`, `ack a b`, `nack a`, `reject a`, `end a`, `discard a`,
 ///   `dead a`, `undead a` (the answer to a dead letter), `purge`, `touch`, `time 50` (a tick at that time), `limit 2`
-///   and `give 1` (of the shared credit), `stats`, `active`, `deadline`.
+///   and `give 1` (of the shared credit), `stats`, `active`, `deadline`;
+/// - `page 2`: all that waits is paged out, in runs of two; `leave 2`: a run begins to be, and `arrive` or `forget` is how
+///   that ends; `hints`: the pages asked for; `restart` and `repage 1`: a new queue, and a page it recovers; `unmark`:
+///   the log will not know what has been noted of the messages in pages; `damage`: what is not the first of a page is lost,
+///   and all that is in none.
 fn check(settings: Settings, script: &str) {
+    let (queue, shelf) = on_shelf(QueueCore::new(settings, Timestamp(0)));
     let mut run = Script {
-        queue: QueueCore::new(settings, Timestamp(0)),
+        queue,
+        shelf,
+        leaving: VecDeque::new(),
+        metas: Vec::new(),
         now: Timestamp(0),
         held: Vec::new(),
         credit: Arc::new(SharedCredit::new(1)),
@@ -76,7 +94,9 @@ fn consumer(id: u32) -> Consumer {
 }
 
 fn message(body: &str, length: usize) -> Message {
-    Message::new(b"", b"q", b"", format!("{body:<length$}").as_bytes())
+    let mut padded = body.as_bytes().to_vec();
+    padded.resize(length.max(body.len()), b' ');
+    Message::new(b"", b"q", b"", &padded)
 }
 
 impl Script {
@@ -85,13 +105,19 @@ impl Script {
         let rest = &words[1..];
         let id = ConsumerId(number(rest, "").unwrap_or(0));
         match words[0] {
-            "publish" => self.apply(Op::Publish(Self::incoming(rest))),
+            "publish" => {
+                let incoming = Self::incoming(rest);
+                self.shelf.store(incoming.id, &incoming.message);
+                self.apply(Op::Publish(incoming))
+            }
             "recover" => {
                 let acquisitions = number(rest, "x").unwrap_or(0);
+                let incoming = Self::incoming(rest);
+                self.shelf.store(incoming.id, &incoming.message);
                 self.apply(Op::Recover(Recovered {
                     incoming: Incoming {
-                        redelivered: acquisitions > 0,
-                        ..Self::incoming(rest)
+                        redelivered: acquisitions > 0 || rest.contains(&"r"),
+                        ..incoming
                     },
                     published_at: Timestamp(0),
                     counts: Counts {
@@ -150,8 +176,83 @@ impl Script {
                 .queue
                 .deadline()
                 .map_or_else(|| "none".into(), |at| at.0.to_string()),
+            _ => self.page_step(&words),
+        }
+    }
+
+    fn page_step(&mut self, words: &[&str]) -> String {
+        let count = number(&words[1..], "");
+        match words[0] {
+            "page" => {
+                while self.page_out(count) {
+                    self.arrive();
+                }
+                let resident = self.queue.resident_bytes();
+                format!("{} pages, resident {resident}", self.shelf.page_count())
+            }
+            "leave" => {
+                let leaves = self.page_out(count);
+                (if leaves { "leaving" } else { "nothing" }).into()
+            }
+            "arrive" => {
+                let arrived = self.arrive();
+                (if arrived { "paged" } else { "too late" }).into()
+            }
+            "forget" => {
+                let leaving = self.leaving.pop_front().unwrap();
+                self.queue.give_up_page(&leaving);
+                String::new()
+            }
+            "hints" => {
+                let hints = self.shelf.hints();
+                let hint = hints.first();
+                hint.map_or_else(|| "none".into(), |page| page.0.to_string())
+            }
+            "restart" => {
+                self.shelf.restart();
+                let queue = QueueCore::new(self.queue.settings().clone(), self.now);
+                self.queue = queue.with_pages(self.shelf.clone());
+                String::new()
+            }
+            "repage" => {
+                let page: usize = count.unwrap();
+                let meta = &self.metas[page - 1];
+                self.queue.recover_page(PageId(page as u64), meta).unwrap();
+                String::new()
+            }
+            "unmark" => {
+                self.shelf.forget_marks();
+                String::new()
+            }
+            "damage" => {
+                self.shelf.damage();
+                String::new()
+            }
             other => panic!("no such step: {other}"),
         }
+    }
+
+    /// Whether there is something to page out.
+    fn page_out(&mut self, messages: Option<usize>) -> bool {
+        let leaving = self.queue.page_out(&PageSizes {
+            head_bytes: 0,
+            page_bytes: 1000,
+            page_messages: messages.unwrap(),
+            page_bytes_min: 0,
+        });
+        let any = leaving.is_some();
+        self.leaving.extend(leaving);
+        any
+    }
+
+    /// Whether the run is on disk before its turn has come.
+    fn arrive(&mut self) -> bool {
+        let leaving = self.leaving.pop_front().unwrap();
+        let commit = || {
+            self.metas.push(leaving.meta);
+            self.shelf.page(&leaving)
+        };
+        self.queue.commit_page(&leaving, commit).is_some()
     }
 
     fn incoming(words: &[&str]) -> Incoming {
@@ -214,6 +315,7 @@ impl Script {
             Effect::TimedOut(ConsumerId(id), timeout_ms) => {
                 format!("timed out {id} after {timeout_ms}")
             }
+            Effect::DropPage(page) => format!("drop page {}", page.0),
             Effect::Delete => "delete".into(),
         }
     }

@@ -101,7 +101,14 @@ impl Broker {
         let (changes, durable_at) = self.apply(&mut topology, command).map_err(refused)?;
         let id = changes.queue.expect("declaring a queue makes one");
         let vhost = (by.vhost, by.vhost_name.clone());
-        let queue = Arc::new(LiveQueue::new(id, vhost, declaration, effective, now));
+        let queue = Arc::new(LiveQueue::new(
+            id,
+            vhost,
+            declaration,
+            effective,
+            self.pages.clone(),
+            now,
+        ));
         topology.queues.insert(id, queue.clone());
         drop(topology);
         ChurnTally::count(&self.churn.queue_declared);
@@ -231,7 +238,8 @@ impl Broker {
         allows: impl FnOnce(&Stats) -> bool,
     ) -> Option<(Stats, Option<Lsn>)> {
         let mut topology = self.topology.write();
-        let held = queue.close(allows)?;
+        let (held, resident_bytes) = queue.close(allows)?;
+        self.paging.add(-resident_bytes.cast_signed());
         topology.queues.remove(&queue.id);
         ChurnTally::count(&self.churn.queue_deleted);
         let command = Command::DeleteQueue {
@@ -243,6 +251,10 @@ impl Broker {
         // Letting millions of messages go takes its time: nobody has to wait for that.
         drop(topology);
         let stats = held.stats();
+        if applied.is_err() || !queue.declaration.outlives_restarts() {
+            // The log has not been told that their owner is gone.
+            self.drop_pages(held.pages());
+        }
         drop(held);
         if let Some(owner) = queue.declaration.exclusive
             && let Some(entry) = self.connections.lock().open.get_mut(&owner)

@@ -1,0 +1,293 @@
+//! The memory that the waiting messages of all queues may take, and their way to disk when it is too much.
+//!
+//! Queues say what their messages take when they have been worked on. Above the budget the [`Pager`] is woken, and
+//! takes turns until three quarters of it are in use:
+//!
+//! ```text
+//! over the budget ──> name runs of the fullest queues ──> draft ──> sync ──> commit ──> still more than 3/4? ──┐
+//!                ^          (queue's lock)              (no lock: copied, one sync    (queue's lock)            │
+//!                └─────────────────────────────────────  for all runs of a turn) ───────────────────────────────┘
+//! ```
+//!
+//! What can't be paged out (the heads of many queues, returned messages of quorum queues) stays, and is the memory
+//! alarm's business. So is a publisher that is faster than the disk.
+
+use std::cmp::Reverse;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+
+use leveret_storage::{self as storage, Draft, Failed, Log, PageError, PageRecord};
+use parking_lot::Mutex;
+
+use crate::broker::Broker;
+use crate::ids::{MessageId, PageId, QueueId};
+use crate::live_queue::LiveQueue;
+use crate::queue::pages::{Leaving, Outgoing, PageSizes, PageStore, PagedRecord, Unreadable};
+use crate::record;
+use crate::time::Timestamp;
+
+/// A queue whose messages take more than this may have something to page out.
+pub(crate) const CROWDED_BYTES: u64 =
+    PageSizes::DEFAULT.head_bytes + PageSizes::DEFAULT.page_bytes_min;
+
+/// Messages paged out with one sync, bytes in memory. Few enough that little is lost by a slow disk, and many enough
+/// that a sync is a small part of the turn.
+const TURN_BYTES: u64 = 32 << 20;
+
+/// The node's count. See the module's page.
+#[derive(Debug)]
+pub struct Paging {
+    budget: u64,
+    resident: AtomicI64,
+    /// Queues that may have something to page out; each is in it once.
+    crowded: Mutex<Vec<Weak<LiveQueue>>>,
+    /// Whether the pager sleeps until the budget is exceeded.
+    sleeps: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Paging {
+    pub(crate) fn new(budget: u64) -> Self {
+        Self {
+            budget,
+            resident: AtomicI64::new(0),
+            crowded: Mutex::default(),
+            sleeps: AtomicBool::new(false),
+            waker: Mutex::default(),
+        }
+    }
+
+    /// What the waiting messages of all queues take in memory, bytes, about: each in each of its queues, with what is
+    /// remembered of it.
+    pub fn resident_bytes(&self) -> u64 {
+        self.resident
+            .load(Ordering::Relaxed)
+            .try_into()
+            .unwrap_or(0)
+    }
+
+    /// They take so much more, or less.
+    pub(crate) fn add(&self, bytes: i64) {
+        // A queue is counted when it has been worked on: for a moment the sum may be less than nothing.
+        let now = bytes + self.resident.fetch_add(bytes, Ordering::Relaxed);
+        if bytes > 0
+            && now.try_into().unwrap_or(0) > self.budget
+            && self.sleeps.load(Ordering::Relaxed)
+            && self.sleeps.swap(false, Ordering::AcqRel)
+            && let Some(waker) = self.waker.lock().take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// The queue may have something to page out.
+    pub(crate) fn add_crowded(&self, queue: &Arc<LiveQueue>) {
+        self.crowded.lock().push(Arc::downgrade(queue));
+    }
+
+    /// Those queues, the fullest first.
+    fn take_crowded(&self) -> Vec<Arc<LiveQueue>> {
+        let queues = std::mem::take(&mut *self.crowded.lock());
+        let alive = queues.iter().filter_map(Weak::upgrade);
+        let mut by_bytes: Vec<_> = alive.map(|queue| (queue.resident_bytes(), queue)).collect();
+        by_bytes.sort_by_key(|(bytes, queue)| (Reverse(*bytes), queue.id));
+        by_bytes.into_iter().map(|(_, queue)| queue).collect()
+    }
+}
+
+/// How a turn ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Enough is on disk. [`Pager::poll_needed`] tells when another turn is needed.
+    Enough,
+    /// More has to go.
+    More,
+    /// Nothing can be paged out, though it would be needed. Look again a little later.
+    Nothing,
+    /// Pages can't be written for now, for want of room. Try again later.
+    NoRoom,
+    /// The log has failed: there is nothing more to do.
+    Failed,
+}
+
+/// Pages messages out, by turns of whoever has a thread for it.
+#[derive(Debug)]
+pub struct Pager {
+    broker: Arc<Broker>,
+    /// The budget was exceeded, and what is resident has not come down to the goal yet.
+    working: bool,
+}
+
+/// A run of a queue that has been written down.
+#[derive(Debug)]
+struct Drafted {
+    queue: Arc<LiveQueue>,
+    leaving: Leaving,
+    draft: Draft,
+}
+
+impl Pager {
+    /// The pager of a node, which needs one.
+    pub fn new(broker: Arc<Broker>) -> Self {
+        Self {
+            broker,
+            working: false,
+        }
+    }
+
+    /// Ready when the budget is exceeded.
+    pub fn poll_needed(&self, context: &Context<'_>) -> Poll<()> {
+        let paging = &self.broker.paging;
+        *paging.waker.lock() = Some(context.waker().clone());
+        paging.sleeps.store(true, Ordering::SeqCst);
+        // Whoever exceeds it at this very moment may not see that somebody sleeps; the next one will.
+        if paging.resident_bytes() <= paging.budget {
+            return Poll::Pending;
+        }
+        paging.sleeps.store(false, Ordering::Relaxed);
+        Poll::Ready(())
+    }
+
+    /// Pages out as much as is worth one sync, if it is needed.
+    pub fn turn(&mut self) -> Turn {
+        let paging = &self.broker.paging;
+        let goal = paging.budget / 4 * 3;
+        let resident = paging.resident_bytes();
+        self.working = resident > if self.working { goal } else { paging.budget };
+        if !self.working {
+            return Turn::Enough;
+        }
+        let mut drafts = Vec::new();
+        let end = self.draft(TURN_BYTES.min(resident - goal), &mut drafts);
+        if drafts.is_empty() {
+            return end;
+        }
+        if self.broker.log.sync_drafts().is_err() {
+            return Turn::Failed;
+        }
+        for drafted in drafts {
+            self.commit(drafted);
+        }
+        match end {
+            Turn::Nothing => Turn::More,
+            end => end,
+        }
+    }
+
+    /// Makes room where pages were: a bounded piece of work. Gives whether there is more of it.
+    pub fn clean(&self) -> Result<bool, Failed> {
+        self.broker.log.clean_segments()
+    }
+
+    /// Writes down runs of the fullest queues, until they take so many bytes.
+    fn draft(&self, mut bytes: u64, drafts: &mut Vec<Drafted>) -> Turn {
+        let paging = &self.broker.paging;
+        let mut end = Turn::Nothing;
+        for queue in paging.take_crowded() {
+            while end == Turn::Nothing
+                && let Some(leaving) = queue.page_out()
+            {
+                let footprint = leaving.footprint;
+                match self.draft_one(&queue, leaving) {
+                    Ok(drafted) => {
+                        drafts.extend(drafted);
+                        bytes = bytes.saturating_sub(footprint);
+                    }
+                    Err(turn) => end = turn,
+                }
+                if bytes == 0 {
+                    end = Turn::More;
+                }
+            }
+            if end != Turn::Nothing {
+                paging.add_crowded(&queue);
+            }
+        }
+        end
+    }
+
+    /// Writes one run down; gives nothing if its turn came meanwhile. The error ends the pager's turn.
+    fn draft_one(&self, queue: &Arc<LiveQueue>, leaving: Leaving) -> Result<Option<Drafted>, Turn> {
+        let error = match write(&self.broker.log, queue.id, &leaving) {
+            Ok(draft) => {
+                let queue = queue.clone();
+                return Ok(Some(Drafted {
+                    queue,
+                    leaving,
+                    draft,
+                }));
+            }
+            Err(error) => error,
+        };
+        queue.give_up_page(&leaving);
+        match error {
+            PageError::NoSpace => Err(Turn::NoRoom),
+            // Messages of the run were consumed while it was written.
+            PageError::Gone(_) => Ok(None),
+            PageError::NoPage(_) | PageError::Damaged(_) | PageError::Failed(_) => {
+                Err(Turn::Failed)
+            }
+        }
+    }
+
+    fn commit(&self, drafted: Drafted) {
+        let Drafted {
+            queue,
+            leaving,
+            draft,
+        } = drafted;
+        let commit = || PageId(self.broker.log.commit_page(draft).0);
+        self.broker.paging.add(queue.commit_page(&leaving, commit));
+    }
+}
+
+/// Writes a run down, without making it a page yet.
+fn write(log: &Log, queue: QueueId, leaving: &Leaving) -> Result<Draft, PageError> {
+    let inline = |outgoing: &Outgoing| match outgoing {
+        Outgoing::Stored { .. } => Vec::new(),
+        // When it was published is told by what the queue notes of it.
+        Outgoing::Inline { message, .. } => record::encode(Timestamp(0), message),
+    };
+    let inline: Vec<Vec<u8>> = leaving.records.iter().map(inline).collect();
+    let records = leaving.records.iter().zip(&inline);
+    let records: Vec<_> = records
+        .map(|(outgoing, bytes)| match *outgoing {
+            Outgoing::Stored { id, note } => PageRecord::Stored { key: id.0, note },
+            Outgoing::Inline { note, .. } => PageRecord::Inline { bytes, note },
+        })
+        .collect();
+    log.draft_page(queue.0, &leaving.meta, &records)
+}
+
+/// The log, where queues read their pages.
+#[derive(Debug)]
+pub(crate) struct LogPages(pub(crate) Log);
+
+impl PageStore for LogPages {
+    fn page_in(
+        &self,
+        page: PageId,
+        each: &mut dyn FnMut(PagedRecord<'_>),
+    ) -> Result<(), Unreadable> {
+        let mut each = |record: storage::PagedRecord<'_>| {
+            each(PagedRecord {
+                id: record.key.map_or(MessageId::NONE, MessageId),
+                note: record.note,
+                is_marked: record.mark != 0,
+                bytes: record.bytes,
+            });
+        };
+        let read = self.0.page_in(storage::PageId(page.0), &mut each);
+        read.map_err(|error| Unreadable(error.to_string()))
+    }
+
+    fn will_need(&self, page: PageId) {
+        self.0.will_need(storage::PageId(page.0));
+    }
+
+    fn read(&self, id: MessageId) -> Result<Vec<u8>, Unreadable> {
+        let read = self.0.read(id.0);
+        read.map_err(|error| Unreadable(error.to_string()))
+    }
+}

@@ -1,0 +1,263 @@
+//! Backlogs larger than the memory they may take, in a node with a log.
+#![expect(clippy::unwrap_used, reason = "all of this file is test")]
+
+use std::sync::Arc;
+
+use leveret_broker::broker::definitions::QueueSpec;
+use leveret_broker::broker::{Arrival, Broker, Restored};
+use leveret_broker::channel::{Channel, Publish, Settle, Settlements};
+use leveret_broker::connections::Facts;
+use leveret_broker::live_queue::{ConnectionId, Outbox};
+use leveret_broker::message::Message;
+use leveret_broker::options::Options;
+use leveret_broker::paging::{Pager, Turn};
+use leveret_broker::principal::Principal;
+use leveret_broker::publish::Batch;
+use leveret_broker::storage::sim::SimDisk;
+use leveret_broker::storage::{self, Log};
+use leveret_broker::table::{Table, Value};
+use leveret_broker::time::Timestamp;
+
+const BUDGET: u64 = 1 << 20;
+const PERSISTENT: &[u8] = &[0x10, 0, 2];
+const TRANSIENT: &[u8] = &[0, 0];
+
+/// A node, and one client of it.
+struct Node {
+    disk: SimDisk,
+    broker: Arc<Broker>,
+    log: Log,
+    principal: Arc<Principal>,
+    channel: Channel,
+    now: Timestamp,
+}
+
+impl Node {
+    fn start(disk: SimDisk, now: Timestamp) -> Self {
+        let mut restored = Restored::default();
+        let options = storage::Options {
+            file_bytes: 1 << 20,
+            ..storage::Options::default()
+        };
+        let log = Log::open(Arc::new(disk.clone()), options, &mut |record| {
+            restored.take(record);
+        });
+        let log = log.unwrap();
+        let options = Options {
+            backlog_bytes_max: BUDGET,
+            ..Options::new(|| 7)
+        };
+        let broker = Broker::start(options, log.clone(), restored, now).unwrap();
+        let user = broker.authenticate("guest", "guest", true).unwrap();
+        let mailbox = Arc::default();
+        let arrival = Arrival {
+            connection: ConnectionId(1),
+            user: &user,
+            mailbox: &mailbox,
+            facts: Facts::default(),
+            activity: &Arc::default(),
+        };
+        let principal = broker.connect(arrival, "/").unwrap();
+        Self {
+            disk,
+            channel: Channel::open(&broker, 1, principal.clone(), mailbox),
+            broker,
+            log,
+            principal,
+            now,
+        }
+    }
+
+    fn declare(&self, name: &str, arguments: &[(&str, i32)]) {
+        let mut table = Table::new();
+        for (key, value) in arguments {
+            table.insert(*key, Value::I32(*value));
+        }
+        let spec = QueueSpec {
+            name,
+            durable: true,
+            exclusive: false,
+            auto_delete: false,
+            arguments: table,
+        };
+        self.broker
+            .declare_queue(&self.principal, spec, self.now)
+            .unwrap();
+    }
+
+    /// Publishes messages whose bodies begin with these numbers, and waits until they are on disk.
+    fn publish(&mut self, queue: &str, properties: &[u8], numbers: std::ops::Range<u32>) {
+        let mut batch = Batch::default();
+        for number in numbers {
+            let mut body = vec![0; 500];
+            body[..4].copy_from_slice(&number.to_be_bytes());
+            let publish = Publish {
+                message: Message::new(b"", queue.as_bytes(), properties, &body),
+                mandatory: false,
+            };
+            self.channel
+                .publish(&self.broker, publish, self.now, &mut batch)
+                .unwrap();
+        }
+        let mut outbox = Outbox::default();
+        self.broker
+            .commit(&mut batch, self.now, &mut outbox, |_| {});
+        self.broker.finish(&mut outbox, self.now);
+        let last = self.log.append(&mut storage::Batch::new()).lsn;
+        self.log.wait(last).unwrap();
+    }
+
+    /// Has the pager work until it has nothing more to do.
+    fn page(&self) {
+        let mut pager = Pager::new(self.broker.clone());
+        while pager.turn() == Turn::More {}
+        let resident = self.broker.paging.resident_bytes();
+        assert!(resident <= BUDGET, "{resident} bytes are resident");
+    }
+
+    /// Gets the next message: its number, and whether it is flagged.
+    fn get(&mut self, queue: &str) -> Option<(u32, bool)> {
+        let mut outbox = Outbox::default();
+        let got = self
+            .channel
+            .get(&self.broker, queue, true, self.now, &mut outbox);
+        let got = got.unwrap().map(|(tag, delivery, _)| {
+            let mut settlements = Settlements::default();
+            self.channel
+                .settle(tag, false, Settle::Acknowledge, &mut settlements)
+                .unwrap();
+            settlements.flush(self.now, &mut outbox);
+            let number = *delivery.message.body().first_chunk().unwrap();
+            (u32::from_be_bytes(number), delivery.redelivered)
+        });
+        self.broker.finish(&mut outbox, self.now);
+        got
+    }
+
+    fn get_all(&mut self, queue: &str) -> Vec<u32> {
+        let numbers = std::iter::from_fn(|| self.get(queue));
+        numbers.map(|(number, _)| number).collect()
+    }
+
+    fn stop(self) -> SimDisk {
+        self.broker.stop().unwrap();
+        self.disk
+    }
+
+    /// What is not on disk by now is lost.
+    fn crash(self) -> SimDisk {
+        let after = self.disk.duplicate();
+        after.cut_power();
+        after.power_on();
+        after
+    }
+}
+
+#[test]
+fn a_paged_backlog_is_consumed_in_order_across_restarts() {
+    let mut node = Node::start(SimDisk::new(1), Timestamp(1000));
+    node.declare("q", &[]);
+    for start in (0..20_000).step_by(1000) {
+        node.publish("q", PERSISTENT, start..start + 1000);
+        node.page();
+    }
+    for number in 0..7000 {
+        assert_eq!(node.get("q"), Some((number, false)));
+    }
+    node.publish("q", PERSISTENT, 20_000..21_000);
+    node.page();
+    let mut node = Node::start(node.stop(), Timestamp(2000));
+    node.page();
+    for number in 7000..9000 {
+        assert_eq!(node.get("q"), Some((number, false)));
+    }
+    node.publish("q", PERSISTENT, 21_000..22_000);
+    assert!(node.get_all("q").into_iter().eq(9000..22_000));
+    assert_eq!(node.broker.paging.resident_bytes(), 0);
+    let log = node.log.clone();
+    node.stop();
+    assert_eq!((log.stats().records, log.stats().pages), (0, 0));
+}
+
+#[test]
+fn a_crash_loses_nothing_of_a_paged_backlog() {
+    let mut node = Node::start(SimDisk::new(2), Timestamp(1000));
+    node.declare("q", &[]);
+    for start in (0..10_000).step_by(1000) {
+        node.publish("q", PERSISTENT, start..start + 1000);
+        node.page();
+    }
+    for number in 0..3000 {
+        assert_eq!(node.get("q"), Some((number, false)));
+    }
+    node.page();
+    let mut node = Node::start(node.crash(), Timestamp(2000));
+    let found = node.get_all("q");
+    // The last acknowledgements may have been lost, but nothing else.
+    let first = found.first().copied().unwrap();
+    assert!(first <= 3000, "{first} is the first");
+    assert!(found.into_iter().eq(first..10_000));
+}
+
+#[test]
+fn levels_and_expiry_hold_across_pages() {
+    let mut node = Node::start(SimDisk::new(3), Timestamp(1000));
+    node.declare("q", &[("x-max-priority", 9)]);
+    // Delivery mode, priority; the second kind has an expiration of 500 ms, too.
+    node.publish("q", &[0x18, 0, 2, 1], 0..5000);
+    node.page();
+    node.publish("q", &[0x19, 0, 2, 7, 3, b'5', b'0', b'0'], 5000..8000);
+    node.page();
+    node.publish("q", &[0x18, 0, 2, 7], 8000..10_000);
+    node.page();
+    assert_eq!(node.get("q"), Some((5000, false)));
+    node.now = Timestamp(1500);
+    node.broker.tick(node.now);
+    assert_eq!(node.get("q"), Some((8000, false)));
+    let mut node = Node::start(node.stop(), Timestamp(2000));
+    assert!(
+        node.get_all("q")
+            .into_iter()
+            .eq((8001..10_000).chain(0..5000))
+    );
+}
+
+#[test]
+fn purged_and_deleted_pages_leave_nothing() {
+    let mut node = Node::start(SimDisk::new(4), Timestamp(1000));
+    for name in ["a", "b"] {
+        node.declare(name, &[]);
+        node.publish(name, PERSISTENT, 0..5000);
+        node.publish(name, TRANSIENT, 0..5000);
+        node.page();
+    }
+    let purged = node.broker.purge_queue(&node.principal, "a", node.now);
+    assert_eq!(purged.unwrap(), 10_000);
+    let deleted = node.broker.delete_queue(&node.principal, "b", false, false);
+    deleted.unwrap();
+    assert_eq!(node.broker.paging.resident_bytes(), 0);
+    let log = node.log.clone();
+    let disk = node.stop();
+    assert_eq!((log.stats().records, log.stats().pages), (0, 0));
+    drop(log);
+    let mut node = Node::start(disk, Timestamp(2000));
+    assert_eq!(node.get("a"), None);
+}
+
+#[test]
+fn transient_messages_are_paged_and_end_with_the_process() {
+    let mut node = Node::start(SimDisk::new(5), Timestamp(1000));
+    node.declare("q", &[]);
+    for start in (0..10_000).step_by(1000) {
+        node.publish("q", TRANSIENT, start..start + 500);
+        node.publish("q", PERSISTENT, start + 500..start + 1000);
+        node.page();
+    }
+    for number in 0..4000 {
+        assert_eq!(node.get("q"), Some((number, false)));
+    }
+    node.page();
+    let mut node = Node::start(node.stop(), Timestamp(2000));
+    let persistent = (4000..10_000).filter(|number| number % 1000 >= 500);
+    assert!(node.get_all("q").into_iter().eq(persistent));
+}
