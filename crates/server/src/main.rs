@@ -21,6 +21,7 @@ mod io_thread;
 mod listener;
 mod logs;
 mod node;
+mod pager;
 mod protocol;
 mod proxy_protocol;
 mod reload;

@@ -28,9 +28,10 @@ use crate::http::{self, Site, SiteKind};
 use crate::io_thread::{IoThreads, Serving};
 use crate::listener::Listener;
 use crate::logs::Logs;
+use crate::pager::PagerThread;
 use crate::protocol::{NewProtocol, Protocol};
 use crate::reload::{Live, LiveLimits, Reloader};
-use crate::resources::Resources;
+use crate::resources::{self, Resources};
 use crate::tls;
 
 /// RabbitMQ's port of the HTTP API.
@@ -67,6 +68,8 @@ pub(crate) fn run(
         let metrics_listeners = open_http(&config.prometheus.tcp, PROMETHEUS_PORT, config)?;
         let clock = Clock::start();
         let (broker, resources) = start_broker(config, clock)?;
+        let pager = PagerThread::start(Arc::clone(&broker))
+            .map_err(|error| format!("cannot start the pager: {error}"))?;
         let mut tasks = JoinSet::new();
         tasks.spawn(run_timers(Arc::clone(&broker), clock));
         tasks.spawn(Arc::clone(&resources).watch());
@@ -131,6 +134,7 @@ pub(crate) fn run(
         tasks.shutdown().await;
         let threads = Arc::into_inner(threads).expect("the tasks that shared it have ended");
         threads.stop();
+        pager.stop();
         broker
             .stop()
             .map_err(|error| format!("the log was not closed: {error}"))?;
@@ -253,6 +257,7 @@ fn options(config: &Effective) -> Options {
             _ => Kind::Classic,
         },
         consumer_timeout_ms: limits.consumer_timeout_ms,
+        backlog_bytes_max: resources::backlog_bytes_max(config),
         permit_transient_queues: permitted("transient_nonexcl_queues"),
         permit_global_qos: permitted("global_qos"),
         loopback_users: access

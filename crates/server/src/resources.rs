@@ -18,6 +18,9 @@ use crate::disk_floor::DiskFloor;
 /// How often to look. A publisher at full speed fills some hundred megabytes meanwhile.
 const PERIOD: Duration = Duration::from_secs(1);
 
+/// More than this for waiting messages makes nothing faster: a disk is read a page at a time.
+const BACKLOG_BYTES_ENOUGH: u64 = 256 << 20;
+
 /// Less free disk than this is an alarm.
 enum DiskMin {
     /// Bytes.
@@ -67,11 +70,7 @@ impl Resources {
 
     /// Takes the watermarks of this configuration; the next look is by them.
     pub(crate) fn configure(&self, config: &Effective) {
-        // Without knowing how much there is, no part of it is too much.
-        let total = config
-            .total_memory
-            .or_else(total_memory)
-            .unwrap_or(u64::MAX);
+        let total = memory_of(config);
         let memory_max = bytes(config.memory_high_watermark, total);
         self.memory_max.store(memory_max, Ordering::Relaxed);
         let mut disk_min = self.disk_min.lock();
@@ -137,6 +136,21 @@ impl Resources {
         self.broker.set_alarm(Alarm::Memory, is(&self.memory_low));
         self.broker
             .set_alarm(Alarm::Disk, is(&self.disk_low) || is(&self.log_full));
+    }
+}
+
+/// What watermarks are a part of. Without knowing how much there is, no part of it is too much.
+fn memory_of(config: &Effective) -> u64 {
+    let known = config.total_memory.or_else(total_memory);
+    known.unwrap_or(u64::MAX)
+}
+
+/// What waiting messages may take in memory before they are paged out.
+pub(crate) fn backlog_bytes_max(config: &Effective) -> u64 {
+    let memory_max = bytes(config.memory_high_watermark, memory_of(config));
+    match config.paging_ratio {
+        Some(ratio) => (memory_max as f64 * ratio) as u64,
+        None => (memory_max / 8).min(BACKLOG_BYTES_ENOUGH),
     }
 }
 
@@ -219,6 +233,21 @@ fn confined_memory(read: &dyn Fn(&str) -> Option<String>) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn waiting_messages_get_a_part_of_the_memory() {
+        let check = |watermark, ratio, expected| {
+            let config = Effective {
+                memory_high_watermark: Watermark::Absolute(watermark),
+                paging_ratio: ratio,
+                ..Effective::default()
+            };
+            assert_eq!(backlog_bytes_max(&config), expected);
+        };
+        check(80 << 20, None, 10 << 20);
+        check(80 << 30, None, 256 << 20);
+        check(80 << 30, Some(0.5), 40 << 30);
+    }
 
     #[test]
     fn watermarks() {

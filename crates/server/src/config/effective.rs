@@ -28,6 +28,8 @@ pub(crate) struct Effective {
     /// Deprecated features that the operator permitted (true) or forbade (false) by name.
     pub(crate) deprecated_features: BTreeMap<String, bool>,
     pub(crate) memory_high_watermark: Watermark,
+    /// The part of it that waiting messages may take; `None`: an eighth, and 256 MiB at most.
+    pub(crate) paging_ratio: Option<f64>,
     /// `None`: as much as the speed of publishers asks for (`disk_floor`).
     pub(crate) disk_free_limit: Option<Watermark>,
     /// What the watermarks are a part of; the machine's memory when not set. Bytes.
@@ -229,6 +231,7 @@ impl Default for Effective {
             default_queue_type: "classic".to_owned(),
             deprecated_features: BTreeMap::new(),
             memory_high_watermark: Watermark::Relative(0.6),
+            paging_ratio: None,
             disk_free_limit: None,
             total_memory: None,
             log_level: LevelFilter::INFO,

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use tracing::level_filters::LevelFilter;
 
 use super::effective::{Effective, TlsVersion, Watermark};
-use super::value::{address, flag, integer, integer_or_infinity, ip, one_of, relative, size, text};
+use super::value::{
+    address, flag, integer, integer_or_infinity, ip, one_of, part, relative, size, text,
+};
 
 /// One row of the table.
 pub(crate) struct Key {
@@ -227,6 +229,8 @@ pub(crate) const KEYS: &[Key] = &[
         |c, _, v| put(&mut c.memory_high_watermark, relative(v, 1.0))).live(),
     one("vm_memory_high_watermark.absolute", "", "Publishers are blocked above this much memory.",
         |c, _, v| put(&mut c.memory_high_watermark, size(v, 0..=u64::MAX).map(Watermark::Absolute))).live(),
+    one("vm_memory_high_watermark_paging_ratio", "", "Waiting messages are paged out above this part of the watermark.",
+        |c, _, v| put(&mut c.paging_ratio, part(v).map(Some))),
     one("disk_free_limit.relative", "", "Publishers are blocked below this much free disk, in parts of the memory.",
         |c, _, v| put(&mut c.disk_free_limit, relative(v, 1000.0).map(Some))).live(),
     one("disk_free_limit.absolute", "", "Publishers are blocked below this much free disk; by their speed when not set.",

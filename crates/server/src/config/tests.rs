@@ -161,6 +161,7 @@ fn values_arrive() {
         anonymous_login_user = none
         deprecated_features.permit.global_qos = true
         vm_memory_high_watermark.absolute = 2GiB
+        vm_memory_high_watermark_paging_ratio = 0.25
         default_pass = $(PASSWORD) # not in the file
     ";
     let (config, warnings) = load_all(text, &[("PASSWORD", "a b")], &[]).unwrap();
@@ -185,6 +186,7 @@ fn values_arrive() {
     assert_eq!(config.access.anonymous_login, None);
     assert_eq!(config.deprecated_features.get("global_qos"), Some(&true));
     assert_eq!(config.memory_high_watermark, Watermark::Absolute(2 << 30));
+    assert_eq!(config.paging_ratio, Some(0.25));
     assert_eq!(config.access.default_pass, "a b");
 }
 

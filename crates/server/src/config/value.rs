@@ -113,6 +113,14 @@ pub(crate) fn ip(value: &str) -> Parsed<IpAddr> {
     parsed.or_else(|_| expected(value, "an IP address"))
 }
 
+/// A part of something.
+pub(crate) fn part(value: &str) -> Parsed<f64> {
+    match value.parse::<f64>() {
+        Ok(part) if (0.0..=1.0).contains(&part) => Ok(part),
+        _ => expected(value, "a number from 0.0 to 1.0"),
+    }
+}
+
 /// Where to listen: a port on every interface, or one address with a port.
 pub(crate) fn address(value: &str) -> Parsed<Address> {
     if let Ok(port) = value.parse() {
