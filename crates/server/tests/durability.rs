@@ -4,7 +4,8 @@
 //! are tested below, in `leveret-storage`, on a disk that drops what is not synced. Here it is the whole way, from a
 //! publish to its confirm and back from the disk to a consumer.
 //!
-//! `SEED=7 ROUNDS=100 cargo test -p leveret --test durability -- --nocapture` kills it a hundred times.
+//! `SEED=7 ROUNDS=100 QUEUES=200 cargo test -p leveret --test durability killed -- --nocapture` kills it a hundred times,
+//! with two hundred queues.
 #![expect(clippy::unwrap_used, reason = "all of this file is test")]
 
 mod client;
@@ -25,7 +26,6 @@ use leveret_amqp091::method::*;
 use leveret_broker::table::{Table, Value};
 use process::{Directory, Node};
 
-const QUEUES: usize = 8;
 const PUBLISHERS: usize = 4;
 /// Deliveries that a consumer has not acked, at most.
 const PREFETCH: u16 = 30;
@@ -71,8 +71,15 @@ fn seed() -> u64 {
     seed
 }
 
+/// Everything that waits and can be is paged out.
 fn start(directory: &Directory) -> Node {
-    Node::start(Path::new(env!("CARGO_BIN_EXE_leveret")), &directory.0).unwrap()
+    let program = Path::new(env!("CARGO_BIN_EXE_leveret"));
+    let settings = ["vm_memory_high_watermark_paging_ratio=0.0"];
+    Node::start_with(program, &directory.0, &settings).unwrap()
+}
+
+fn queues() -> usize {
+    environment("QUEUES", 8) as usize
 }
 
 /// A client's work ends with the node, and with nothing else.
@@ -100,7 +107,7 @@ fn queue_arguments(queue: usize) -> Vec<u8> {
 
 fn declare_queues(address: SocketAddr) -> io::Result<()> {
     let mut client = Client::connect(address)?;
-    for queue in 0..QUEUES {
+    for queue in 0..queues() {
         let name = queue_name(queue);
         client.ask(QueueDeclare {
             queue: &name,
@@ -135,9 +142,9 @@ fn publish(
     let mut confirmed = 0;
     loop {
         while ((sent.len() - confirmed) as u64) < window {
-            let queue = random.below(QUEUES as u64) as usize;
+            let queue = random.below(queues() as u64) as usize;
             let (key, queues) = match random.one_in(10) {
-                true => (ALL.to_owned(), (0..QUEUES).collect()),
+                true => (ALL.to_owned(), (0..queues()).collect()),
                 false => (queue_name(queue), vec![queue]),
             };
             let id = ledger.lock().unwrap().publish(publisher, &queues);
@@ -429,7 +436,7 @@ fn work_until(
             let random = random.fork();
             scope.spawn(move || until_gone(publish(address, publisher, ledger, random)));
         }
-        for queue in 0..QUEUES {
+        for queue in 0..queues() {
             // Some queues fill for a while.
             if random.one_in(4) {
                 continue;
@@ -449,7 +456,7 @@ fn a_killed_node_keeps_what_it_has_answered_for() {
     let mut random = Random(seed());
     let rounds = environment("ROUNDS", 5);
     let directory = Directory::new("killed");
-    let ledger = Mutex::new(Ledger::new(QUEUES, PUBLISHERS));
+    let ledger = Mutex::new(Ledger::new(queues(), PUBLISHERS));
     let mut defined: Vec<Defined> = Vec::new();
     let mut node = start(&directory);
     declare_queues(node.address).unwrap();
@@ -462,7 +469,7 @@ fn a_killed_node_keeps_what_it_has_answered_for() {
                 one.check(&mut client).unwrap();
             }
         }
-        for queue in 0..QUEUES {
+        for queue in 0..queues() {
             if round == rounds || random.one_in(2) {
                 let mut ledger = ledger.lock().unwrap();
                 let flagged = |_, redelivered| {
@@ -572,7 +579,7 @@ fn end_quietly(address: SocketAddr, queue: &str) -> io::Result<()> {
 fn a_node_stopped_under_load_knows_what_it_has_handed_out() {
     let mut random = Random(seed());
     let directory = Directory::new("stopped");
-    let ledger = Mutex::new(Ledger::new(QUEUES, PUBLISHERS));
+    let ledger = Mutex::new(Ledger::new(queues(), PUBLISHERS));
     let mut defined: Vec<Defined> = Vec::new();
     let node = start(&directory);
     declare_queues(node.address).unwrap();
@@ -601,7 +608,7 @@ fn a_node_stopped_under_load_knows_what_it_has_handed_out() {
         one.check(&mut client).unwrap();
     }
     let ledger = &mut ledger.lock().unwrap();
-    for queue in 0..QUEUES {
+    for queue in 0..queues() {
         // Handed to a consumer, and still on the way to it when the node stopped.
         let mut on_the_way = 0;
         let judge = |delivered: Delivered, redelivered| {

@@ -54,14 +54,16 @@ pub(crate) struct Figures {
 
 impl Id {
     pub(crate) fn body(self) -> Vec<u8> {
-        let mut body = Vec::with_capacity(MESSAGE_LEN);
+        // Of all sizes, so that a queue that fills for a while is paged out.
+        let len = MESSAGE_LEN + (self.number % 16) as usize * 512;
+        let mut body = Vec::with_capacity(len);
         body.extend_from_slice(&(self.publisher as u64).to_le_bytes());
         body.extend_from_slice(&self.number.to_le_bytes());
         let filling = self
             .number
             .wrapping_mul(31)
             .wrapping_add(self.publisher as u64) as u8;
-        body.resize(MESSAGE_LEN, filling);
+        body.resize(len, filling);
         body
     }
 

@@ -40,11 +40,21 @@ pub(crate) struct Node {
 impl Node {
     /// Starts the program on a directory, on a port of its own.
     pub(crate) fn start(program: &Path, directory: &Path) -> io::Result<Self> {
+        Self::start_with(program, directory, &[])
+    }
+
+    /// The same, with more settings.
+    pub(crate) fn start_with(
+        program: &Path,
+        directory: &Path,
+        settings: &[&str],
+    ) -> io::Result<Self> {
         let mut child = Command::new(program)
             .args(["--set", "listeners.tcp.1=127.0.0.1:0", "--set"])
             .args(["management.tcp.port=0", "--set", "prometheus.tcp.port=0"])
             .args(["--set", "log.level=error", "--data-dir"])
             .arg(directory)
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
             .stdout(Stdio::piped())
             .spawn()?;
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
