@@ -28,8 +28,6 @@ pub(crate) struct Shared {
     /// Something was written: there is room for more, and somebody's lsn may be durable.
     progress: Condvar,
     pub(crate) store: Mutex<Store>,
-    /// With `store`: the index has changed.
-    applied: Condvar,
     durable: AtomicU64,
     full: AtomicBool,
     callbacks: RwLock<Callbacks>,
@@ -123,7 +121,6 @@ impl Shared {
             work: Condvar::new(),
             progress: Condvar::new(),
             store: Mutex::new(store),
-            applied: Condvar::new(),
             durable: AtomicU64::new(next_lsn - 1),
             full: AtomicBool::new(false),
             callbacks: RwLock::default(),
@@ -271,22 +268,16 @@ impl Shared {
         }
     }
 
-    /// Where a record lies, once it lies there.
+    /// Where a record lies. Waits if it may be on its way: put just now, or come in with a page.
     fn place(&self, key: u64) -> Result<Place, ReadError> {
         let is_known = key < self.state.lock().next_key;
-        let mut store = self.store.lock();
-        loop {
-            if let Some(place) = store.index.place(key) {
-                return Ok(place);
-            }
-            if !is_known || key < store.index.next_key() {
-                return Err(ReadError::Gone(key));
-            }
-            if let Some(failed) = &self.state.lock().failed {
-                return Err(failed.clone().into());
-            }
-            self.applied.wait(&mut store);
+        let find = || self.store.lock().index.place(key);
+        let found = find();
+        if found.is_none() && is_known {
+            self.wait_for_appended()?;
+            return find().ok_or(ReadError::Gone(key));
         }
+        found.ok_or(ReadError::Gone(key))
     }
 
     /// The frame to write next: waits for one, unless the writer wants a turn anyway. `None` when the log has ended.
@@ -333,7 +324,6 @@ impl Shared {
         self.counts
             .written_bytes
             .fetch_add(written, Ordering::Relaxed);
-        self.applied.notify_all();
         let mut state = self.state.lock();
         state.in_flight -= frame.ops.len();
         self.durable.store(frame.lsn, Ordering::Release);
@@ -403,9 +393,6 @@ impl Shared {
         self.wake(&mut state);
         drop(state);
         self.progress.notify_all();
-        // With the lock, or somebody could be about to wait who has not seen the failure.
-        drop(self.store.lock());
-        self.applied.notify_all();
         self.callbacks
             .read()
             .failure
@@ -446,8 +433,6 @@ impl Shared {
                 state.failed = Some(Failed::new("it was closed"));
                 drop(state);
                 self.progress.notify_all();
-                drop(self.store.lock());
-                self.applied.notify_all();
                 Ok(())
             }
         }

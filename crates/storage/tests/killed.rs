@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use leveret_storage::{Batch, Log, OpenError, Options, RealDisk, Restored};
+use leveret_storage::{Batch, Log, OpenError, Options, PageRecord, RealDisk, Restored};
 
 const DIRECTORY: &str = "LEVERET_TEST_DIRECTORY";
 const ROUNDS: u64 = 5;
@@ -18,6 +18,7 @@ fn open(directory: &Path, restore: &mut dyn FnMut(Restored<'_>)) -> Result<Log, 
     let disk = RealDisk::at(directory).expect("a directory");
     let options = Options {
         file_bytes: 256 << 10,
+        segment_bytes: 256 << 10,
         ..Options::default()
     };
     Log::open(Arc::new(disk), options, restore)
@@ -33,7 +34,8 @@ fn append(log: &Log, batch: &mut Batch, next: &mut u64) {
     }
 }
 
-/// Appends until it is killed. After each round all but every tenth record are released.
+/// Appends until it is killed. After each round all but every tenth record are released. Of those that stay, some are paged
+/// out and in.
 fn child(directory: &Path) {
     let mut live = Vec::new();
     let log = open(directory, &mut |restored| {
@@ -49,9 +51,15 @@ fn child(directory: &Path) {
     batch.release(2, start);
     let mut next = start + 1;
     let mut out = std::io::stdout();
+    let mut waiting = Vec::new();
     loop {
         let first = next;
         append(&log, &mut batch, &mut next);
+        waiting.extend((first..next).filter(|key| key % 10 == 0));
+        if waiting.len() == 4 {
+            page(&log, &waiting);
+            waiting.clear();
+        }
         for key in (first..next).filter(|key| key % 10 != 0) {
             batch.release(1, key);
         }
@@ -67,6 +75,24 @@ fn child(directory: &Path) {
     }
 }
 
+/// Pages records out, and half of the time in again.
+fn page(log: &Log, keys: &[u64]) {
+    let records: Vec<_> = keys
+        .iter()
+        .map(|key| PageRecord::Stored {
+            key: *key,
+            note: *key,
+        })
+        .collect();
+    let draft = log.draft_page(1, b"", &records).expect("the disk works");
+    log.sync_drafts().expect("the disk works");
+    let page = log.commit_page(draft);
+    if page.0 % 2 == 0 {
+        log.page_in(page, &mut |_| {}).expect("the disk works");
+    }
+    while log.clean_segments().expect("the disk works") {}
+}
+
 #[test]
 fn durable_survives_kill() {
     if let Some(directory) = std::env::var_os(DIRECTORY) {
@@ -77,7 +103,7 @@ fn durable_survives_kill() {
     let mut expected = BTreeMap::new();
     for round in 1..=ROUNDS {
         let durable = run_and_kill(&directory, 50 * round);
-        let (mut defined, mut records) = (0, BTreeMap::new());
+        let (mut defined, mut records, mut pages) = (0, BTreeMap::new(), Vec::new());
         let log = open(&directory, &mut |restored| match restored {
             Restored::Definition { bytes, .. } => {
                 defined = u64::from_le_bytes(bytes.try_into().unwrap());
@@ -88,9 +114,22 @@ fn durable_survives_kill() {
                     assert_eq!(bytes[..8], key.to_le_bytes());
                 }
             }
-            Restored::Page { .. } => panic!("nothing was paged out"),
+            Restored::Page { page, .. } => pages.push(page),
         })
         .unwrap();
+        assert!(!pages.is_empty(), "some are paged out");
+        for page in pages {
+            log.read_page(page, &mut |record| {
+                let key = record.key.expect("all are records of the log");
+                assert_eq!(
+                    (record.note, &record.bytes[..8]),
+                    (key, &key.to_le_bytes()[..])
+                );
+                let before = records.insert(key, record.bytes.len());
+                assert_eq!(before, None, "{key} is there once");
+            })
+            .unwrap();
+        }
         assert!(defined >= durable.1, "told {}, found {defined}", durable.1);
         expected.extend(
             (durable.0..durable.1)

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use leveret_storage::{Batch, Log, Lsn, OpenError, Options, ReadError, RealDisk, Restored};
+use leveret_storage::{
+    Batch, Log, Lsn, OpenError, Options, PageRecord, ReadError, RealDisk, Restored,
+};
 
 /// A directory that goes with the test.
 struct Directory(PathBuf);
@@ -30,6 +32,7 @@ type Definitions = BTreeMap<(u8, u64), Vec<u8>>;
 fn small() -> Options {
     Options {
         file_bytes: 256 << 10,
+        segment_bytes: 256 << 10,
         ..Options::default()
     }
 }
@@ -178,4 +181,77 @@ fn many_threads_append() {
     log.close().unwrap();
     let (_log, _, records) = open(&directory, small());
     assert_eq!(records.len(), 80);
+}
+
+/// Queues that page out and in while segments are cleaned beside them.
+#[test]
+fn many_threads_page() {
+    let directory = Directory::new("paging");
+    let (log, ..) = open(&directory, small());
+    let (done, cleaner_ends) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let cleaner = log.clone();
+        scope.spawn(move || {
+            // Until the last queue has ended.
+            while cleaner_ends.try_recv() != Err(mpsc::TryRecvError::Disconnected) {
+                if !cleaner.clean_segments().unwrap() {
+                    let lsn = cleaner.append(&mut Batch::new()).lsn;
+                    cleaner.wait(lsn).unwrap();
+                }
+            }
+        });
+        for owner in 0..3_u32 {
+            let (log, done) = (log.clone(), done.clone());
+            scope.spawn(move || {
+                page_out_and_in(&log, owner);
+                drop(done);
+            });
+        }
+        drop(done);
+    });
+    assert_eq!(log.stats().records, 3 * 50);
+    log.close().unwrap();
+    let (log, _, records) = open(&directory, small());
+    assert_eq!(records.len(), 3 * 50);
+    while log.clean_segments().unwrap() {}
+    let stats = log.stats();
+    assert!(stats.segment_bytes < 2 << 20, "{stats:?}");
+}
+
+/// A queue that pages out what comes, and of each page that it takes back leaves one message.
+fn page_out_and_in(log: &Log, owner: u32) {
+    let mut batch = Batch::new();
+    let mut pages = std::collections::VecDeque::new();
+    for round in 0..50_u64 {
+        for n in 0..40_u64 {
+            batch.put(&[owner], &[&(round * 40 + n).to_le_bytes(), &[7; 1000]]);
+        }
+        let first_key = log.append(&mut batch).first_key;
+        let records: Vec<_> = (0..40)
+            .map(|n| PageRecord::Stored {
+                key: first_key + n,
+                note: round * 40 + n,
+            })
+            .collect();
+        let draft = log.draft_page(owner, b"", &records).unwrap();
+        log.sync_drafts().unwrap();
+        pages.push_back(log.commit_page(draft));
+        if round % 10 == 9 {
+            pages.drain(..).for_each(|page| consume(log, owner, page));
+        }
+    }
+}
+
+fn consume(log: &Log, owner: u32, page: leveret_storage::PageId) {
+    let mut keys = Vec::new();
+    log.page_in(page, &mut |record| {
+        assert_eq!(record.bytes[..8], record.note.to_le_bytes());
+        keys.extend(record.key);
+    })
+    .unwrap();
+    assert_eq!(keys.len(), 40);
+    let mut batch = Batch::new();
+    keys[1..].iter().for_each(|key| batch.release(owner, *key));
+    log.append(&mut batch);
+    assert_eq!(log.read(keys[0]).unwrap().len(), 1008);
 }
