@@ -67,8 +67,8 @@ impl Cleaner {
             live / 4 * 3
         };
         let slack = SLACK_FILES * self.file_bytes;
-        let is_due =
-            store.file_bytes() > live + garbage_allowed + slack || oldest <= self.heal_through;
+        let is_due = store.file_bytes_from(oldest) > live + garbage_allowed + slack
+            || oldest <= self.heal_through;
         // On a full disk cleaning must not take the room that releases need, or nothing would ever be released again.
         let fits = scarce_room.is_none_or(|room| live_in_oldest + self.file_bytes / 2 <= room);
         (is_due && fits).then_some(oldest)

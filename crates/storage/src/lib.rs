@@ -12,6 +12,7 @@
 //! seam to the operating system, [`sim`] a disk that fails on purpose.
 #![forbid(unsafe_code)]
 
+mod backup;
 mod batch;
 mod bodies;
 mod cleaning;
@@ -41,6 +42,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use backup::{Backup, BackupError, BackupProgress};
 pub use batch::Batch;
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::{Failed, Loss, OpenError, PageError, ReadError};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::backup::{self, Backup, BackupError, BackupProgress};
 use crate::batch::Batch;
 use crate::disk::Disk;
 use crate::error::{Failed, Loss, OpenError, PageError, ReadError};
@@ -355,6 +356,16 @@ impl Log {
     /// long as it says that there may be more to do.
     pub fn clean_segments(&self) -> Result<bool, Failed> {
         self.handle.paging.clean_segments()
+    }
+
+    /// Copies the log to an empty directory, as it is durable now, while it goes on. The copy opens like any log that was not
+    /// closed. Space that comes free meanwhile is not given back before the copy is complete. Calls `progress` now and then.
+    pub fn backup(
+        &self,
+        to: &dyn Disk,
+        progress: &mut dyn FnMut(BackupProgress),
+    ) -> Result<Backup, BackupError> {
+        backup::backup(&self.handle.shared, to, progress)
     }
 
     /// Writes what was appended, marks the log as closed, and ends it.

@@ -23,6 +23,8 @@ pub(crate) struct Store {
     pub(crate) files: BTreeMap<u32, LogFile>,
     /// The segments, by their numbers in the index.
     pub(crate) segments: BTreeMap<u32, Segment>,
+    /// Log files from these on are being copied and have to stay.
+    pub(crate) kept_from: Vec<u32>,
     /// Pages that the index does not know of yet.
     pub(crate) committed: HashMap<u64, CommittedPage, FixedState>,
 }
@@ -78,6 +80,20 @@ impl Store {
     /// Bytes the log files take.
     pub(crate) fn file_bytes(&self) -> u64 {
         self.files.values().map(|file| file.len).sum()
+    }
+
+    /// Bytes the log files take from one on.
+    pub(crate) fn file_bytes_from(&self, oldest: u32) -> u64 {
+        self.files.range(oldest..).map(|(_, file)| file.len).sum()
+    }
+
+    /// The log files below `oldest` that nobody copies.
+    pub(crate) fn retirable(&self, oldest: u32) -> Vec<u32> {
+        let kept_from = self.kept_from.iter().copied().min().unwrap_or(oldest);
+        self.files
+            .range(..oldest.min(kept_from))
+            .map(|(number, _)| *number)
+            .collect()
     }
 
     /// Bytes the segments take.

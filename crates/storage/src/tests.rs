@@ -1,5 +1,6 @@
 //! The log on a disk that fails, against a model of what it must remember.
 
+mod backups;
 mod crashes;
 mod faults;
 mod model;

@@ -137,14 +137,9 @@ impl Writer {
     /// Whether there is something to do besides what comes in.
     pub(crate) fn wants_turn(&self) -> bool {
         let keep_from = self.keep_from();
-        let first = self
-            .shared
-            .store
-            .lock()
-            .files
-            .first_key_value()
-            .map(|(first, _)| *first);
-        let retire = first.is_some_and(|first| first < keep_from);
+        let store = self.shared.store.lock();
+        let retire = !store.retirable(keep_from).is_empty();
+        drop(store);
         retire || self.to_clean().is_some()
     }
 
@@ -284,11 +279,7 @@ impl Writer {
     /// Gives the files below `oldest` back, after a durable frame has said that they are not needed.
     fn retire(&mut self, oldest: u32) -> Result<(), Failed> {
         let mut store = self.shared.store.lock();
-        let numbers: Vec<_> = store
-            .files
-            .range(..oldest)
-            .map(|(number, _)| *number)
-            .collect();
+        let numbers = store.retirable(oldest);
         let retired: Vec<_> = numbers
             .into_iter()
             .take(RETIRED_AT_ONCE)

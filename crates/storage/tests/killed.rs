@@ -87,7 +87,7 @@ fn page(log: &Log, keys: &[u64]) {
     let draft = log.draft_page(1, b"", &records).expect("the disk works");
     log.sync_drafts().expect("the disk works");
     let page = log.commit_page(draft);
-    if page.0 % 2 == 0 {
+    if page.0.is_multiple_of(2) {
         log.page_in(page, &mut |_| {}).expect("the disk works");
     }
     while log.clean_segments().expect("the disk works") {}

@@ -233,8 +233,10 @@ fn page_out_and_in(log: &Log, owner: u32) {
                 note: round * 40 + n,
             })
             .collect();
-        let draft = log.draft_page(owner, b"", &records).unwrap();
-        log.sync_drafts().unwrap();
+        let draft = log
+            .draft_page(owner, b"", &records)
+            .expect("the disk works");
+        log.sync_drafts().expect("the disk works");
         pages.push_back(log.commit_page(draft));
         if round % 10 == 9 {
             pages.drain(..).for_each(|page| consume(log, owner, page));
@@ -248,10 +250,10 @@ fn consume(log: &Log, owner: u32, page: leveret_storage::PageId) {
         assert_eq!(record.bytes[..8], record.note.to_le_bytes());
         keys.extend(record.key);
     })
-    .unwrap();
+    .expect("the disk works");
     assert_eq!(keys.len(), 40);
     let mut batch = Batch::new();
     keys[1..].iter().for_each(|key| batch.release(owner, *key));
     log.append(&mut batch);
-    assert_eq!(log.read(keys[0]).unwrap().len(), 1008);
+    assert_eq!(log.read(keys[0]).expect("the disk works").len(), 1008);
 }

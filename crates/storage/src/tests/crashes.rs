@@ -11,19 +11,19 @@ use crate::log::Options;
 use crate::sim::{Fault, Random, SimDisk};
 
 /// A run of random batches and turns with crashes in between, on one disk.
-struct Run {
+pub(super) struct Run {
     random: Random,
-    disk: SimDisk,
-    options: Options,
-    model: Model,
+    pub(super) disk: SimDisk,
+    pub(super) options: Options,
+    pub(super) model: Model,
     /// Bytes of a record, at most.
     bytes_max: u64,
     /// How often something happens to pages.
-    paging_percent: u64,
+    pub(super) paging_percent: u64,
 }
 
 impl Run {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let disk = SimDisk::new(random.draw());
         let file_bytes = [8 << 10, 16 << 10, 32 << 10][random.below(3) as usize];
@@ -48,7 +48,7 @@ impl Run {
     }
 
     /// Opens the log, however often the power goes meanwhile, and compares it with the model.
-    fn open(&mut self, durable: u64) -> Stepped {
+    pub(super) fn open(&mut self, durable: u64) -> Stepped {
         loop {
             match Stepped::open(&self.disk, &self.options) {
                 Ok((stepped, found)) => {
@@ -63,7 +63,7 @@ impl Run {
     }
 
     /// Appends and turns until the disk fails or it is enough. Gives what is durable at the end.
-    fn work(&mut self, stepped: &mut Stepped, steps: u64) -> u64 {
+    pub(super) fn work(&mut self, stepped: &mut Stepped, steps: u64) -> u64 {
         for _ in 0..steps {
             let appends = self.random.below(4);
             for _ in 0..appends {

@@ -462,6 +462,19 @@ impl Model {
         self.next_key = self.base_key;
     }
 
+    /// The same without what is durable by chance only, and without drafts.
+    pub(super) fn as_of(&self, lsn: u64) -> Self {
+        let mut copy = Self {
+            base: self.base.clone(),
+            base_key: self.base_key,
+            batches: self.batches.clone(),
+            ..Self::default()
+        };
+        copy.settle(lsn);
+        copy.batches.clear();
+        copy
+    }
+
     /// What is durable for sure.
     pub(super) fn durable_state(&self) -> &State {
         &self.base
