@@ -1,0 +1,147 @@
+// Line charts as SVG of our own. The drawing is stretched to the width there is; words and numbers are HTML around it, so
+// that they keep their size. The legend is the read-out: it shows the last values, or those under the cursor.
+
+import { h } from '../view.js';
+import { clock, short } from '../format.js';
+
+const WIDTH = 1000;
+const HEIGHT = 200;
+const cursors = new Map();
+
+/** The spans an operator can look back, with the distance of the samples in seconds. */
+const SPANS = [
+  { id: '1m', label: '1 min', age: 60, incr: 5 },
+  { id: '10m', label: '10 min', age: 600, incr: 10 },
+  { id: '1h', label: '1 h', age: 3600, incr: 60 },
+  { id: '8h', label: '8 h', age: 28800, incr: 300 },
+  { id: '24h', label: '24 h', age: 86400, incr: 900 },
+];
+
+/** The span that the page's query names. */
+export const spanOf = (query, fallback = '10m') => SPANS.find((span) => span.id === (query.span ?? fallback)) ?? SPANS[0];
+
+/** Buttons to choose the span. `longest` in seconds leaves out what the broker does not keep. */
+export function spanPicker(ctx, longest = 86400) {
+  const present = spanOf(ctx.query);
+  return h('div', { class: 'segmented', role: 'group', 'aria-label': 'Time span' },
+    SPANS.filter((span) => span.age <= longest).map((span) =>
+      h('button', { 'aria-pressed': String(span === present), onclick: () => ctx.setQuery({ span: span.id }) }, span.label)));
+}
+
+/** `messages_details` and the like as points in time order. */
+export const lengthPoints = (details) => ordered(details).map(({ timestamp, sample }) => [timestamp, sample]);
+
+/** Counters as points of their rate per second between samples. */
+export function ratePoints(details) {
+  const samples = ordered(details);
+  return samples.slice(1).map(({ timestamp, sample }, index) => {
+    const before = samples[index];
+    const seconds = (timestamp - before.timestamp) / 1000;
+    return [timestamp, seconds > 0 ? Math.max(0, (sample - before.sample) / seconds) : 0];
+  });
+}
+
+/**
+ * A chart. `series`: [{ name, points, value }], points in time order; `value` is the exact present value for the legend.
+ * With the pointer or the arrow keys the legend shows any earlier moment.
+ */
+export function chart({ ctx, id, title, series, format = short, unit = '' }) {
+  const shown = series.map((one, index) => ({ ...one, index })).filter((one) => one.points.length > 0);
+  const times = [...new Set(shown.flatMap((one) => one.points.map(([time]) => time)))].sort((a, b) => a - b);
+  const highest = Math.max(0, ...shown.flatMap((one) => one.points.map(([, value]) => value)));
+  const top = nice(highest);
+  const cursor = clamp(cursors.get(id), times.length);
+  return h('figure', { class: 'chart', key: id },
+    h('figcaption', null, h('h3', null, title), h('span', { class: 'muted when' }, cursor === undefined ? 'now' : clock(times[cursor]))),
+    h('div', { class: 'plot' },
+      h('div', { class: 'scale', 'aria-hidden': 'true' }, h('span', null, format(top)), h('span', null, format(top / 2)), h('span', null, format(0))),
+      h('div', reader({ ctx, id, title, series, times, cursor, format }), drawing(shown, times, top, cursor)),
+      h('div', { class: 'axis', 'aria-hidden': 'true' },
+        times.length > 1 ? [h('span', null, clock(times[0])), h('span', null, clock(times.at(-1)))] : h('span', null, 'Waiting for samples'))),
+    h('ul', { class: 'legend' }, series.map((one, index) =>
+      h('li', null, h('span', { class: `swatch series-${index}`, 'aria-hidden': 'true' }), h('span', null, one.name),
+        h('strong', null, `${format(reading(one, times, cursor))}${unit}`)))));
+}
+
+/** A line of a few pixels for a table's row. */
+export function sparkline(points, label) {
+  if (points.length < 2) return h('span', { class: 'spark', 'aria-hidden': 'true' });
+  const values = points.map(([, value]) => value);
+  const top = Math.max(1e-9, ...values);
+  const step = 100 / (values.length - 1);
+  const line = values.map((value, index) => `${(index * step).toFixed(1)},${(19 - (value / top) * 18).toFixed(1)}`).join(' ');
+  return h('svg', { class: 'spark', viewBox: '0 0 100 20', preserveAspectRatio: 'none', role: 'img', 'aria-label': label },
+    h('polyline', { points: line, class: 'line series-0' }));
+}
+
+/** A bar that shows how much of a limit is used. */
+export function meter({ label, value, limit, text, tone }) {
+  const share = limit > 0 ? Math.min(1, value / limit) : 0;
+  const level = tone ?? (share > 0.9 ? 'bad' : share > 0.75 ? 'warn' : 'good');
+  return h('div', { class: 'meter', role: 'meter', 'aria-label': label, 'aria-valuemin': 0, 'aria-valuemax': 100, 'aria-valuenow': Math.round(share * 100), 'aria-valuetext': text },
+    h('span', { class: 'meter-text' }, text),
+    h('span', { class: 'track' }, h('span', { class: `fill ${level}`, style: { width: `${(share * 100).toFixed(1)}%` } })));
+}
+
+// A slider along time is what assistive technology has for "a value that the arrow keys move": its text is the read-out.
+function reader({ ctx, id, title, series, times, cursor, format }) {
+  const move = (index) => {
+    cursors.set(id, index);
+    ctx.redraw();
+  };
+  const leave = () => {
+    cursors.delete(id);
+    ctx.redraw();
+  };
+  const last = Math.max(0, times.length - 1);
+  const index = cursor ?? last;
+  const words = series.map((one) => `${one.name} ${format(reading(one, times, cursor))}`).join(', ');
+  return {
+    class: 'canvas', tabindex: '0', role: 'slider', 'aria-label': title,
+    'aria-valuemin': 0, 'aria-valuemax': last, 'aria-valuenow': index,
+    'aria-valuetext': times.length > 0 ? `${clock(times[index])}: ${words}` : 'no samples yet',
+    onpointermove: (event) => {
+      const box = event.currentTarget.getBoundingClientRect();
+      if (times.length > 0) move(Math.round(((event.clientX - box.left) / box.width) * last));
+    },
+    onpointerleave: leave,
+    onblur: leave,
+    onkeydown: (event) => {
+      const step = { ArrowLeft: -1, ArrowRight: 1, Home: -last, End: last }[event.key];
+      if (step === undefined || times.length === 0) return;
+      event.preventDefault();
+      move(Math.min(last, Math.max(0, index + step)));
+    },
+  };
+}
+
+function drawing(series, times, top, cursor) {
+  const first = times[0];
+  const length = Math.max(1, times.at(-1) - first);
+  const x = (time) => (((time - first) / length) * WIDTH).toFixed(1);
+  const y = (value) => (HEIGHT - (value / top) * (HEIGHT - 4) - 1).toFixed(1);
+  return h('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', 'aria-hidden': 'true' },
+    [0, 0.5, 1].map((part) => h('line', { class: 'grid', x1: 0, x2: WIDTH, y1: y(top * part), y2: y(top * part) })),
+    series.map((one) => h('polyline', {
+      class: `line series-${one.index}`,
+      points: one.points.map(([time, value]) => `${x(time)},${y(value)}`).join(' '),
+    })),
+    cursor !== undefined && h('line', { class: 'cursor', x1: x(times[cursor]), x2: x(times[cursor]), y1: 0, y2: HEIGHT }));
+}
+
+function reading(series, times, cursor) {
+  if (cursor === undefined) return series.value ?? series.points.at(-1)?.[1] ?? 0;
+  const time = times[cursor];
+  return series.points.find(([at]) => at === time)?.[1];
+}
+
+const ordered = (details) => [...(details?.samples ?? [])].sort((a, b) => a.timestamp - b.timestamp);
+
+const clamp = (index, length) => (index === undefined || length === 0 ? undefined : Math.min(length - 1, Math.max(0, index)));
+
+/** The next round number above: 1, 2, 5, 10, 20 … */
+function nice(value) {
+  if (value <= 0) return 1;
+  const magnitude = 10 ** Math.floor(Math.log10(value));
+  return [1, 2, 5, 10].map((step) => step * magnitude).find((step) => step >= value);
+}

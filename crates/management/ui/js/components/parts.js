@@ -1,0 +1,47 @@
+// Small pieces that every page is put together from.
+
+import { h } from '../view.js';
+import { exchangeName, plain } from '../format.js';
+import { link } from '../router.js';
+
+/** The heading of a page, with what can be done at its right. */
+export const heading = (title, ...actions) => h('div', { class: 'heading' }, h('h1', null, title), h('div', { class: 'actions' }, actions));
+
+export const card = (title, ...content) => h('section', { class: 'card', key: `card-${title}` }, title && h('h2', null, title), content);
+
+/** A number that matters, with its name. */
+export const stat = (label, value, { href, hint, tone } = {}) =>
+  h(href ? 'a' : 'div', { class: `stat ${tone ?? ''}`, href, key: `stat-${label}` }, h('span', { class: 'stat-label' }, label), h('strong', null, value), hint && h('small', null, hint));
+
+/** Pairs of a term and its value; those without a value are left out. */
+export function facts(pairs) {
+  const given = pairs.filter(([, value]) => value !== undefined && value !== null && value !== '');
+  return h('dl', { class: 'facts' }, given.map(([term, value]) =>
+    h('div', { key: term }, h('dt', null, term), h('dd', null, isNode(value) ? value : plain(value)))));
+}
+
+export const badge = (text, tone = '', title) => h('span', { class: `badge ${tone}`, title }, text);
+
+/** Running, idle, flow, … with a colour that says whether to worry; the word carries the meaning. */
+export function state(word) {
+  if (!word) return null;
+  const tone = { running: 'good', up: 'good', idle: '', flow: 'warn', blocking: 'warn', blocked: 'bad', down: 'bad', stopped: 'bad', crashed: 'bad', minority: 'bad', timeout: 'bad' };
+  return badge(word, tone[word] ?? '');
+}
+
+/** An object's arguments, one badge each. */
+export const argumentList = (object) => Object.entries(object ?? {}).map(([key, value]) => h('span', { class: 'argument', key }, h('span', null, key), ' ', h('b', null, plain(value))));
+
+export const note = (tone, ...content) => h('div', { class: `note ${tone}`, role: tone === 'bad' ? 'alert' : undefined }, content);
+
+export const queueLink = (vhost, name) => h('a', { href: link(['queues', vhost, name]) }, name);
+export const exchangeLink = (vhost, name) => h('a', { href: link(['exchanges', vhost, name === '' ? 'amq.default' : name]) }, exchangeName(name));
+export const connectionLink = (name, text = name) => (name ? h('a', { href: link(['connections', name]) }, text) : null);
+export const channelLink = (name, text = name) => (name ? h('a', { href: link(['channels', name]) }, text) : null);
+export const vhostLink = (name) => h('a', { href: link(['vhosts', name]) }, name);
+export const userLink = (name) => h('a', { href: link(['users', name]) }, name);
+
+/** A state without content that says how to get some. */
+export const empty = (title, ...content) => h('div', { class: 'empty' }, h('h2', null, title), content);
+
+const isNode = (value) => Array.isArray(value) || (typeof value === 'object' && 'tag' in value);

@@ -1,0 +1,82 @@
+// Channels: what each is doing, and whether it waits for somebody.
+
+import { get, path, samples } from '../api.js';
+import { chart, ratePoints, spanOf, spanPicker, sparkline } from '../components/chart.js';
+import { badge, card, channelLink, connectionLink, empty, exchangeLink, facts, heading, queueLink, stat, state, userLink, vhostLink } from '../components/parts.js';
+import { listQuery, plainTable, table } from '../components/table.js';
+import { count, plain, rate, rateOf } from '../format.js';
+import { h } from '../view.js';
+
+const SPARK = { age: 60, incr: 5 };
+const RATES = [['Publish', 'publish'], ['Publisher confirm', 'confirm'], ['Deliver, manual ack', 'deliver'], ['Deliver, auto ack', 'deliver_no_ack'], ['Consumer ack', 'ack'], ['Redelivered', 'redeliver'], ['Returned', 'return_unroutable']];
+
+export function channelsPage(ctx) {
+  return {
+    title: 'Channels',
+    load: (signal) => {
+      const { msg_rates_age, msg_rates_incr } = samples(SPARK);
+      return get(ctx.vhost ? path('vhosts', ctx.vhost, 'channels') : 'channels', { ...listQuery(ctx.query), msg_rates_age, msg_rates_incr }, signal);
+    },
+    view: (page) => [
+      heading('Channels'),
+      table({
+        ctx, id: 'channels', label: 'Channels', page, rowKey: (one) => one.name, columns: COLUMNS,
+        empty: empty('No channels are open', h('p', { class: 'muted' }, 'A client opens a channel inside its connection to publish or to consume.')),
+      }),
+    ],
+  };
+}
+
+export function channelPage(ctx) {
+  const { name } = ctx.params;
+  return {
+    title: `Channel ${name}`,
+    load: (signal) => get(path('channels', name), samples(spanOf(ctx.query)), signal),
+    view: (channel) => [
+      heading([h('span', { class: 'crumb' }, 'Channel of ', connectionLink(channel.connection_details?.name), ' in ', vhostLink(channel.vhost)), name, mode(channel), state(channel.state)], spanPicker(ctx, 3600)),
+      h('div', { class: 'stats' },
+        stat('Unacked', count(channel.messages_unacknowledged ?? 0)), stat('Unconfirmed', count(channel.messages_unconfirmed ?? 0)), stat('Prefetch', count(channel.prefetch_count ?? 0), { hint: 'per consumer, 0 is no limit' }),
+        stat('Uncommitted', count(channel.messages_uncommitted ?? 0)), stat('Acks uncommitted', count(channel.acks_uncommitted ?? 0)), stat('Consumers', count(channel.consumer_count ?? 0))),
+      h('div', { class: 'grid even' },
+        card(null, chart({ ctx, id: 'channel-rates', title: 'Message rates', unit: '/s', series: RATES.map(([label, key]) => ({ name: label, points: ratePoints(channel.message_stats?.[`${key}_details`]), value: rateOf(channel, key) })) })),
+        card('Details', facts([['User', channel.user && userLink(channel.user)], ['Number', channel.number], ['Node', channel.node], ['Mode', channel.confirm ? 'publisher confirms' : channel.transactional ? 'transactions' : 'neither confirms nor transactions'], ['Global prefetch', channel.global_prefetch_count], ['Idle since', channel.idle_since]]))),
+      card('Consumers', plainTable({
+        label: 'Consumers', rows: channel.consumer_details ?? [], rowKey: (one) => one.consumer_tag, empty: 'This channel consumes nothing.',
+        columns: [{ label: 'Queue', cell: (one) => queueLink(one.queue.vhost, one.queue.name) }, { label: 'Consumer tag', cell: (one) => one.consumer_tag }, { label: 'Ack required', cell: (one) => plain(one.ack_required) }, { label: 'Prefetch', number: true, cell: (one) => count(one.prefetch_count) }],
+      })),
+      h('div', { class: 'grid' },
+        card('Publishes to', plainTable({
+          label: 'Publishes to', rows: channel.publishes ?? [], rowKey: (one) => one.exchange?.name ?? '', empty: 'This channel publishes nothing now.',
+          columns: [{ label: 'Exchange', cell: (one) => exchangeLink(channel.vhost, one.exchange?.name ?? '') }, { label: 'Publish', number: true, cell: (one) => rate(one.stats?.publish_details?.rate ?? 0) }, { label: 'Confirm', number: true, cell: (one) => rate(one.stats?.confirm_details?.rate ?? 0) }],
+        })),
+        card('Takes from', plainTable({
+          label: 'Takes from', rows: channel.deliveries ?? [], rowKey: (one) => one.queue?.name ?? '', empty: 'Nothing is delivered to this channel now.',
+          columns: [{ label: 'Queue', cell: (one) => queueLink(channel.vhost, one.queue?.name ?? '') }, { label: 'Deliver / get', number: true, cell: (one) => rate(one.stats?.deliver_get_details?.rate ?? 0) }, { label: 'Ack', number: true, cell: (one) => rate(one.stats?.ack_details?.rate ?? 0) }],
+        }))),
+    ],
+  };
+}
+
+const mode = (one) => [one.confirm && badge('C', 'accent', 'publisher confirms'), one.transactional && badge('T', 'accent', 'transactions')];
+const counter = (id, label, field) => ({ id, label, sort: field, number: true, cell: (one) => count(one[field] ?? 0) });
+const rates = (id, label, field) => ({ id, label, sort: `message_stats.${field}_details.rate`, number: true, cell: (one) => rate(rateOf(one, field)) });
+
+const COLUMNS = [
+  { id: 'name', label: 'Channel', sort: 'name', cell: (one) => channelLink(one.name) },
+  { id: 'vhost', label: 'Virtual host', sort: 'vhost', cell: (one) => one.vhost && vhostLink(one.vhost) },
+  { id: 'user', label: 'User', sort: 'user', cell: (one) => one.user && userLink(one.user) },
+  { id: 'mode', label: 'Mode', cell: mode },
+  { id: 'state', label: 'State', sort: 'state', cell: (one) => state(one.state) },
+  counter('unconfirmed', 'Unconfirmed', 'messages_unconfirmed'),
+  counter('prefetch', 'Prefetch', 'prefetch_count'),
+  counter('unacked', 'Unacked', 'messages_unacknowledged'),
+  counter('consumers', 'Consumers', 'consumer_count'),
+  rates('publish', 'Publish', 'publish'),
+  rates('confirm', 'Confirm', 'confirm'),
+  rates('deliver', 'Deliver / get', 'deliver_get'),
+  rates('ack', 'Ack', 'ack'),
+  { id: 'spark', label: 'Last minute', cell: (one) => sparkline(ratePoints(one.message_stats?.publish_details), `Publishes of ${one.name} in the last minute`) },
+  { ...counter('uncommitted', 'Uncommitted', 'messages_uncommitted'), optional: true },
+  { ...rates('return', 'Returned', 'return_unroutable'), optional: true },
+  { ...rates('redeliver', 'Redelivered', 'redeliver'), optional: true },
+];

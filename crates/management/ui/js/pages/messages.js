@@ -1,0 +1,125 @@
+// Browse the messages of a queue. Leveret shows them without taking them; a broker that cannot (RabbitMQ) is asked to get
+// and requeue them, and the page says what that does.
+
+import { Failure, get, path, post } from '../api.js';
+import { open } from '../components/dialog.js';
+import { field, form, values } from '../components/form.js';
+import { empty, heading, note, queueLink } from '../components/parts.js';
+import { attempt, failed } from '../components/toast.js';
+import { count, plural } from '../format.js';
+import { messageView, originOf } from '../messages.js';
+import { link } from '../router.js';
+import { h } from '../view.js';
+import { purgeQueue } from './common.js';
+
+const MODES = [
+  ['browse', 'Look, and leave them in the queue'],
+  ['ack_requeue_false', 'Take them out of the queue'],
+  ['reject_requeue_false', 'Reject: dead-letter or drop them'],
+];
+const TRUNCATE = 50_000;
+
+export function messagesPage(ctx) {
+  const { vhost, name } = ctx.params;
+  const where = path('queues', vhost, name);
+  const shown = { messages: undefined, offset: 0, text: '', isBrowsed: false, wanted: { mode: 'browse', count: '20' } };
+
+  const fetchMessages = async () => {
+    Object.assign(shown, await messagesOf(where, shown.wanted, shown.offset));
+    ctx.redraw();
+  };
+  const step = (by) => async () => {
+    shown.offset = Math.max(0, shown.offset + by);
+    await fetchMessages().catch(failed);
+  };
+
+  return {
+    title: `Messages of ${name}`,
+    load: (signal) => get(where, {}, signal),
+    view: (queue) => [
+      heading([h('span', { class: 'crumb' }, 'Messages of'), queueLink(vhost, name)],
+        h('button', { class: 'danger', disabled: queue.messages_ready === 0, onclick: () => purgeQueue(ctx, queue) }, 'Purge')),
+      queue.type === 'stream' ? note('warn', 'A stream is read with a consumer that names an offset; it has no “get”.') : form({
+        label: 'Get messages', action: 'Get messages', keep: true, done: () => `${plural(shown.messages.length, 'message')} shown.`,
+        fields: [
+          field({ label: 'What to do', name: 'mode', form: 'get-', type: 'select', options: MODES, value: shown.wanted.mode }),
+          field({ label: 'How many', name: 'count', form: 'get-', type: 'number', min: 1, max: 1000, value: '20' }),
+        ],
+        onsubmit: async (wanted) => {
+          shown.wanted = wanted;
+          shown.offset = 0;
+          await fetchMessages();
+          ctx.reload();
+        },
+      }),
+      shown.messages && results(ctx, shown, queue, step),
+      !shown.messages && queue.messages_ready === 0 && empty('No messages are ready', h('p', { class: 'muted' }, queue.messages_unacknowledged > 0
+        ? `${plural(queue.messages_unacknowledged, 'message')} are with consumers and not acknowledged yet.` : 'Publish one on the page of the queue.')),
+    ],
+  };
+}
+
+/** Asks Leveret's browse first; a broker without it says 404 or 405, and is then asked to get and requeue. */
+async function messagesOf(where, { mode, count: most }, offset) {
+  if (mode === 'browse') {
+    try {
+      const page = await get(`${where}/messages`, { offset, count: most });
+      return { messages: page.items, isBrowsed: true, mode };
+    } catch (failure) {
+      if (!(failure instanceof Failure) || ![404, 405].includes(failure.status)) throw failure;
+    }
+  }
+  const ackmode = mode === 'browse' ? 'ack_requeue_true' : mode;
+  const messages = await post(`${where}/get`, { count: Number(most), ackmode, encoding: 'auto', truncate: TRUNCATE });
+  return { messages, isBrowsed: false, mode };
+}
+
+function results(ctx, shown, queue, step) {
+  const { messages, text, isBrowsed, mode, offset } = shown;
+  const matching = messages.map((message, index) => ({ message, position: offset + index + 1 })).filter(({ message }) => contains(message, text));
+  return [
+    mode === 'browse' && !isBrowsed && note('warn', h('strong', null, 'These messages were taken and put back.'),
+      h('p', null, 'They are now marked as redelivered, and only ready messages at the head of the queue can be seen. In a quorum queue this may count as a delivery.')),
+    h('div', { class: 'bar' },
+      h('label', { class: 'visually-hidden', for: 'message-search' }, 'Search in these messages'),
+      h('input', { id: 'message-search', type: 'search', class: 'filter', placeholder: 'Search in these messages', oninput: (event) => { shown.text = event.target.value; ctx.redraw(); } }),
+      h('span', { class: 'muted', 'aria-live': 'polite' }, `${count(matching.length)} of ${plural(messages.length, 'message')}`),
+      isBrowsed && [h('button', { disabled: offset === 0, onclick: step(-Number(shown.wanted.count)) }, '← Earlier'), h('button', { disabled: messages.length < Number(shown.wanted.count), onclick: step(Number(shown.wanted.count)) }, 'Later →')],
+      h('span', { class: 'spring' }),
+      h('button', { disabled: matching.length === 0, onclick: () => copyTo(queue.vhost, matching.map(({ message }) => message)) }, `Copy ${count(matching.length)} to …`)),
+    h('div', { class: 'messages' }, matching.map(({ message, position }) =>
+      messageView({ message, key: `message-${position}`, position, redraw: () => ctx.redraw(), tools: tools(queue, message) }))),
+  ];
+}
+
+const tools = (queue, message) => [
+  h('button', { type: 'button', onclick: () => copyTo(queue.vhost, [message], originOf(message)) }, originOf(message) ? 'Copy back to its origin …' : 'Copy to …'),
+  h('a', { class: 'button', href: link(['topology'], { exchange: message.exchange, key: message.routing_key, vhost: queue.vhost }) }, 'Trace its route'),
+];
+
+/** Publishes copies, one after another, to a queue that the operator names. */
+async function copyTo(vhost, messages, target = '') {
+  const queue = await open((close) => h('form', { onsubmit: (event) => { event.preventDefault(); close(values(event.target).target); } },
+    h('h2', { id: 'dialog-title' }, `Copy ${plural(messages.length, 'message')}`),
+    h('p', null, 'Copies are published to the queue with the same properties and headers. The originals stay.'),
+    field({ label: 'To queue', name: 'target', form: 'copy-', required: true, value: target }),
+    h('div', { class: 'actions' }, h('button', { type: 'button', onclick: () => close() }, 'Cancel'), h('button', { type: 'submit', class: 'primary' }, 'Copy'))));
+  if (!queue) return;
+  await attempt(async () => {
+    for (const message of messages) await copy(vhost, queue, message);
+  }, `Copied ${plural(messages.length, 'message')} to ${queue}.`);
+}
+
+async function copy(vhost, queue, { payload, payload_bytes: size, payload_encoding: encoding, properties }) {
+  if (shownBytes(payload, encoding) < size) throw new Error(`A message of ${count(size)} bytes was shown shortened, and is not copied.`);
+  const { routed } = await post(path('exchanges', vhost, 'amq.default', 'publish'), { routing_key: queue, payload, payload_encoding: encoding, properties });
+  if (!routed) throw new Error(`There is no queue ${queue} in this virtual host.`);
+}
+
+const shownBytes = (payload, encoding) => (encoding === 'base64' ? atob(payload).length : new TextEncoder().encode(payload).length);
+
+function contains({ routing_key: key, payload, properties }, text) {
+  if (text === '') return true;
+  const wanted = text.toLowerCase();
+  return [key, payload, JSON.stringify(properties)].some((one) => String(one).toLowerCase().includes(wanted));
+}

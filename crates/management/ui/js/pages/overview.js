@@ -1,0 +1,124 @@
+// Is the broker well? Totals, rates and the queues that need attention.
+
+import { get, getOr, samples } from '../api.js';
+import { chart, lengthPoints, meter, ratePoints, spanOf, spanPicker } from '../components/chart.js';
+import { badge, card, heading, queueLink, stat, vhostLink } from '../components/parts.js';
+import { plainTable } from '../components/table.js';
+import { at, bytes, count, duration, rate, rateOf } from '../format.js';
+import { link } from '../router.js';
+import { h } from '../view.js';
+import { firstSteps } from './first-steps.js';
+
+const TOP = 5;
+
+const LENGTHS = [['Ready', 'messages_ready'], ['Unacked', 'messages_unacknowledged'], ['Total', 'messages']];
+const RATES = [
+  ['Publish', 'publish'], ['Publisher confirm', 'confirm'], ['Deliver and get', 'deliver_get'], ['Consumer ack', 'ack'],
+  ['Redelivered', 'redeliver'], ['Returned', 'return_unroutable'], ['Dropped, unroutable', 'drop_unroutable'],
+];
+const CHURN = [
+  ['Connections created', 'connection_created'], ['Connections closed', 'connection_closed'], ['Channels created', 'channel_created'], ['Channels closed', 'channel_closed'],
+  ['Queues declared', 'queue_declared'], ['Queues created', 'queue_created'], ['Queues deleted', 'queue_deleted'],
+];
+
+// What makes a queue worth looking at. The server sorts; five rows come back.
+const TOPS = [
+  { title: 'Longest queues', sort: 'messages', value: (queue) => count(queue.messages), show: (queue) => queue.messages > 0 },
+  { title: 'Most unacked', sort: 'messages_unacknowledged', value: (queue) => count(queue.messages_unacknowledged), show: (queue) => queue.messages_unacknowledged > 0 },
+  { title: 'Busiest, by publishes', sort: 'message_stats.publish_details.rate', value: (queue) => rate(rateOf(queue, 'publish')), show: (queue) => rateOf(queue, 'publish') > 0 },
+  { title: 'Oldest first message', sort: 'head_message_timestamp', reverse: false, value: (queue) => duration(Date.now() - queue.head_message_timestamp * 1000), show: (queue) => queue.head_message_timestamp > 0 },
+];
+
+export function overviewPage(ctx) {
+  return {
+    title: 'Overview',
+    load: async (signal) => {
+      const span = spanOf(ctx.query);
+      const [overview, nodes, ...tops] = await Promise.all([
+        get('overview', samples(span), signal),
+        getOr([], 'nodes', {}, signal),
+        ...TOPS.map((top) => topQueues(ctx, top, signal)),
+      ]);
+      return { overview, nodes, tops };
+    },
+    view: ({ overview, nodes, tops }) => [
+      heading('Overview', spanPicker(ctx)),
+      totals(overview),
+      overview.object_totals?.queues === 0 && firstSteps(),
+      h('div', { class: 'grid even' },
+        card(null, chart({
+          ctx, id: 'lengths', title: 'Queued messages',
+          series: LENGTHS.map(([name, field]) => ({ name, points: lengthPoints(overview.queue_totals?.[`${field}_details`]), value: overview.queue_totals?.[field] ?? 0 })),
+        })),
+        card(null, chart({
+          ctx, id: 'rates', title: 'Message rates', unit: '/s',
+          series: RATES.map(([name, field]) => ({ name, points: ratePoints(overview.message_stats?.[`${field}_details`]), value: rateOf(overview, field) })),
+        }))),
+      tops.some((rows) => rows.length > 0) && h('div', { class: 'grid' }, TOPS.map((top, index) => tops[index].length > 0 && topCard(top, tops[index]))),
+      nodes.length > 0 && card('Nodes', nodeTable(nodes)),
+      h('div', { class: 'grid' }, card('Churn', churnTable(overview)), card('Ports', listenerTable(overview))),
+    ],
+  };
+}
+
+function totals({ object_totals: objects = {}, queue_totals: queues = {}, product_name: product, product_version: version, cluster_name: cluster, message_stats: stats }) {
+  return h('div', { class: 'stats' },
+    stat('Ready', count(queues.messages_ready ?? 0), { href: link(['queues'], { sort: 'messages_ready', sort_reverse: true }) }),
+    stat('Unacked', count(queues.messages_unacknowledged ?? 0), { href: link(['queues'], { sort: 'messages_unacknowledged', sort_reverse: true }) }),
+    stat('Publish', rate(at({ message_stats: stats }, 'message_stats.publish_details.rate') ?? 0)),
+    stat('Deliver', rate(at({ message_stats: stats }, 'message_stats.deliver_get_details.rate') ?? 0)),
+    ...['connections', 'channels', 'exchanges', 'queues', 'consumers'].map((kind) =>
+      stat(kind[0].toUpperCase() + kind.slice(1), count(objects[kind] ?? 0), { href: link([kind]) })),
+    stat(product ?? 'Broker', version ?? '', { hint: cluster }));
+}
+
+async function topQueues(ctx, { sort, show, reverse = true }, signal) {
+  // Oldest first needs the queues that have a timestamp at all, which sort last; so that it looks at more of them.
+  const query = { page: 1, page_size: reverse ? TOP : 100, sort, sort_reverse: reverse || sort === 'head_message_timestamp', pagination: true };
+  const where = ctx.vhost ? `queues/${encodeURIComponent(ctx.vhost)}` : 'queues';
+  const { items = [] } = await getOr({}, where, query, signal);
+  const shown = items.filter(show);
+  if (!reverse) shown.sort((a, b) => a.head_message_timestamp - b.head_message_timestamp);
+  return shown.slice(0, TOP);
+}
+
+const topCard = ({ title, sort, value }, rows) =>
+  card(title, plainTable({
+    label: title, rows, rowKey: (queue) => `${queue.vhost}/${queue.name}`,
+    columns: [
+      { label: 'Queue', cell: (queue) => queueLink(queue.vhost, queue.name) },
+      { label: 'Virtual host', cell: (queue) => vhostLink(queue.vhost) },
+      { label: sort.startsWith('head') ? 'Age' : sort.includes('rate') ? 'Rate' : 'Messages', number: true, cell: value },
+    ],
+  }));
+
+const nodeTable = (nodes) => plainTable({
+  label: 'Nodes', rows: nodes, rowKey: (node) => node.name,
+  columns: [
+    { label: 'Name', cell: (node) => [h('a', { href: link(['nodes', node.name]) }, node.name), ' ', node.running === false ? badge('not running', 'bad') : node.being_drained ? badge('maintenance', 'warn') : badge('running', 'good')] },
+    { label: 'Memory', cell: (node) => meter({ label: `Memory of ${node.name}`, value: node.mem_used, limit: node.mem_limit, text: `${bytes(node.mem_used)} of ${bytes(node.mem_limit)}` }) },
+    { label: 'Disk free', cell: (node) => meter({ label: `Disk of ${node.name}`, value: node.disk_free_limit, limit: node.disk_free, text: `${bytes(node.disk_free)}, limit ${bytes(node.disk_free_limit)}`, tone: node.disk_free_alarm ? 'bad' : undefined }) },
+    { label: 'File descriptors', cell: (node) => meter({ label: `File descriptors of ${node.name}`, value: node.fd_used, limit: node.fd_total, text: `${count(node.fd_used)} of ${count(node.fd_total)}` }) },
+    { label: 'Cores', number: true, cell: (node) => count(node.processors) },
+    { label: 'Uptime', number: true, cell: (node) => duration(node.uptime) },
+  ],
+});
+
+const churnTable = ({ churn_rates: churn = {} }) => plainTable({
+  label: 'Churn', rows: CHURN, rowKey: ([name]) => name,
+  columns: [
+    { label: 'Event', cell: ([name]) => name },
+    { label: 'Since start', number: true, cell: ([, field]) => count(churn[field] ?? 0) },
+    { label: 'Now', number: true, cell: ([, field]) => rate(churn[`${field}_details`]?.rate ?? 0) },
+  ],
+});
+
+const listenerTable = ({ listeners = [] }) => plainTable({
+  label: 'Ports', rows: listeners, rowKey: (one) => `${one.node} ${one.protocol} ${one.ip_address} ${one.port}`, empty: 'Your user may not see the ports.',
+  columns: [
+    { label: 'Protocol', cell: (one) => one.protocol },
+    { label: 'Bound to', cell: (one) => one.ip_address },
+    { label: 'Port', number: true, cell: (one) => String(one.port) },
+    { label: 'TLS', cell: (one) => (one.tls ? badge('TLS', 'good') : 'no') },
+  ],
+});

@@ -1,0 +1,164 @@
+// One queue or stream: how it is, what limits it and why, who reads it, and what an operator can do with it.
+
+import { get, getOr, path, put, samples } from '../api.js';
+import { chart, lengthPoints, ratePoints, spanOf, spanPicker } from '../components/chart.js';
+import { argumentsFrom, field, fold, form } from '../components/form.js';
+import { argumentList, badge, card, channelLink, connectionLink, exchangeLink, facts, heading, note, stat, state, vhostLink } from '../components/parts.js';
+import { plainTable } from '../components/table.js';
+import { bytes, count, duration, moment, plain, plural, rate, rateOf } from '../format.js';
+import { effectiveLimits } from '../limits.js';
+import { link } from '../router.js';
+import { h } from '../view.js';
+import { bindForm, bindingTable, deleteObject, publishForm, purgeQueue } from './common.js';
+import { features } from './queues.js';
+
+const LENGTHS = [['Ready', 'messages_ready'], ['Unacked', 'messages_unacknowledged'], ['Total', 'messages']];
+const RATES = [['Publish', 'publish'], ['Deliver, manual ack', 'deliver'], ['Deliver, auto ack', 'deliver_no_ack'], ['Consumer ack', 'ack'], ['Redelivered', 'redeliver'], ['Get', 'get'], ['Get, auto ack', 'get_no_ack']];
+
+export function queuePage(ctx) {
+  const { vhost, name } = ctx.params;
+  const where = path('queues', vhost, name);
+  return {
+    title: `Queue ${name}`,
+    load: async (signal) => {
+      const [queue, bindings] = await Promise.all([get(where, samples(spanOf(ctx.query)), signal), get(`${where}/bindings`, {}, signal)]);
+      const [policy, operator] = await Promise.all([definition('policies', vhost, queue.policy, signal), definition('operator-policies', vhost, queue.operator_policy, signal)]);
+      return { queue, bindings, policy, operator };
+    },
+    view: ({ queue, bindings, policy, operator }) => [
+      heading([h('span', { class: 'crumb' }, kind(queue), ' in ', vhostLink(vhost)), name, badge(queue.type, 'accent'), state(queue.state)], spanPicker(ctx, 3600), actions(ctx, queue)),
+      warnings(queue),
+      numbers(queue),
+      h('div', { class: 'grid even' },
+        card(null, chart({ ctx, id: 'queue-lengths', title: 'Messages', series: LENGTHS.map(([label, key]) => ({ name: label, points: lengthPoints(queue[`${key}_details`]), value: queue[key] ?? 0 })) })),
+        card(null, chart({ ctx, id: 'queue-rates', title: 'Message rates', unit: '/s', series: RATES.map(([label, key]) => ({ name: label, points: ratePoints(queue.message_stats?.[`${key}_details`]), value: rateOf(queue, key) })) }))),
+      h('div', { class: 'grid' }, card('Details', details(queue)), card('Limits in effect', limitsTable(queue, policy, operator))),
+      card('Consumers', consumers(queue)),
+      traffic(queue),
+      card('Bindings', bindingTable({ ctx, bindings, label: 'Bindings', end: 'source', empty: 'No bindings.' })),
+      fold('Bind this queue', bindForm({ ctx, vhost, destination: name, destinationType: 'q' })),
+      fold('Publish a message', publishForm({ ctx, vhost, exchange: 'amq.default', routingKey: name })),
+      fold('Move messages', moveForm(queue)),
+    ],
+  };
+}
+
+const kind = (queue) => (queue.type === 'stream' ? 'Stream' : 'Queue');
+
+const actions = (ctx, queue) => [
+  queue.type !== 'stream' && h('a', { class: 'button', href: link(['messages', queue.vhost, queue.name]) }, 'Messages'),
+  queue.type !== 'stream' && h('button', { class: 'danger', disabled: queue.messages_ready === 0, onclick: () => purgeQueue(ctx, queue) }, 'Purge'),
+  h('button', { class: 'danger', onclick: () => remove(ctx, queue) }, 'Delete'),
+];
+
+function remove(ctx, { vhost, name, messages = 0, consumers: readers = 0 }) {
+  return deleteObject({
+    ctx, what: name, where: path('queues', vhost, name), back: ['queues'], typed: messages > 0 ? name : undefined,
+    text: messages > 0 || readers > 0 ? `It holds ${plural(messages, 'message')}, which go with it, and has ${plural(readers, 'consumer')}.` : 'It is empty and has no consumers.',
+  });
+}
+
+/** What an operator should know first, with the way out. */
+function warnings(queue) {
+  const found = [];
+  const ready = queue.messages_ready ?? 0;
+  const unacked = queue.messages_unacknowledged ?? 0;
+  if (ready > 0 && queue.consumers === 0 && queue.type !== 'stream') found.push('Messages are waiting and nobody consumes. Start a consumer, or look at the messages.');
+  if (queue.consumers > 0 && unacked > 0 && ready > 0 && rateOf(queue, 'ack') === 0) found.push('Consumers hold unacked messages and acknowledge none. They may be stuck: see Consumers below for the channel, and close its connection to get the messages back.');
+  if (queue.state === 'minority' || queue.state === 'down') found.push('The queue has no majority of its members. Start the nodes that are down.');
+  return found.map((text) => note('warn', text));
+}
+
+const numbers = (queue) => h('div', { class: 'stats' },
+  stat('Ready', count(queue.messages_ready ?? 0)),
+  stat('Unacked', count(queue.messages_unacknowledged ?? 0)),
+  stat('Total', count(queue.messages ?? 0)),
+  stat('Incoming', rate(rateOf(queue, 'publish'))),
+  stat('Deliver / get', rate(rateOf(queue, 'deliver_get'))),
+  stat('Consumers', count(queue.consumers ?? 0)),
+  stat('Capacity', `${Math.round((queue.consumer_capacity ?? 0) * 100)} %`, { hint: 'time consumers could take more' }),
+  stat('Bodies', bytes(queue.message_bytes ?? 0)),
+  queue.head_message_timestamp > 0 && stat('Oldest', duration(Date.now() - queue.head_message_timestamp * 1000)));
+
+const details = (queue) => facts([
+  ['Features', features(queue)],
+  ['Arguments', Object.keys(queue.arguments ?? {}).length > 0 ? argumentList(queue.arguments) : undefined],
+  ['Policy', queue.policy ? h('a', { href: link(['policies', queue.vhost, queue.policy]) }, queue.policy) : 'none'],
+  ['Operator policy', queue.operator_policy ? h('a', { href: link(['operator-policies', queue.vhost, queue.operator_policy]) }, queue.operator_policy) : 'none'],
+  ['Node', queue.leader ?? queue.node], ['Members', queue.members?.join(', ')], ['Online', queue.online?.join(', ')],
+  ['Exclusive owner', connectionLink(queue.owner_pid_details?.name)],
+  ['Single active consumer', queue.single_active_consumer_tag], ['Idle since', queue.idle_since],
+  ['Delivery limit', queue.delivery_limit], ['Delayed', queue.messages_delayed && count(queue.messages_delayed)],
+  ['By priority', priorities(queue)],
+  ['In memory', queue.messages_ram !== undefined && `${count(queue.messages_ram)}, ${bytes(queue.message_bytes_ram)}`],
+  ['Persistent', queue.messages_persistent !== undefined && `${count(queue.messages_persistent)}, ${bytes(queue.message_bytes_persistent)}`],
+  ['Ready, bytes', bytes(queue.message_bytes_ready)], ['Unacked, bytes', bytes(queue.message_bytes_unacknowledged)],
+  ['Process memory', bytes(queue.memory)], ['Segments', queue.segments], ['Committed offset', queue.committed_offset],
+  ['Oldest timestamp', queue.first_timestamp > 0 ? moment(queue.first_timestamp) : undefined],
+].filter(([, value]) => value !== false));
+
+const priorities = (queue) => (Object.keys(queue.messages_by_priority ?? {}).length > 0 ? argumentList(queue.messages_by_priority) : undefined);
+
+const limitsTable = (queue, policy, operator) => plainTable({
+  label: 'Limits in effect', rows: effectiveLimits(queue, policy, operator), rowKey: (row) => row.key,
+  empty: 'Nothing limits this queue: no argument, policy or operator policy applies.',
+  columns: [
+    { label: 'Limit', cell: (row) => row.key },
+    { label: 'Value', cell: (row) => h('strong', null, plain(row.value)) },
+    { label: 'Comes from', cell: (row) => row.source },
+    { label: 'Also set', cell: (row) => row.others.join(', ') },
+  ],
+});
+
+const consumers = (queue) => plainTable({
+  label: 'Consumers', rows: queue.consumer_details ?? [], rowKey: (one) => `${one.channel_details?.name} ${one.consumer_tag}`, empty: 'Nobody consumes from this queue.',
+  columns: [
+    { label: 'Channel', cell: (one) => channelLink(one.channel_details?.name) },
+    { label: 'Consumer tag', cell: (one) => one.consumer_tag },
+    { label: 'Activity', cell: (one) => (one.active === false ? badge(one.activity_status ?? 'waiting', 'warn') : badge(one.activity_status ?? 'up', 'good')) },
+    { label: 'Ack required', cell: (one) => plain(one.ack_required) },
+    { label: 'Exclusive', cell: (one) => plain(one.exclusive) },
+    { label: 'Prefetch', number: true, cell: (one) => count(one.prefetch_count) },
+    { label: 'Arguments', cell: (one) => argumentList(one.arguments) },
+  ],
+});
+
+/** Who publishes here and who takes, where the broker counts that. */
+function traffic(queue) {
+  const { incoming = [], deliveries = [] } = queue;
+  if (incoming.length === 0 && deliveries.length === 0) return null;
+  return h('div', { class: 'grid' },
+    card('Incoming', plainTable({
+      label: 'Incoming', rows: incoming, rowKey: (one) => one.exchange?.name ?? '', empty: 'No publishes.',
+      columns: [{ label: 'Exchange', cell: (one) => exchangeLink(queue.vhost, one.exchange?.name ?? '') }, { label: 'Publish', number: true, cell: (one) => rate(one.stats?.publish_details?.rate ?? 0) }],
+    })),
+    card('Deliveries', plainTable({
+      label: 'Deliveries', rows: deliveries, rowKey: (one) => one.channel_details?.name ?? '', empty: 'No deliveries.',
+      columns: [
+        { label: 'Channel', cell: (one) => channelLink(one.channel_details?.name) },
+        { label: 'Deliver / get', number: true, cell: (one) => rate(one.stats?.deliver_get_details?.rate ?? 0) },
+        { label: 'Ack', number: true, cell: (one) => rate(one.stats?.ack_details?.rate ?? 0) },
+      ],
+    })));
+}
+
+// As in RabbitMQ's pages, moving is a shovel that ends when it has moved what was there; it loses nothing on the way.
+const moveForm = (queue) => form({
+  label: 'Move messages', action: `Move ${plural(queue.messages_ready ?? 0, 'message')}`, done: 'The messages are on their way.',
+  fields: [
+    field({ label: 'To queue', name: 'target', form: 'move-', required: true, hint: 'In the same virtual host. It is made if it does not exist. Needs the shovel plugin.' }),
+    field({ label: 'Arguments of a new queue', name: 'arguments', form: 'move-', hint: 'key = value' }),
+  ],
+  onsubmit: ({ target, arguments: text }) => put(path('parameters', 'shovel', queue.vhost, `Move from ${queue.name}`), {
+    value: {
+      'src-uri': `amqp:///${encodeURIComponent(queue.vhost)}`, 'src-queue': queue.name, 'src-protocol': 'amqp091', 'src-prefetch-count': 1000, 'src-delete-after': 'queue-length',
+      'dest-protocol': 'amqp091', 'dest-uri': `amqp:///${encodeURIComponent(queue.vhost)}`, 'dest-queue': target, 'dest-queue-args': argumentsFrom(text), 'dest-add-forward-headers': false, 'ack-mode': 'on-confirm',
+    },
+  }),
+});
+
+async function definition(list, vhost, name, signal) {
+  if (!name) return undefined;
+  const found = await getOr(undefined, path(list, vhost, name), {}, signal);
+  return found && { name, definition: found.definition };
+}

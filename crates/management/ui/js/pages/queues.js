@@ -1,0 +1,105 @@
+// Queues and streams: the list, and the form that declares one.
+
+import { get, path, put, samples } from '../api.js';
+import { lengthPoints, sparkline } from '../components/chart.js';
+import { argumentsField, argumentsFrom, field, fold, form } from '../components/form.js';
+import { badge, heading, queueLink, state, vhostLink } from '../components/parts.js';
+import { listQuery, table } from '../components/table.js';
+import { at, bytes, count, rate, rateOf } from '../format.js';
+import { firstSteps } from './first-steps.js';
+import { vhostField } from './common.js';
+
+const SPARK = { age: 60, incr: 5 };
+
+/** The arguments a queue can be declared with, and what they do. */
+const ARGUMENTS = [
+  ['x-message-ttl', 'Milliseconds a message may stay'],
+  ['x-expires', 'Milliseconds without use until the queue deletes itself'],
+  ['x-max-length', 'Messages at most'],
+  ['x-max-length-bytes', 'Bytes of bodies at most'],
+  ['x-overflow', 'What happens when full: drop-head, reject-publish or reject-publish-dlx'],
+  ['x-dead-letter-exchange', 'Where rejected and expired messages go'],
+  ['x-dead-letter-routing-key', 'Their routing key; the original one without it'],
+  ['x-single-active-consumer', 'true: one consumer at a time'],
+  ['x-max-priority', 'Priorities of a classic queue, 1 to 255'],
+  ['x-delivery-limit', 'Deliveries of a message in a quorum queue before it is dead-lettered'],
+  ['x-max-age', 'Age of a stream’s data, such as 7D'],
+];
+
+export function queuesPage(ctx) {
+  return {
+    title: 'Queues and Streams',
+    load: (signal) => get(ctx.vhost ? path('queues', ctx.vhost) : 'queues', { ...listQuery(ctx.query), ...lengthSamples() }, signal),
+    view: (page) => [
+      heading('Queues and Streams'),
+      table({ ctx, id: 'queues', label: 'Queues', columns: columns(ctx), page, rowKey: (queue) => `${queue.vhost}/${queue.name}`, empty: firstSteps() }),
+      fold('Declare a queue', declareForm(ctx)),
+    ],
+  };
+}
+
+/** What a queue is, in a few letters: D durable, AD auto-delete, and so on. The words are in the tooltip. */
+export function features(queue) {
+  const list = [
+    queue.durable && ['D', 'durable'], queue.auto_delete && ['AD', 'auto-delete'], queue.exclusive && ['Excl', 'exclusive: one connection only'],
+    queue.arguments?.['x-message-ttl'] && ['TTL', 'messages expire'], queue.arguments?.['x-expires'] && ['Exp', 'the queue expires'],
+    (queue.arguments?.['x-max-length'] || queue.arguments?.['x-max-length-bytes']) && ['Lim', 'length limited'],
+    queue.arguments?.['x-dead-letter-exchange'] !== undefined && ['DLX', 'dead-letters'], queue.arguments?.['x-single-active-consumer'] && ['SAC', 'single active consumer'],
+    queue.arguments?.['x-max-priority'] && ['Pri', 'priorities'],
+  ];
+  return list.filter(Boolean).map(([text, title]) => badge(text, '', title));
+}
+
+function columns(ctx) {
+  const counter = (id, label, field) => ({ id, label, sort: field, number: true, cell: (queue) => count(queue[field] ?? 0) });
+  const optional = (column) => ({ ...column, optional: true });
+  const rates = (id, label, field) => ({ id, label, sort: `message_stats.${field}_details.rate`, number: true, cell: (queue) => rate(rateOf(queue, field)) });
+  return [
+    { id: 'name', label: 'Name', sort: 'name', cell: (queue) => queueLink(queue.vhost, queue.name) },
+    { id: 'vhost', label: 'Virtual host', sort: 'vhost', optional: Boolean(ctx.vhost), cell: (queue) => vhostLink(queue.vhost) },
+    { id: 'type', label: 'Type', sort: 'type', cell: (queue) => queue.type },
+    { id: 'features', label: 'Features', cell: features },
+    { id: 'policy', label: 'Policy', sort: 'policy', cell: (queue) => [queue.policy && badge(queue.policy, 'accent', 'policy'), queue.operator_policy && badge(queue.operator_policy, '', 'operator policy')] },
+    { id: 'state', label: 'State', sort: 'state', cell: (queue) => state(queue.state) },
+    counter('ready', 'Ready', 'messages_ready'),
+    counter('unacked', 'Unacked', 'messages_unacknowledged'),
+    counter('total', 'Total', 'messages'),
+    { id: 'spark', label: 'Last minute', cell: (queue) => sparkline(lengthPoints(queue.messages_details), `Messages in ${queue.name} in the last minute`) },
+    rates('incoming', 'Incoming', 'publish'),
+    rates('deliver', 'Deliver / get', 'deliver_get'),
+    rates('ack', 'Ack', 'ack'),
+    counter('consumers', 'Consumers', 'consumers'),
+    optional(rates('redeliver', 'Redelivered', 'redeliver')),
+    optional({ id: 'capacity', label: 'Consumer capacity', sort: 'consumer_capacity', number: true, cell: (queue) => `${Math.round((queue.consumer_capacity ?? 0) * 100)} %` }),
+    optional({ id: 'bytes', label: 'Bytes', sort: 'message_bytes', number: true, cell: (queue) => bytes(queue.message_bytes ?? 0) }),
+    optional({ id: 'ready_bytes', label: 'Ready bytes', sort: 'message_bytes_ready', number: true, cell: (queue) => bytes(queue.message_bytes_ready ?? 0) }),
+    optional(counter('persistent', 'Persistent', 'messages_persistent')),
+    optional(counter('memory_messages', 'In memory', 'messages_ram')),
+    optional({ id: 'memory', label: 'Process memory', sort: 'memory', number: true, cell: (queue) => bytes(queue.memory) }),
+    optional({ id: 'node', label: 'Node', sort: 'node', cell: (queue) => at(queue, 'leader') ?? queue.node }),
+  ];
+}
+
+function lengthSamples() {
+  const { lengths_age, lengths_incr } = samples(SPARK);
+  return { lengths_age, lengths_incr };
+}
+
+const declareForm = (ctx) => form({
+  label: 'Declare a queue', action: 'Declare queue', done: 'The queue is declared.',
+  fields: [
+    vhostField(ctx, 'queue-'),
+    field({ label: 'Name', name: 'name', form: 'queue-', required: true }),
+    field({ label: 'Type', name: 'type', form: 'queue-', type: 'select', options: [['', 'Default of the virtual host'], ['classic', 'Classic'], ['quorum', 'Quorum (replicated)'], ['stream', 'Stream (keeps what was read)']] }),
+    field({ label: 'Durability', name: 'durable', form: 'queue-', type: 'select', options: [['true', 'Durable'], ['false', 'Transient']] }),
+    field({ label: 'Auto-delete when the last consumer leaves', name: 'auto_delete', form: 'queue-', type: 'checkbox' }),
+    argumentsField({ known: ARGUMENTS, form: 'queue-' }),
+  ],
+  onsubmit: async (values) => {
+    const type = values.type ? { 'x-queue-type': values.type } : {};
+    await put(path('queues', values.vhost, values.name), {
+      durable: values.durable === 'true', auto_delete: values.auto_delete, arguments: { ...type, ...argumentsFrom(values.arguments) },
+    });
+    ctx.reload();
+  },
+});

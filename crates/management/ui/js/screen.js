@@ -1,0 +1,86 @@
+// One page while it is shown. A page is a function from this screen (its `ctx`) to
+//
+//   { title, load(signal) -> data, view(data) -> nodes, every }
+//
+// The screen loads, draws, and loads again: `every` seconds or as the operator chose, never two requests at a time, and
+// not at all while the tab is hidden. What a failed load leaves behind stays on the page below the words of the failure.
+
+import { Failure } from './api.js';
+import { h } from './view.js';
+import { note } from './components/parts.js';
+import { link, replaceQuery } from './router.js';
+
+export class Screen {
+  constructor({ shell, page, params, query }) {
+    this.shell = shell;
+    this.params = params;
+    this.query = query;
+    this.stopped = false;
+    this.page = page(this);
+    this.wake = () => { if (!document.hidden) this.reload(); };
+  }
+
+  get vhost() { return this.shell.vhost; }
+  get vhosts() { return this.shell.vhosts; }
+  get user() { return this.shell.user; }
+
+  start() {
+    document.title = `${this.page.title} · Leveret`;
+    document.addEventListener('visibilitychange', this.wake);
+    this.draw(h('p', { class: 'muted loading', role: 'status' }, 'Loading …'));
+    this.reload({ isFirst: true });
+  }
+
+  stop() {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    this.loading?.abort();
+    document.removeEventListener('visibilitychange', this.wake);
+  }
+
+  /** Loads again, now. */
+  async reload({ isFirst = false } = {}) {
+    clearTimeout(this.timer);
+    this.loading?.abort();
+    const loading = new AbortController();
+    this.loading = loading;
+    try {
+      this.data = await this.page.load(loading.signal);
+      this.failure = undefined;
+    } catch (error) {
+      if (error.name === 'AbortError') return;
+      if (!(error instanceof Failure)) console.error(error);
+      this.failure = error;
+    }
+    if (this.stopped || loading.signal.aborted) return;
+    this.redraw();
+    if (isFirst) this.shell.announce(this.page.title);
+    const seconds = this.page.every ?? this.shell.seconds;
+    if (seconds > 0 && !document.hidden) this.timer = setTimeout(() => this.reload(), seconds * 1000);
+  }
+
+  /** Draws again from what was loaded last. */
+  redraw() {
+    if (this.stopped) return;
+    const { failure, data } = this;
+    this.draw(
+      failure && note('bad', h('strong', null, failure.message), failure.advice && h('p', null, failure.advice)),
+      data !== undefined && this.page.view(data),
+    );
+  }
+
+  /** Changes the state in the address, and loads what it now asks for. */
+  setQuery(changes) {
+    this.query = { ...this.query, ...changes };
+    replaceQuery(this.query);
+    return this.reload();
+  }
+
+  go(parts, query) {
+    location.hash = link(parts, query);
+  }
+
+  draw(...nodes) {
+    this.shell.draw(h('div', { class: 'page', key: location.hash.split('?')[0] }, nodes));
+  }
+}
