@@ -7,7 +7,7 @@
 
 import { Failure } from './api.js';
 import { h } from './view.js';
-import { note } from './components/parts.js';
+import { heading, note } from './components/parts.js';
 import { link, replaceQuery } from './router.js';
 
 export class Screen {
@@ -64,6 +64,7 @@ export class Screen {
     if (this.stopped) return;
     const { failure, data } = this;
     this.draw(
+      data === undefined && heading(this.page.title),
       failure && note('bad', h('strong', null, failure.message), failure.advice && h('p', null, failure.advice)),
       data !== undefined && this.page.view(data),
     );

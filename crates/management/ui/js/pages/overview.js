@@ -42,7 +42,7 @@ export function overviewPage(ctx) {
       return { overview, nodes, tops };
     },
     view: ({ overview, nodes, tops }) => [
-      heading('Overview', spanPicker(ctx)),
+      heading(['Overview', h('span', { class: 'crumb' }, version(overview))], spanPicker(ctx)),
       totals(overview),
       overview.object_totals?.queues === 0 && firstSteps(),
       h('div', { class: 'grid even' },
@@ -54,22 +54,23 @@ export function overviewPage(ctx) {
           ctx, id: 'rates', title: 'Message rates', unit: '/s',
           series: RATES.map(([name, field]) => ({ name, points: ratePoints(overview.message_stats?.[`${field}_details`]), value: rateOf(overview, field) })),
         }))),
-      tops.some((rows) => rows.length > 0) && h('div', { class: 'grid' }, TOPS.map((top, index) => tops[index].length > 0 && topCard(top, tops[index]))),
+      tops.some((rows) => rows.length > 0) && h('div', { class: 'grid narrow' }, TOPS.map((top, index) => tops[index].length > 0 && topCard(top, tops[index]))),
       nodes.length > 0 && card('Nodes', nodeTable(nodes)),
       h('div', { class: 'grid' }, card('Churn', churnTable(overview)), card('Ports', listenerTable(overview))),
     ],
   };
 }
 
-function totals({ object_totals: objects = {}, queue_totals: queues = {}, product_name: product, product_version: version, cluster_name: cluster, message_stats: stats }) {
+const version = ({ product_name: product, product_version: number, cluster_name: cluster }) => `${product ?? 'Broker'} ${number ?? ''}, cluster ${cluster}`;
+
+function totals({ object_totals: objects = {}, queue_totals: queues = {}, message_stats: stats }) {
   return h('div', { class: 'stats' },
     stat('Ready', count(queues.messages_ready ?? 0), { href: link(['queues'], { sort: 'messages_ready', sort_reverse: true }) }),
     stat('Unacked', count(queues.messages_unacknowledged ?? 0), { href: link(['queues'], { sort: 'messages_unacknowledged', sort_reverse: true }) }),
-    stat('Publish', rate(at({ message_stats: stats }, 'message_stats.publish_details.rate') ?? 0)),
-    stat('Deliver', rate(at({ message_stats: stats }, 'message_stats.deliver_get_details.rate') ?? 0)),
+    stat('Publish', rate(at(stats ?? {}, 'publish_details.rate') ?? 0)),
+    stat('Deliver', rate(at(stats ?? {}, 'deliver_get_details.rate') ?? 0)),
     ...['connections', 'channels', 'exchanges', 'queues', 'consumers'].map((kind) =>
-      stat(kind[0].toUpperCase() + kind.slice(1), count(objects[kind] ?? 0), { href: link([kind]) })),
-    stat(product ?? 'Broker', version ?? '', { hint: cluster }));
+      stat(kind[0].toUpperCase() + kind.slice(1), count(objects[kind] ?? 0), { href: link([kind]) })));
 }
 
 async function topQueues(ctx, { sort, show, reverse = true }, signal) {

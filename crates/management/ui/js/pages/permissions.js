@@ -26,7 +26,7 @@ export function permissionsPage(ctx) {
     every: 0,
     load: async (signal) => {
       const users = await get('users', {}, signal);
-      const user = users.find((one) => one.name === ctx.query.user) ?? users[0];
+      const user = users.find((one) => one.name === (ctx.query.user ?? ctx.user.name)) ?? users[0];
       const vhost = ctx.query.vhost ?? (ctx.vhost || '/');
       const [permissions, queues, exchanges] = await Promise.all([
         get(path('users', user.name, 'permissions'), {}, signal), objects('queues', vhost, ctx.query.name, signal), objects('exchanges', vhost, ctx.query.name, signal),

@@ -87,7 +87,7 @@ const details = (queue) => facts([
   ['Operator policy', queue.operator_policy ? h('a', { href: link(['operator-policies', queue.vhost, queue.operator_policy]) }, queue.operator_policy) : 'none'],
   ['Node', queue.leader ?? queue.node], ['Members', queue.members?.join(', ')], ['Online', queue.online?.join(', ')],
   ['Exclusive owner', connectionLink(queue.owner_pid_details?.name)],
-  ['Single active consumer', queue.single_active_consumer_tag], ['Idle since', queue.idle_since],
+  ['Single active consumer', queue.arguments?.['x-single-active-consumer'] && queue.single_active_consumer_tag], ['Idle since', queue.idle_since],
   ['Delivery limit', queue.delivery_limit], ['Delayed', queue.messages_delayed && count(queue.messages_delayed)],
   ['By priority', priorities(queue)],
   ['In memory', queue.messages_ram !== undefined && `${count(queue.messages_ram)}, ${bytes(queue.message_bytes_ram)}`],

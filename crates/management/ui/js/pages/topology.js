@@ -15,7 +15,8 @@ const MOST_QUEUES = 150;
 const MOST_DETAILS = 12;
 
 export function topologyPage(ctx) {
-  const tester = { asked: undefined };
+  const { exchange, key } = ctx.query;
+  const tester = { asked: key === undefined ? undefined : { exchange: exchange ?? '', key, headers: {} } };
   const vhost = ctx.query.vhost ?? (ctx.vhost || '/');
   return {
     title: 'Topology',
@@ -138,16 +139,16 @@ function parts({ exchanges, queues, bindings, rates, start }) {
   return { nodes, edges };
 }
 
-function line(edge, { nodes }, routed) {
+function line(edge, drawn, routed) {
   const tone = routed?.edges.has(edge.id) ? 'routed' : edge.rate > 0 ? 'live' : '';
-  return h('path', { key: edge.id, class: `edge ${tone}`, d: curve(nodes.get(edge.from), nodes.get(edge.to)) });
+  return h('path', { key: edge.id, class: `edge ${tone}`, d: curve(drawn, edge) });
 }
 
 function edgeLabel(edge, { nodes }) {
-  const text = [edge.label, edge.rate > 0 && rate(edge.rate)].filter(Boolean).join('  ');
-  if (!text) return null;
   const to = nodes.get(edge.to);
-  return h('text', { key: `label ${edge.id}`, class: 'edge-label', x: to.x - 8, y: to.y + to.height / 2 - 6, 'text-anchor': 'end' }, shortened(text, 20));
+  const middle = to.y + to.height / 2;
+  const text = (which, words, y) => h('text', { key: `${which} ${edge.id}`, class: 'edge-label', x: to.x - 8, y, 'text-anchor': 'end' }, words);
+  return [edge.label && text('key', shortened(edge.label, 22), middle - 5), edge.rate > 0 && text('rate', rate(edge.rate), middle + 14)];
 }
 
 function box(vhost, node, routed) {
