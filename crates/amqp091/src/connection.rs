@@ -65,6 +65,8 @@ pub struct Peer {
     pub remote: SocketAddr,
     pub local: SocketAddr,
     pub tls: Option<Arc<TlsFacts>>,
+    /// Who the client is by its certificate, if it has shown one that is trusted.
+    pub certificate_user: Option<String>,
 }
 
 impl Peer {
@@ -79,6 +81,7 @@ impl Peer {
             remote,
             local,
             tls: None,
+            certificate_user: None,
         }
     }
 }

@@ -8,6 +8,8 @@ pub enum Mechanism {
     Plain,
     AmqPlain,
     Anonymous,
+    /// The client's certificate says who it is (E11); for clients that have shown one.
+    External,
 }
 
 impl Mechanism {
@@ -17,12 +19,13 @@ impl Mechanism {
             Self::Plain => "PLAIN",
             Self::AmqPlain => "AMQPLAIN",
             Self::Anonymous => "ANONYMOUS",
+            Self::External => "EXTERNAL",
         }
     }
 
     /// The mechanism of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Plain, Self::AmqPlain, Self::Anonymous]
+        [Self::Plain, Self::AmqPlain, Self::Anonymous, Self::External]
             .into_iter()
             .find(|known| known.name() == name)
     }
@@ -33,6 +36,7 @@ impl Mechanism {
 pub(crate) enum Credentials {
     Password { user: String, password: String },
     Anonymous,
+    Certificate,
 }
 
 /// Reads a response; `None` when it is malformed.
@@ -41,6 +45,8 @@ pub(crate) fn read(mechanism: Mechanism, response: &[u8]) -> Option<Credentials>
         Mechanism::Plain => plain(response),
         Mechanism::AmqPlain => amqplain(response),
         Mechanism::Anonymous => Some(Credentials::Anonymous),
+        // What it may carry is a wish to be somebody else, which nobody is granted.
+        Mechanism::External => Some(Credentials::Certificate),
     }
 }
 
@@ -72,7 +78,9 @@ mod tests {
     fn check(mechanism: Mechanism, response: &[u8], expected: Option<(&str, &str)>) {
         let found = match read(mechanism, response) {
             Some(Credentials::Password { user, password }) => Some((user, password)),
-            Some(Credentials::Anonymous) => Some((String::new(), String::new())),
+            Some(Credentials::Anonymous | Credentials::Certificate) => {
+                Some((String::new(), String::new()))
+            }
             None => None,
         };
         let expected = expected.map(|(user, password)| (user.to_owned(), password.to_owned()));
@@ -99,5 +107,6 @@ mod tests {
         check(Mechanism::AmqPlain, b"\x05LOGINS\0\0\0\x01a", None);
         check(Mechanism::AmqPlain, b"\x05LOG", None);
         check(Mechanism::Anonymous, b"whatever", Some(("", "")));
+        check(Mechanism::External, b"whatever", Some(("", "")));
     }
 }

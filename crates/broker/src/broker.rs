@@ -296,7 +296,11 @@ impl Broker {
 
     /// The user that anonymous clients are.
     pub fn anonymous(&self, loopback: bool) -> Option<User> {
-        let name = self.options.anonymous_user.as_deref()?;
+        self.authenticated(self.options.anonymous_user.as_deref()?, loopback)
+    }
+
+    /// A user whose identity is known without a password, such as by a certificate.
+    pub fn authenticated(&self, name: &str, loopback: bool) -> Option<User> {
         let topology = self.topology.read();
         let user = topology.catalogue.user(name)?;
         self.may_log_in_from(&user.name, loopback)

@@ -8,10 +8,13 @@ Leveret, a message broker that programs written for RabbitMQ can use unchanged.
 Usage: leveret [run] [OPTIONS]
        leveret config check [FILE] [OPTIONS]
        leveret config effective [OPTIONS]
+       leveret dev-certs DIR [USER]
 
   run               run a node
   config check      say what is wrong with a configuration, and start nothing
   config effective  print every key, its value and where that comes from, but no passwords
+  dev-certs         make an authority, a server's and a client's certificate for trying TLS;
+                    the client's is that of USER [default: guest]
 
 Options:
   --config PATH     rabbitmq.conf, or a directory of *.conf files
@@ -28,6 +31,7 @@ pub(crate) enum Command {
     Run(Run),
     ConfigCheck(Run),
     ConfigEffective(Run),
+    DevCerts { directory: PathBuf, user: String },
     Keys,
     Version,
     Help,
@@ -56,6 +60,11 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
             Some("--help" | "-h") => return Ok(Command::Help),
             _ => return Err("config needs `check` or `effective`".to_owned()),
         }
+    } else if arguments
+        .next_if(|argument| argument == "dev-certs")
+        .is_some()
+    {
+        return dev_certs(arguments);
     } else {
         arguments.next_if(|argument| argument == "run");
     }
@@ -81,6 +90,21 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
         }
     }
     Ok(command(run))
+}
+
+fn dev_certs(mut arguments: impl Iterator<Item = String>) -> Result<Command, String> {
+    let directory = arguments
+        .next()
+        .ok_or_else(|| "dev-certs needs a directory".to_owned())?;
+    if ["--help", "-h"].contains(&directory.as_str()) {
+        return Ok(Command::Help);
+    }
+    let user = arguments.next().unwrap_or_else(|| "guest".to_owned());
+    let directory = directory.into();
+    match arguments.next() {
+        None => Ok(Command::DevCerts { directory, user }),
+        Some(more) => Err(format!("unexpected '{more}'")),
+    }
 }
 
 #[cfg(test)]
@@ -122,6 +146,13 @@ mod tests {
             Ok(Command::ConfigEffective(file("a.conf"))),
         );
         check("config effective a.conf", Err("unexpected 'a.conf'"));
+        let certs = |directory: &str, user: &str| Command::DevCerts {
+            directory: directory.into(),
+            user: user.to_owned(),
+        };
+        check("dev-certs d", Ok(certs("d", "guest")));
+        check("dev-certs d alice", Ok(certs("d", "alice")));
+        check("dev-certs", Err("dev-certs needs a directory"));
         check("config", Err("config needs `check` or `effective`"));
         check("--version", Ok(Command::Version));
         check("run --help", Ok(Command::Help));

@@ -18,6 +18,8 @@ pub(crate) use given::Given;
 use keys::{Found, KEYS, Key};
 use syntax::{Place, Setting};
 
+use crate::tls;
+
 /// Looks an environment variable up. A function, so that tests need not change the process's own.
 pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -263,6 +265,17 @@ impl Loader {
             self.errors
                 .push("ssl_options.verify = verify_peer needs ssl_options.cacertfile".to_owned());
         }
+        let ciphers = &self.config.ssl_options.ciphers;
+        let unknown: Vec<&String> = ciphers
+            .values()
+            .filter(|name| tls::suite(name).is_none())
+            .collect();
+        if !unknown.is_empty() && unknown.len() == ciphers.values().count() {
+            self.errors
+                .push("ssl_options.ciphers: none of these is spoken here".to_owned());
+        }
+        let left_out = |name| format!("ssl_options.ciphers: {name} is not spoken here, left out");
+        self.warnings.extend(unknown.into_iter().map(left_out));
         if self.errors.is_empty() {
             Ok(Loaded {
                 config: self.config,

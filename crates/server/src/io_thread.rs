@@ -22,6 +22,7 @@ use crate::protocol::NewProtocol;
 use crate::proxy_protocol;
 use crate::stream::Stream;
 use crate::tls;
+use crate::tls::login::CertificateLogin;
 
 /// Clients on their way to a thread. When it is full, accepting waits, and clients in the kernel's backlog.
 const MAILBOX: usize = 256;
@@ -73,6 +74,10 @@ impl Client {
                 let encrypted =
                     timeout(serving.tls_handshake_timeout, tls.accept(socket)).await??;
                 peer.tls = Some(Arc::new(tls::facts(encrypted.get_ref().1)));
+                let shown = encrypted.get_ref().1.peer_certificates();
+                peer.certificate_user = shown
+                    .and_then(<[_]>::first)
+                    .and_then(|certificate| serving.certificate_login.user(certificate));
                 Stream::Tls(Box::new(encrypted))
             }
         };
@@ -104,6 +109,7 @@ pub(crate) struct Serving {
     /// For the word of a proxy.
     pub(crate) handshake_timeout: Duration,
     pub(crate) tls_handshake_timeout: Duration,
+    pub(crate) certificate_login: CertificateLogin,
 }
 
 /// All I/O threads of the node.

@@ -10,12 +10,12 @@ use leveret_amqp091::connection::Peer;
 use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use crate::config::Address;
 use crate::config::effective::SocketOptions;
 use crate::io_thread::{Client, IoThreads};
+use crate::tls::Tls;
 
 /// How long to accept nobody when the machine or the process has run out of something, such as file descriptors.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -27,7 +27,7 @@ pub(crate) struct Listener {
     socket: TcpListener,
     pub(crate) address: SocketAddr,
     options: SocketOptions,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
 }
 
 impl Listener {
@@ -35,7 +35,7 @@ impl Listener {
     pub(crate) fn open(
         address: Address,
         options: &SocketOptions,
-        tls: Option<&TlsAcceptor>,
+        tls: Option<&Tls>,
     ) -> Result<Vec<Self>, String> {
         let open = |socket: Socket| -> io::Result<Self> {
             let socket = TcpListener::from_std(socket.into())?;
@@ -61,7 +61,7 @@ impl Listener {
     pub(crate) async fn accept_all(self, threads: Arc<IoThreads>) {
         loop {
             let (socket, peer) = self.accept().await;
-            let client = Client::new(socket, peer, self.tls.clone());
+            let client = Client::new(socket, peer, self.tls.as_ref().map(Tls::acceptor));
             let client = match self.options.proxy_protocol {
                 true => client.through_proxy(),
                 false => client,

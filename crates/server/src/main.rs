@@ -14,6 +14,7 @@ mod cli;
 mod clock;
 mod config;
 mod connection;
+mod dev_certs;
 mod disk_floor;
 mod host;
 mod http;
@@ -40,6 +41,9 @@ fn main() -> ExitCode {
         Ok(cli::Command::ConfigCheck(arguments)) => check_config(arguments),
         Ok(cli::Command::ConfigEffective(arguments)) => {
             load(&sources(arguments)).and_then(|loaded| print(&loaded.describe()))
+        }
+        Ok(cli::Command::DevCerts { directory, user }) => {
+            dev_certs::make(&directory, &user).and_then(|text| print(&text))
         }
         Ok(cli::Command::Keys) => print(&config::describe_keys()),
         Ok(cli::Command::Version) => print(&format!("leveret {}\n", env!("CARGO_PKG_VERSION"))),

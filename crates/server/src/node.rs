@@ -32,7 +32,7 @@ use crate::pager::PagerThread;
 use crate::protocol::{NewProtocol, Protocol};
 use crate::reload::{Live, LiveLimits, Reloader};
 use crate::resources::{self, Resources};
-use crate::tls;
+use crate::tls::Tls;
 
 /// RabbitMQ's port of the HTTP API.
 const MANAGEMENT_PORT: u16 = 15672;
@@ -63,7 +63,7 @@ pub(crate) fn run(
         .map_err(|error| format!("cannot start the runtime: {error}"))?;
     control.block_on(async {
         let mut signals = Signals::new().map_err(|error| format!("signals: {error}"))?;
-        let listeners = open_listeners(config)?;
+        let (listeners, tls) = open_listeners(config)?;
         let api_listeners = open_http(&config.management.tcp, MANAGEMENT_PORT, config)?;
         let metrics_listeners = open_http(&config.prometheus.tcp, PROMETHEUS_PORT, config)?;
         let clock = Clock::start();
@@ -73,12 +73,16 @@ pub(crate) fn run(
         let mut tasks = JoinSet::new();
         tasks.spawn(run_timers(Arc::clone(&broker), clock));
         tasks.spawn(Arc::clone(&resources).watch());
+        if let Some(tls) = tls.clone() {
+            tasks.spawn(tls.watch());
+        }
         let limits = LiveLimits::new(limits(config));
         let serving = Serving {
             clock,
             new_protocol: new_protocol(Arc::clone(&broker), limits.clone()),
             handshake_timeout: Duration::from_millis(config.handshake_timeout_ms),
             tls_handshake_timeout: Duration::from_millis(config.ssl_handshake_timeout_ms),
+            certificate_login: config.certificate_login,
         };
         let count = thread::available_parallelism().map_or(1, usize::from);
         let threads = IoThreads::start(count, &serving)
@@ -117,6 +121,7 @@ pub(crate) fn run(
             logs,
             limits,
             resources,
+            tls,
         };
         let mut reloader = Reloader {
             sources,
@@ -155,18 +160,20 @@ fn raise_file_limit() {
     }
 }
 
-fn open_listeners(config: &Effective) -> Result<Vec<Listener>, String> {
+/// With what TLS listeners meet their clients, if there are any.
+fn open_listeners(config: &Effective) -> Result<(Vec<Listener>, Option<Tls>), String> {
     let mut listeners = Vec::new();
     for address in config.tcp.values() {
         listeners.extend(Listener::open(*address, &config.socket, None)?);
     }
-    if !config.ssl.is_empty() {
-        let tls = tls::acceptor(&config.ssl_options)?;
-        for address in config.ssl.values() {
-            listeners.extend(Listener::open(*address, &config.socket, Some(&tls))?);
-        }
+    if config.ssl.is_empty() {
+        return Ok((listeners, None));
     }
-    Ok(listeners)
+    let tls = Tls::new(&config.ssl_options)?;
+    for address in config.ssl.values() {
+        listeners.extend(Listener::open(*address, &config.socket, Some(&tls))?);
+    }
+    Ok((listeners, Some(tls)))
 }
 
 fn open_http(
@@ -331,7 +338,7 @@ fn new_protocol(broker: Arc<Broker>, limits: LiveLimits) -> NewProtocol {
     })
 }
 
-/// A list that names others as well, such as EXTERNAL, is no reason not to start.
+/// A list that names others as well is no reason not to start.
 fn mechanisms(config: &Effective) -> Vec<Mechanism> {
     let known = |name: &String| {
         let mechanism = Mechanism::from_name(name);

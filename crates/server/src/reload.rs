@@ -10,12 +10,15 @@ use crate::config::{self, Effective, Loaded, Sources};
 use crate::logs::Logs;
 use crate::node;
 use crate::resources::Resources;
+use crate::tls::Tls;
 
 /// The parts of a running node that can be configured anew.
 pub(crate) struct Live {
     pub(crate) logs: Logs,
     pub(crate) limits: LiveLimits,
     pub(crate) resources: Arc<Resources>,
+    /// Without a TLS listener there is none.
+    pub(crate) tls: Option<Tls>,
 }
 
 /// What connections to come are offered.
@@ -37,6 +40,12 @@ impl Live {
         self.logs.set_level(config);
         *self.limits.0.write() = Arc::new(node::limits(config));
         self.resources.configure(config);
+        // Files may have changed where the configuration did not.
+        if let Some(tls) = &self.tls
+            && let Err(error) = tls.configure(&config.ssl_options)
+        {
+            error!(%error, "the TLS certificates stay as they were");
+        }
     }
 }
 

@@ -1,30 +1,126 @@
 //! TLS from the `ssl_options.*` keys.
+//!
+//! Read in this order: this page (certificates that can be exchanged under a running node), `key` (private keys, encrypted
+//! ones too), `clients` (whose certificates are trusted), [`login`] (the user that a certificate stands for).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use leveret_broker::connections::TlsFacts;
+use parking_lot::{Mutex, RwLock};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{
-    ProtocolVersion, RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion,
+    ProtocolVersion, ServerConfig, ServerConnection, SupportedCipherSuite, SupportedProtocolVersion,
 };
+use tracing::{info, warn};
 
 use crate::config::effective::{SslOptions, TlsVersion};
 
+mod clients;
+mod key;
+pub(crate) mod login;
+
+/// How often the files are looked at. Whoever renews certificates does so long before the old ones end.
+const PERIOD: Duration = Duration::from_secs(3);
+
+/// What clients are met with. New files count for handshakes to come; connections go on with what they began with.
+#[derive(Clone)]
+pub(crate) struct Tls(Arc<Shared>);
+
+struct Shared {
+    acceptor: RwLock<TlsAcceptor>,
+    watched: Mutex<Watched>,
+}
+
+/// The files, and how they looked when they were read.
+struct Watched {
+    options: SslOptions,
+    stamps: Vec<Stamp>,
+}
+
+/// `None`: it can't be told, or the file is not there.
+type Stamp = Option<(SystemTime, u64)>;
+
+impl Tls {
+    /// Reads the files that `options` names. The error says which one is wrong and how.
+    pub(crate) fn new(options: &SslOptions) -> Result<Self, String> {
+        // First, so that a file written meanwhile is read again.
+        let stamps = stamps(options);
+        let acceptor = RwLock::new(acceptor(options)?);
+        let options = options.clone();
+        let watched = Mutex::new(Watched { options, stamps });
+        Ok(Self(Arc::new(Shared { acceptor, watched })))
+    }
+
+    /// For a client that has come now.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        self.0.acceptor.read().clone()
+    }
+
+    /// Takes new options and reads their files, changed or not. After an error all stays as it was.
+    pub(crate) fn configure(&self, options: &SslOptions) -> Result<(), String> {
+        let mut watched = self.0.watched.lock();
+        let stamps = stamps(options);
+        let acceptor = acceptor(options)?;
+        *self.0.acceptor.write() = acceptor;
+        let options = options.clone();
+        *watched = Watched { options, stamps };
+        Ok(())
+    }
+
+    /// Looks for files that have changed, for as long as it is polled.
+    pub(crate) async fn watch(self) {
+        let mut period = interval(PERIOD);
+        period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            period.tick().await;
+            self.look();
+        }
+    }
+
+    /// A certificate without its key, while both are being written, is waited out: the next change is another try.
+    fn look(&self) {
+        let mut watched = self.0.watched.lock();
+        let stamps = stamps(&watched.options);
+        if stamps == watched.stamps {
+            return;
+        }
+        watched.stamps = stamps;
+        match acceptor(&watched.options) {
+            Ok(acceptor) => {
+                *self.0.acceptor.write() = acceptor;
+                info!("TLS certificates loaded again");
+            }
+            Err(error) => {
+                warn!(%error, "TLS certificates have changed and can't be used; the old ones stay")
+            }
+        }
+    }
+}
+
+fn stamps(options: &SslOptions) -> Vec<Stamp> {
+    let files = [&options.cert_file, &options.key_file, &options.ca_cert_file];
+    let stamp = |file: &PathBuf| {
+        let metadata = std::fs::metadata(file).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    };
+    files.into_iter().flatten().map(stamp).collect()
+}
+
 /// Reads the files that `options` names. The error says which one is wrong and how.
 pub(crate) fn acceptor(options: &SslOptions) -> Result<TlsAcceptor, String> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = client_verifier(options, &provider)?;
+    let provider = Arc::new(provider(options));
+    let verifier = clients::verifier(options, &provider)?;
     let certificate_file = named("certfile", options.cert_file.as_ref())?;
     let key_file = named("keyfile", options.key_file.as_ref())?;
-    let key = PrivateKeyDer::from_pem_file(key_file).map_err(|error| in_file(key_file, &error))?;
-    let config = ServerConfig::builder_with_provider(provider)
+    let key = key::read(key_file, options.password.as_deref())?;
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions(options))
         .map_err(|error| error.to_string())?
         .with_client_cert_verifier(verifier)
@@ -36,6 +132,7 @@ pub(crate) fn acceptor(options: &SslOptions) -> Result<TlsAcceptor, String> {
                 key_file.display()
             )
         })?;
+    config.ignore_client_order = options.honor_cipher_order;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
@@ -71,6 +168,33 @@ fn suite_parts(suite: &str) -> (String, String, String) {
     (key_exchange, cipher, hash)
 }
 
+/// All that we have, or the chosen suites in the order they are given.
+fn provider(options: &SslOptions) -> CryptoProvider {
+    let mut provider = aws_lc_rs::default_provider();
+    if !options.ciphers.is_empty() {
+        let suites = options.ciphers.values();
+        provider.cipher_suites = suites.filter_map(|name| suite(name)).collect();
+    }
+    provider
+}
+
+/// The cipher suite of this name, if it is one that we speak. RabbitMQ's names are those of OpenSSL.
+pub(crate) fn suite(name: &str) -> Option<SupportedCipherSuite> {
+    use aws_lc_rs::cipher_suite as suites;
+    Some(match name {
+        "TLS_AES_128_GCM_SHA256" => suites::TLS13_AES_128_GCM_SHA256,
+        "TLS_AES_256_GCM_SHA384" => suites::TLS13_AES_256_GCM_SHA384,
+        "TLS_CHACHA20_POLY1305_SHA256" => suites::TLS13_CHACHA20_POLY1305_SHA256,
+        "ECDHE-ECDSA-AES128-GCM-SHA256" => suites::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        "ECDHE-ECDSA-AES256-GCM-SHA384" => suites::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        "ECDHE-ECDSA-CHACHA20-POLY1305" => suites::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        "ECDHE-RSA-AES128-GCM-SHA256" => suites::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        "ECDHE-RSA-AES256-GCM-SHA384" => suites::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        "ECDHE-RSA-CHACHA20-POLY1305" => suites::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+        _ => return None,
+    })
+}
+
 fn named<'a>(key: &str, file: Option<&'a PathBuf>) -> Result<&'a Path, String> {
     file.map(PathBuf::as_path)
         .ok_or_else(|| format!("ssl_options.{key} is not set"))
@@ -90,33 +214,6 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
         Ok(chain) => Ok(chain),
         Err(error) => Err(in_file(file, &error)),
     }
-}
-
-/// With `verify_none` a certificate is not even asked for, as in RabbitMQ.
-fn client_verifier(
-    options: &SslOptions,
-    provider: &Arc<tokio_rustls::rustls::crypto::CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, String> {
-    if !options.verify_peer {
-        return Ok(WebPkiClientVerifier::no_client_auth());
-    }
-    let file = named("cacertfile", options.ca_cert_file.as_ref())?;
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(file)? {
-        roots
-            .add(certificate)
-            .map_err(|error| format!("{}: {error}", file.display()))?;
-    }
-    let builder =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-    let builder = if options.fail_if_no_peer_cert {
-        builder
-    } else {
-        builder.allow_unauthenticated()
-    };
-    builder
-        .build()
-        .map_err(|error| format!("{}: {error}", file.display()))
 }
 
 fn versions(options: &SslOptions) -> Vec<&'static SupportedProtocolVersion> {

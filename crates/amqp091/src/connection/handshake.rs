@@ -43,10 +43,9 @@ impl Connection {
     fn start(&mut self) {
         let mut properties = Vec::new();
         self.server_properties().encode(&mut properties);
-        let names: Vec<&str> = self
-            .limits
-            .mechanisms
-            .iter()
+        let offered = self.limits.mechanisms.iter();
+        let names: Vec<&str> = offered
+            .filter(|mechanism| self.can_offer(**mechanism))
             .map(|mechanism| mechanism.name())
             .collect();
         put(
@@ -62,6 +61,11 @@ impl Connection {
             },
         );
         self.phase = Phase::Starting;
+    }
+
+    /// EXTERNAL needs a certificate with a name.
+    fn can_offer(&self, mechanism: Mechanism) -> bool {
+        mechanism != Mechanism::External || self.peer.certificate_user.is_some()
     }
 
     /// C02, C03.
@@ -173,7 +177,8 @@ impl Connection {
     fn log_in(&mut self, start: &method::ConnectionStartOk<'_>, now: Timestamp) {
         self.read_client_properties(start.client_properties.decode().unwrap_or_default());
         let mechanism = Mechanism::from_name(start.mechanism)
-            .filter(|mechanism| self.limits.mechanisms.contains(mechanism));
+            .filter(|mechanism| self.limits.mechanisms.contains(mechanism))
+            .filter(|mechanism| self.can_offer(*mechanism));
         let Some(mechanism) = mechanism else {
             tracing::warn!(connection = %self.peer.name, mechanism = start.mechanism, "unknown authentication mechanism");
             return self.linger(now);
@@ -213,6 +218,10 @@ impl Connection {
                 self.broker.authenticate(user, password, loopback)
             }
             Credentials::Anonymous => self.broker.anonymous(loopback),
+            Credentials::Certificate => {
+                let user = self.peer.certificate_user.as_deref()?;
+                self.broker.authenticated(user, loopback)
+            }
         }
     }
 
@@ -221,6 +230,7 @@ impl Connection {
         let user = match credentials {
             Credentials::Password { user, .. } => user,
             Credentials::Anonymous => "(anonymous)",
+            Credentials::Certificate => self.peer.certificate_user.as_deref().unwrap_or_default(),
         };
         tracing::warn!(connection = %self.peer.name, user, mechanism = mechanism.name(), "login refused");
         if !self.client.told_of_refusal {

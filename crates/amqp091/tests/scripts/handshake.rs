@@ -336,3 +336,36 @@ fn behind_a_broken_frame_nothing_is_read() {
         ",
     );
 }
+
+/// E11: EXTERNAL is for those who have shown a certificate, and logs in whom it names, whatever the response says.
+#[test]
+fn a_certificate_logs_its_user_in() {
+    check(
+        "
+        user alice
+        allow alice / .* .* .*
+        a connects certified alice
+        a header
+          a connection.start ANONYMOUS AMQPLAIN PLAIN EXTERNAL
+        a start-ok guest guest mechanism=EXTERNAL
+          a connection.tune 2047 131072 60
+        a tune-ok
+        a open /
+          a connection.open-ok
+        a channel
+          a channel.open-ok
+        a publish amq.fanout - hello user-id=alice
+        b connects certified nobody
+        b header
+          b connection.start ANONYMOUS AMQPLAIN PLAIN EXTERNAL
+        b start-ok guest guest mechanism=EXTERNAL authentication_failure_close
+          b connection.close 403 ACCESS_REFUSED - Login was refused using authentication mechanism EXTERNAL. For details see the broker logfile. 0.0
+        c connects
+        c header
+          c connection.start ANONYMOUS AMQPLAIN PLAIN
+        c start-ok guest guest mechanism=EXTERNAL
+        time 3000
+          c closed
+        ",
+    );
+}

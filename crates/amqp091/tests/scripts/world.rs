@@ -25,6 +25,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use leveret_amqp091::connection::{Connection, Limits, Peer};
+use leveret_amqp091::sasl::Mechanism;
 use leveret_broker::Lsn;
 use leveret_broker::alarm::Alarm;
 use leveret_broker::broker::{Broker, Restored};
@@ -108,6 +109,13 @@ pub(crate) struct Client {
     is_deaf: bool,
 }
 
+/// EXTERNAL, too, as an operator has it who wants it.
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.mechanisms.push(Mechanism::External);
+    limits
+}
+
 impl World {
     pub(crate) fn new() -> Self {
         // Scripts count on nothing random.
@@ -117,7 +125,7 @@ impl World {
     pub(crate) fn with(options: Options) -> Self {
         let mut world = Self {
             options,
-            limits: Arc::default(),
+            limits: Arc::new(limits()),
             now: Timestamp(1_000_000),
             disk: SimDisk::new(1),
             is_stalled: false,
@@ -289,6 +297,9 @@ impl World {
         match *doing {
             ["connects"] => self.appear(name, "127.0.0.1:50000"),
             ["connects", "from", address] => self.appear(name, address),
+            ["connects", "certified", user] => {
+                self.appear_as(name, "127.0.0.1:50000", Some(user.to_owned()));
+            }
             ["connect", ref how @ ..] => {
                 self.appear(name, "127.0.0.1:50000");
                 self.log_in(name, how);
@@ -325,6 +336,10 @@ impl World {
     }
 
     fn appear(&mut self, name: &str, address: &str) {
+        self.appear_as(name, address, None);
+    }
+
+    fn appear_as(&mut self, name: &str, address: &str, certificate_user: Option<String>) {
         let remote: SocketAddr = address.parse().unwrap();
         let local: SocketAddr = "127.0.0.1:5672".parse().unwrap();
         let peer = Peer {
@@ -332,6 +347,7 @@ impl World {
             remote,
             local,
             tls: None,
+            certificate_user,
         };
         let broker = self.broker().clone();
         let client = Client {

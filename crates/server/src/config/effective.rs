@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use tracing::level_filters::LevelFilter;
 
+use crate::tls::login::CertificateLogin;
+
 /// Everything that can be configured. What is absent from every source has RabbitMQ's default, but for the interfaces:
 /// a node that nobody configured listens on the loopback ones only.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +21,7 @@ pub(crate) struct Effective {
     /// Without TLS certificates there can be no entry here.
     pub(crate) ssl: Numbered<Address>,
     pub(crate) ssl_options: SslOptions,
+    pub(crate) certificate_login: CertificateLogin,
     pub(crate) socket: SocketOptions,
     pub(crate) handshake_timeout_ms: u64,
     pub(crate) ssl_handshake_timeout_ms: u64,
@@ -135,6 +138,28 @@ pub(crate) struct SslOptions {
     pub(crate) fail_if_no_peer_cert: bool,
     /// Empty: all that we speak.
     pub(crate) versions: Numbered<TlsVersion>,
+    /// OpenSSL's names, the preferred one first. Empty: all that we speak.
+    pub(crate) ciphers: Numbered<String>,
+    /// Our order of cipher suites counts, not the client's.
+    pub(crate) honor_cipher_order: bool,
+    /// Intermediate certificates that a client's chain may have.
+    pub(crate) depth: Option<u8>,
+    pub(crate) crl_check: CrlCheck,
+    /// Of an encrypted private key.
+    pub(crate) password: Option<String>,
+}
+
+/// Whether revoked certificates are looked for. The lists stand in `ca_cert_file`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum CrlCheck {
+    #[default]
+    Off,
+    /// Of the client's certificate only.
+    Peer,
+    /// Of the whole chain.
+    All,
+    /// Of the whole chain, as far as there are lists.
+    BestEffort,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,6 +248,7 @@ impl Default for Effective {
             tcp: Numbered::from_iter([Address::Loopback(5672)]),
             ssl: Numbered::default(),
             ssl_options: SslOptions::default(),
+            certificate_login: CertificateLogin::default(),
             socket: SocketOptions::default(),
             handshake_timeout_ms: 10_000,
             ssl_handshake_timeout_ms: 5_000,

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use tracing::level_filters::LevelFilter;
 
-use super::effective::{Effective, TlsVersion, Watermark};
+use super::effective::{CrlCheck, Effective, TlsVersion, Watermark};
 use super::value::{
     address, flag, integer, integer_or_infinity, ip, one_of, part, relative, size, text,
 };
+use crate::tls::login::{LoginFrom, SanType};
 
 /// One row of the table.
 pub(crate) struct Key {
@@ -115,6 +116,31 @@ const LEVELS: &[(&str, LevelFilter)] = &[
     ("none", LevelFilter::OFF),
 ];
 
+const CRL_CHECKS: &[(&str, CrlCheck)] = &[
+    ("true", CrlCheck::All),
+    ("false", CrlCheck::Off),
+    ("peer", CrlCheck::Peer),
+    ("best_effort", CrlCheck::BestEffort),
+];
+
+const LOGIN_NAMES: &[(&str, LoginFrom)] = &[
+    ("distinguished_name", LoginFrom::DistinguishedName),
+    ("common_name", LoginFrom::CommonName),
+    (
+        "subject_alternative_name",
+        LoginFrom::SubjectAlternativeName,
+    ),
+    ("subject_alt_name", LoginFrom::SubjectAlternativeName),
+];
+
+const SAN_TYPES: &[(&str, SanType)] = &[
+    ("dns", SanType::Dns),
+    ("ip", SanType::Ip),
+    ("email", SanType::Email),
+    ("uri", SanType::Uri),
+    ("other_name", SanType::OtherName),
+];
+
 #[rustfmt::skip]
 pub(crate) const KEYS: &[Key] = &[
     // Listeners.
@@ -149,23 +175,37 @@ pub(crate) const KEYS: &[Key] = &[
 
     // TLS.
     one("ssl_options.certfile", "", "PEM file: our certificate and its chain.",
-        |c, _, v| put(&mut c.ssl_options.cert_file, text(v).map(|p| Some(p.into())))),
-    one("ssl_options.keyfile", "", "PEM file: the certificate's private key, not encrypted.",
-        |c, _, v| put(&mut c.ssl_options.key_file, text(v).map(|p| Some(p.into())))),
+        |c, _, v| put(&mut c.ssl_options.cert_file, text(v).map(|p| Some(p.into())))).live(),
+    one("ssl_options.keyfile", "", "PEM file: the certificate's private key.",
+        |c, _, v| put(&mut c.ssl_options.key_file, text(v).map(|p| Some(p.into())))).live(),
+    one("ssl_options.password", "", "The password of an encrypted private key.",
+        |c, _, v| put(&mut c.ssl_options.password, text(v).map(Some))).live(),
     one("ssl_options.cacertfile", "", "PEM file: the authorities whose client certificates we trust.",
-        |c, _, v| put(&mut c.ssl_options.ca_cert_file, text(v).map(|p| Some(p.into())))),
-    one("ssl_options.password", "", "Not supported: an encrypted private key.",
-        |_, _, _| Err("encrypted private keys cannot be read; give keyfile a decrypted key".to_owned())),
+        |c, _, v| put(&mut c.ssl_options.ca_cert_file, text(v).map(|p| Some(p.into())))).live(),
     one("ssl_options.verify", "verify_none", "verify_peer asks clients for certificates.",
-        |c, _, v| put(&mut c.ssl_options.verify_peer, one_of(v, &[("verify_none", false), ("verify_peer", true)]))),
+        |c, _, v| put(&mut c.ssl_options.verify_peer, one_of(v, &[("verify_none", false), ("verify_peer", true)]))).live(),
     one("ssl_options.fail_if_no_peer_cert", "false", "Refuse clients without a certificate.",
-        |c, _, v| put(&mut c.ssl_options.fail_if_no_peer_cert, flag(v))),
+        |c, _, v| put(&mut c.ssl_options.fail_if_no_peer_cert, flag(v))).live(),
+    one("ssl_options.depth", "", "Intermediate certificates that a client's chain may have.",
+        |c, _, v| put(&mut c.ssl_options.depth, integer(v, 0..=u8::MAX).map(Some))).live(),
+    one("ssl_options.crl_check", "false", "Refuse client certificates that a revocation list in cacertfile names.",
+        |c, _, v| put(&mut c.ssl_options.crl_check, one_of(v, CRL_CHECKS))).live(),
     list("ssl_options.versions.*", "The TLS versions that may be spoken.", |c| c.ssl_options.versions.clear(),
         |c, name, v| {
             let version = one_of(v, &[("tlsv1.2", TlsVersion::Tls12), ("tlsv1.3", TlsVersion::Tls13)])?;
             c.ssl_options.versions.set(name, version);
             Ok(())
-        }),
+        }).live(),
+    list("ssl_options.ciphers.*", "The cipher suites that may be used, by OpenSSL's names.", |c| c.ssl_options.ciphers.clear(),
+        |c, name, v| { c.ssl_options.ciphers.set(name, text(v)?); Ok(()) }).live(),
+    one("ssl_options.honor_cipher_order", "false", "Our order of cipher suites counts, not the client's.",
+        |c, _, v| put(&mut c.ssl_options.honor_cipher_order, flag(v))).live(),
+    one("ssl_cert_login_from", "distinguished_name", "Where a client certificate has the name that EXTERNAL logs in.",
+        |c, _, v| put(&mut c.certificate_login.from, one_of(v, LOGIN_NAMES))),
+    one("ssl_cert_login_san_type", "dns", "Which kind of alternative name that is.",
+        |c, _, v| put(&mut c.certificate_login.san_type, one_of(v, SAN_TYPES))),
+    one("ssl_cert_login_san_index", "0", "Which one of that kind, from 0.",
+        |c, _, v| put(&mut c.certificate_login.san_index, integer(v, 0..=usize::MAX))),
 
     // What clients may ask for.
     one("heartbeat", "60", "Seconds, offered to clients; 0 turns heartbeats off.",
@@ -328,9 +368,10 @@ const WITHOUT_EFFECT: &[&str] = &[
     "quorum_queue.",
     "raft.",
     "ssl_options.client_renegotiation",
-    "ssl_options.depth",
-    "ssl_options.honor_cipher_order",
+    "ssl_options.dh",
     "ssl_options.honor_ecc_order",
+    "ssl_options.log_alert",
+    "ssl_options.reuse_sessions",
     "ssl_options.secure_renegotiate",
     "tcp_listen_options.buffer",
     "tcp_listen_options.exit_on_close",
@@ -361,7 +402,6 @@ const UNSUPPORTED: &[&str] = &[
     "queue_leader_locator",
     "session_max_per_connection",
     "shovel.",
-    "ssl_cert_login_from",
     "ssl_options.",
     "stomp.",
     "stream.",

@@ -24,6 +24,7 @@ fn start(count: usize) -> (IoThreads, Seen) {
         }),
         handshake_timeout: Duration::from_secs(5),
         tls_handshake_timeout: Duration::from_secs(5),
+        certificate_login: CertificateLogin::default(),
     };
     (IoThreads::start(count, &serving).unwrap(), seen)
 }
@@ -167,6 +168,7 @@ fn impatient() -> Serving {
         new_protocol: Arc::new(|_, _| Box::new(Lines::new(Elsewhere::default()))),
         handshake_timeout: Duration::from_millis(10),
         tls_handshake_timeout: Duration::from_millis(10),
+        certificate_login: CertificateLogin::default(),
     }
 }
 
