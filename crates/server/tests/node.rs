@@ -1,13 +1,18 @@
 //! The real program: start, listen, stop.
 #![expect(clippy::unwrap_used, reason = "all of this file is test")]
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use leveret_amqp091::method::{ConnectionStartOk, Method, RawTable};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 /// A folder of its own for each test, removed afterwards.
 struct Folder(PathBuf);
@@ -259,6 +264,76 @@ fn what_keeps_a_node_from_starting_is_said() {
         ],
         "data directory ",
     );
+}
+
+/// A TLS client of the node, with the certificates that `dev-certs` has made.
+fn connect_certified(
+    address: SocketAddr,
+    certificates: &Path,
+) -> StreamOwned<ClientConnection, TcpStream> {
+    let file = |name: &str| certificates.join(name);
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(file("ca_certificate.pem")).unwrap())
+        .unwrap();
+    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(
+            vec![CertificateDer::from_pem_file(file("client_certificate.pem")).unwrap()],
+            PrivateKeyDer::from_pem_file(file("client_key.pem")).unwrap(),
+        )
+        .unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let client = ClientConnection::new(Arc::new(config), name).unwrap();
+    StreamOwned::new(client, TcpStream::connect(address).unwrap())
+}
+
+/// Reads a frame; gives its payload.
+fn frame(stream: &mut impl Read) -> Vec<u8> {
+    let mut head = [0; 7];
+    stream.read_exact(&mut head).unwrap();
+    let size = u32::from_be_bytes(head[3..].try_into().unwrap());
+    let mut payload = vec![0; size as usize + 1];
+    stream.read_exact(&mut payload).unwrap();
+    payload
+}
+
+#[test]
+fn a_certificate_made_for_development_logs_its_user_in() {
+    let folder = Folder::new();
+    let directory = folder.0.join("certs");
+    let dev_certs = || {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_leveret"));
+        program.arg("dev-certs").arg(&directory).output().unwrap()
+    };
+    let made = dev_certs();
+    let printed = String::from_utf8(made.stdout).unwrap();
+    let (_, configuration) = printed.split_once("\n\n").unwrap();
+    let configuration = configuration.replace("ssl.default = 5671", "ssl.1 = 127.0.0.1:0");
+    let file = folder.write("rabbitmq.conf", &(configuration + "listeners.tcp = none\n"));
+    assert!(!dev_certs().status.success(), "nothing is written over");
+
+    let node = Node::start(folder, &["--config", &file]);
+    let mut stream = connect_certified(node.addresses("amqps")[0], &directory);
+    stream.write_all(b"AMQP\x00\x00\x09\x01").unwrap();
+    let start = frame(&mut stream);
+    assert!(start.windows(14).any(|words| words == b"EXTERNAL PLAIN"));
+    let mut answer = Vec::new();
+    let start_ok = ConnectionStartOk {
+        client_properties: RawTable(&[]),
+        mechanism: "EXTERNAL",
+        response: b"",
+        locale: "en_US",
+    };
+    Method::from(start_ok).encode(0, &mut answer);
+    stream.write_all(&answer).unwrap();
+    // connection.tune: the login has been taken.
+    assert_eq!(frame(&mut stream)[..4], [0, 10, 0, 30]);
+    drop(stream);
+    node.stop(Signal::TERM);
 }
 
 #[test]
