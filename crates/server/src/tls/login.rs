@@ -8,6 +8,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 /// Where in a certificate the name is.
+#[expect(clippy::enum_variant_names, reason = "these are RabbitMQ's words")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum LoginFrom {
     #[default]
