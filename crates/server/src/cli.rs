@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use leveret_ctl::Tool;
+
 pub(crate) const HELP: &str = "\
 Leveret, a message broker that programs written for RabbitMQ can use unchanged.
 
@@ -9,12 +11,15 @@ Usage: leveret [run] [OPTIONS]
        leveret config check [FILE] [OPTIONS]
        leveret config effective [OPTIONS]
        leveret dev-certs DIR [USER]
+       leveret ctl | diagnostics | queues | streams | plugins | upgrade COMMAND
 
   run               run a node
   config check      say what is wrong with a configuration, and start nothing
   config effective  print every key, its value and where that comes from, but no passwords
   dev-certs         make an authority, a server's and a client's certificate for trying TLS;
                     the client's is that of USER [default: guest]
+  ctl, diagnostics, queues, streams, plugins, upgrade
+                    RabbitMQ's command-line tools: leveret ctl help
 
 Options:
   --config PATH     rabbitmq.conf, or a directory of *.conf files
@@ -42,6 +47,15 @@ pub(crate) struct Run {
     pub(crate) config: Option<PathBuf>,
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) set: Vec<String>,
+}
+
+/// Which of RabbitMQ's tools is meant, by the program's name or by a sub-command, and what is left for it.
+pub(crate) fn tool<'a>(program: &str, arguments: &'a [String]) -> Option<(Tool, &'a [String])> {
+    if let Some(tool) = Tool::of_program(program) {
+        return Some((tool, arguments));
+    }
+    let (word, rest) = arguments.split_first()?;
+    Some((Tool::of_subcommand(word)?, rest))
 }
 
 /// Reads the arguments behind the program's name. `--option=value` and `--option value` are the same.
@@ -114,6 +128,19 @@ mod tests {
     fn check(line: &str, expected: Result<Command, &str>) {
         let parsed = parse(line.split_whitespace().map(str::to_owned));
         assert_eq!(parsed, expected.map_err(str::to_owned), "{line}");
+    }
+
+    #[test]
+    fn tools_are_told_by_name_or_sub_command() {
+        let arguments = ["ctl", "status"].map(str::to_owned);
+        assert_eq!(
+            tool("leveret", &arguments),
+            Some((Tool::Ctl, &arguments[1..]))
+        );
+        let found = tool("/usr/sbin/rabbitmq-queues", &arguments);
+        assert_eq!(found, Some((Tool::Queues, &arguments[..])));
+        assert_eq!(tool("leveret", &["run".to_owned()]), None);
+        assert_eq!(tool("leveret", &[]), None);
     }
 
     #[test]

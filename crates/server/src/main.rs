@@ -36,7 +36,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let started = Instant::now();
-    let done = match cli::parse(std::env::args().skip(1)) {
+    let mut arguments = std::env::args();
+    let program = arguments.next().unwrap_or_default();
+    let arguments: Vec<String> = arguments.collect();
+    if let Some((tool, arguments)) = cli::tool(&program, &arguments) {
+        return ExitCode::from(leveret_ctl::main(tool, arguments));
+    }
+    let done = match cli::parse(arguments) {
         Ok(cli::Command::Run(arguments)) => run(arguments, started),
         Ok(cli::Command::ConfigCheck(arguments)) => check_config(arguments),
         Ok(cli::Command::ConfigEffective(arguments)) => {

@@ -3,12 +3,16 @@
 use super::Source;
 
 /// The arrows of ARCHITECTURE.md. Each crate, and the crates of ours it may import.
-const ARROWS: [(&str, &[&str]); 5] = [
+const ARROWS: [(&str, &[&str]); 6] = [
     ("storage", &[]),
     ("broker", &["storage"]),
     ("amqp091", &["broker"]),
     ("management", &["broker"]),
-    ("server", &["storage", "broker", "amqp091", "management"]),
+    ("ctl", &[]),
+    (
+        "server",
+        &["storage", "broker", "amqp091", "management", "ctl"],
+    ),
 ];
 
 /// What brings sockets, a clock or randomness with it; for `server` alone.

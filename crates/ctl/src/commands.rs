@@ -1,0 +1,103 @@
+//! Every command, as tables in the files below: name, usage, what it says first, and what it does.
+
+use serde_json::Value;
+
+use crate::command::{Column, Command};
+use crate::failure::Failure;
+use crate::node::Refused;
+use crate::output::{Output, Rows};
+use crate::tool::Tool;
+
+mod checks;
+mod connections;
+mod definitions;
+mod features;
+mod help;
+mod lifecycle;
+mod listing;
+mod parameters;
+mod permissions;
+mod plugins;
+mod policies;
+mod queues;
+mod settings;
+mod status;
+mod upgrade;
+mod users;
+mod vhosts;
+
+const ALL: [&[Command]; 17] = [
+    checks::COMMANDS,
+    connections::COMMANDS,
+    definitions::COMMANDS,
+    features::COMMANDS,
+    help::COMMANDS,
+    lifecycle::COMMANDS,
+    listing::COMMANDS,
+    parameters::COMMANDS,
+    permissions::COMMANDS,
+    plugins::COMMANDS,
+    policies::COMMANDS,
+    queues::COMMANDS,
+    settings::COMMANDS,
+    status::COMMANDS,
+    upgrade::COMMANDS,
+    users::COMMANDS,
+    vhosts::COMMANDS,
+];
+
+/// The commands of a tool.
+pub(crate) fn of(tool: Tool) -> impl Iterator<Item = &'static Command> {
+    let all = ALL.iter().copied().flatten();
+    all.filter(move |command| command.tools.contains(&tool))
+}
+
+pub(crate) fn find(tool: Tool, name: &str) -> Option<&'static Command> {
+    of(tool).find(|command| command.name == name)
+}
+
+/// The objects as rows of these columns.
+fn rows(objects: &[Value], columns: &[&Column]) -> Output {
+    let row = |object: &Value| columns.iter().map(|column| column.term(object)).collect();
+    Output::Rows(Rows {
+        columns: columns
+            .iter()
+            .map(|column| column.name.to_owned())
+            .collect(),
+        rows: objects.iter().map(row).collect(),
+    })
+}
+
+/// The objects as rows of all these columns.
+fn all_columns(objects: &[Value], columns: &[Column]) -> Output {
+    rows(objects, &columns.iter().collect::<Vec<_>>())
+}
+
+/// A document of JSON on the command line.
+fn parse_json(text: &str) -> Result<Value, Failure> {
+    serde_json::from_str(text).map_err(|_| {
+        Failure::error(format!(
+            "Could not parse JSON document: {{error,{{failed_to_decode_json,<<\"{text}\">>}}}}"
+        ))
+    })
+}
+
+/// Whether there is such an object.
+fn exists(answer: Result<Value, Refused>) -> Result<Option<Value>, Failure> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(Refused::NotFound(_)) => Ok(None),
+        Err(refused) => Err(refused.into()),
+    }
+}
+
+/// A deletion is done when the object is not there, whoever deleted it.
+fn gone(answer: Result<(), Refused>) -> Result<Output, Failure> {
+    match answer {
+        Ok(()) | Err(Refused::NotFound(_)) => Ok(Output::Done),
+        Err(refused) => Err(refused.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
