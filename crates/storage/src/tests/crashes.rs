@@ -107,7 +107,7 @@ impl Run {
 /// The wide net: many seeds, each a life of several crashes of all kinds.
 #[test]
 fn random_lives() {
-    for_seeds(1500, |seed| {
+    for_seeds(1000, |seed| {
         let mut run = Run::new(seed);
         let mut durable = 0;
         for _ in 0..=run.random.below(4) {
@@ -203,7 +203,7 @@ fn power_cut_at_every_call_with_pages() {
             run.disk.fail_after(cut, Fault::PowerCut);
         }
         let mut stepped = run.open(0);
-        let durable = run.work(&mut stepped, 140);
+        let durable = run.work(&mut stepped, 110);
         let (changes, stats) = (run.disk.changes(), stepped.log.stats());
         drop(stepped);
         run.disk.power_on();

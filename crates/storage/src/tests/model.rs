@@ -276,6 +276,7 @@ impl Model {
                     }
                 }
             }
+            6..8 if self.hoards && random.chance(70) => {}
             6..8 => {
                 if let Some(page) = self.random_page(random) {
                     let mut given = Vec::new();
