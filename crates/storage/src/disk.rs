@@ -5,6 +5,8 @@ mod real;
 use std::io;
 use std::sync::Arc;
 
+use crate::error::OpenError;
+
 pub use real::RealDisk;
 
 /// One directory that belongs to one log.
@@ -67,4 +69,18 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
+}
+
+/// Claims the directory.
+pub(crate) fn lock(disk: &dyn Disk) -> Result<Box<dyn Send + Sync>, OpenError> {
+    disk.lock().map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => OpenError::InUse {
+            directory: disk.describe(),
+        },
+        _ => OpenError::Io {
+            directory: disk.describe(),
+            action: "locking".to_owned(),
+            source,
+        },
+    })
 }

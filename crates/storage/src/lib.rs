@@ -15,8 +15,10 @@
 mod backup;
 mod batch;
 mod bodies;
+mod check;
 mod cleaning;
 mod disk;
+mod dump;
 mod error;
 mod format;
 mod index;
@@ -44,7 +46,9 @@ mod tests;
 
 pub use backup::{Backup, BackupError, BackupProgress};
 pub use batch::Batch;
+pub use check::{Checked, check};
 pub use disk::{Disk, DiskFile, RealDisk};
+pub use dump::dump;
 pub use error::{Failed, Loss, OpenError, PageError, ReadError};
 pub use log::{Appended, Callback, FailureCallback, Log, Lsn, Options, Stats};
 pub use page::{PageId, PageRecord, PagedRecord};

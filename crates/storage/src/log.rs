@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::backup::{self, Backup, BackupError, BackupProgress};
 use crate::batch::Batch;
-use crate::disk::Disk;
+use crate::disk::{self, Disk};
 use crate::error::{Failed, Loss, OpenError, PageError, ReadError};
 use crate::format::{FILE_HEADER, FILE_MAX};
 use crate::page::{PageId, PageRecord, PagedRecord};
@@ -183,12 +183,7 @@ impl Log {
             action: action.to_owned(),
             source,
         };
-        let lock = disk.lock().map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => OpenError::InUse {
-                directory: disk.describe(),
-            },
-            _ => io("locking", error),
-        })?;
+        let lock = disk::lock(&*disk)?;
         let mut recovered = recovery::recover(&*disk, options.accept_loss)?;
         let mut lost = restore::restore(&mut recovered, &*disk, options.accept_loss, restore)?;
         let pool = Pool::open(disk.clone(), options.file_bytes)

@@ -34,30 +34,45 @@ pub(crate) struct Recovered {
     pub(crate) bytes: u64,
 }
 
-/// Reads the log in `disk`.
+/// Reads the log in `disk`, and gets it ready to go on.
 pub(crate) fn recover(disk: &dyn Disk, accept_loss: bool) -> Result<Recovered, OpenError> {
+    let (recovery, mut segments) = read(disk, accept_loss)?;
+    recovery.settle()?;
+    recovery.remove_retired()?;
+    segments.give_back(disk)?;
+    Ok(recovery.finish(segments))
+}
+
+/// Reads the log in `disk` as far as it can be read, and changes nothing.
+pub(crate) fn inspect(disk: &dyn Disk) -> Result<Recovered, OpenError> {
+    let (recovery, segments) = read(disk, true)?;
+    Ok(recovery.finish(segments))
+}
+
+fn read(disk: &dyn Disk, accept_loss: bool) -> Result<(Recovery<'_>, FoundSegments), OpenError> {
     let numbers = log_numbers(disk)?;
     let mut recovery = Recovery::new(disk, accept_loss);
     let oldest = recovery.oldest_needed(&numbers)?;
-    let mut expected = oldest;
-    for number in numbers.iter().copied().filter(|number| *number >= oldest) {
+    recovery.next_file = oldest;
+    let (retired, needed) = numbers.split_at(numbers.partition_point(|number| *number < oldest));
+    recovery.retired = retired.to_vec();
+    for number in needed.iter().copied() {
+        let expected = recovery.next_file;
         if number > expected {
             recovery.lose(expected, 0, "the file is missing", None)?;
             recovery.heal_through = number - 1;
         }
         recovery.replay(number)?;
-        expected = number + 1;
+        recovery.next_file = number + 1;
     }
     recovery.index.forget_transient_pages();
     let losses = &mut recovery.losses;
-    let mut segments = segment_recovery::find(disk, &recovery.index, accept_loss, losses)?;
-    recovery.settle()?;
-    recovery.remove_retired(&numbers, oldest)?;
-    segments.give_back(disk)?;
-    Ok(recovery.finish(expected, segments))
+    let segments = segment_recovery::find(disk, &recovery.index, accept_loss, losses)?;
+    Ok((recovery, segments))
 }
 
-fn log_numbers(disk: &dyn Disk) -> Result<Vec<u32>, OpenError> {
+/// The numbers of the log files there are, in order.
+pub(crate) fn log_numbers(disk: &dyn Disk) -> Result<Vec<u32>, OpenError> {
     let names = disk.list().map_err(|source| OpenError::Io {
         directory: disk.describe(),
         action: "listing".to_owned(),
@@ -82,6 +97,10 @@ struct Recovery<'a> {
     cut: (u32, u64),
     /// File, offset and length of the last valid frame.
     last_frame: Option<(u32, u64, u64)>,
+    /// The number after the last file's.
+    next_file: u32,
+    /// Files that are not needed.
+    retired: Vec<u32>,
     heal_through: u32,
     losses: Vec<Loss>,
     frames: u64,
@@ -98,6 +117,8 @@ impl<'a> Recovery<'a> {
             next_lsn: 0,
             cut: (0, 0),
             last_frame: None,
+            next_file: 1,
+            retired: Vec::new(),
             heal_through: 0,
             losses: Vec::new(),
             frames: 0,
@@ -270,8 +291,8 @@ impl<'a> Recovery<'a> {
 
     /// Removes files that were retired when the crash came before their names were gone. Only now that the frame that says
     /// so is durable.
-    fn remove_retired(&self, numbers: &[u32], oldest: u32) -> Result<(), OpenError> {
-        for number in numbers.iter().filter(|number| **number < oldest) {
+    fn remove_retired(&self) -> Result<(), OpenError> {
+        for number in &self.retired {
             let name = format::log_name(*number);
             self.disk
                 .remove(&name)
@@ -280,7 +301,7 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
-    fn finish(self, next_file: u32, segments: FoundSegments) -> Recovered {
+    fn finish(self, segments: FoundSegments) -> Recovered {
         Recovered {
             clean: self.index.is_closed() && self.losses.is_empty(),
             store: Store {
@@ -291,7 +312,7 @@ impl<'a> Recovery<'a> {
                 ..Store::default()
             },
             next_lsn: self.next_lsn.max(1),
-            next_file,
+            next_file: self.next_file,
             next_segment: segments.next_number,
             heal_through: self.heal_through,
             losses: self.losses,

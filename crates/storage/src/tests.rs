@@ -6,6 +6,7 @@ mod faults;
 mod model;
 mod pages;
 mod space;
+mod tools;
 
 use std::sync::Arc;
 

@@ -25,7 +25,7 @@ struct Run {
     batch: Batch,
 }
 
-fn options() -> Options {
+pub(super) fn options() -> Options {
     Options {
         file_bytes: 16 << 10,
         segment_bytes: 16 << 10,
@@ -126,7 +126,7 @@ impl Run {
 }
 
 /// A closed log with pages of all kinds, and what it remembers.
-fn closed_log() -> (SimDisk, State) {
+pub(super) fn closed_log() -> (SimDisk, State) {
     let mut run = Run::new();
     let own: Vec<_> = (0..8_u8).map(|n| run.put(&[1], &[n; 300])).collect();
     let shared: Vec<_> = (0..8_u8).map(|n| run.put(&[1, 2], &[n; 300])).collect();
