@@ -2,9 +2,9 @@
 //! bytes as the log wrote per sync, on the same disk in the same run.
 //!
 //! The log's producer keeps a number of messages outstanding, in batches of up to 100 as a connection would, and releases each
-//! when it is durable, as a consumer would that keeps up. Then: how fast a log opens.
+//! when it is durable, as a consumer would that keeps up. Then: how fast a log opens, and how fast records are paged out and in.
 //!
-//! `cargo bench -p leveret-storage`
+//! `cargo bench -p leveret-storage`, or with `-- append`, `-- open`, or `-- page` and the number of records
 
 #![expect(
     clippy::print_stdout,
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use leveret_storage::{Batch, Log, Lsn, Options, RealDisk};
+use leveret_storage::{Batch, Log, Lsn, Options, PageId, PageRecord, RealDisk};
 
 const ROUND: Duration = Duration::from_millis(400);
 const ROUNDS: usize = 5;
@@ -38,6 +38,10 @@ fn main() {
     };
     if wants("append") {
         compare_appends(&directory);
+    }
+    if wants("page") {
+        let mut records = std::env::args().filter_map(|argument| argument.parse().ok());
+        run_pages(&directory, 1024, records.next_back().unwrap_or(1_000_000));
     }
     if wants("open") {
         run_open(&directory, 64, 2_000_000);
@@ -283,6 +287,122 @@ fn run_open(directory: &Path, bytes: usize, messages: usize) {
         messages as f64 / elapsed / 1e6,
     );
     drop(log);
+}
+
+/// Records of a page, and pages that are synced together.
+const PAGE: usize = 1024;
+const DRAFTS: usize = 8;
+/// Records that are appended, then paged out.
+const CHUNK: usize = 128 * PAGE;
+
+/// A backlog that is paged out as it comes; then the log opens with it, and it is taken back.
+fn run_pages(directory: &Path, bytes: usize, records: usize) {
+    let log = open(directory, true);
+    let before = resident_bytes();
+    let mut pages = Vec::new();
+    let (mut appending, mut paging) = (Duration::ZERO, Duration::ZERO);
+    for chunk in (0..records).step_by(CHUNK) {
+        let start = Instant::now();
+        let keys = append_records(&log, bytes, CHUNK.min(records - chunk));
+        appending += start.elapsed();
+        let start = Instant::now();
+        for keys in keys.chunks(PAGE * DRAFTS) {
+            page_out(&log, keys, &mut pages);
+        }
+        paging += start.elapsed();
+        while log.clean_segments().expect("the disk works") {}
+    }
+    let rate = |elapsed: Duration| {
+        let seconds = elapsed.as_secs_f64();
+        format!(
+            "{:.0} ms, {:.2} M records/s, {:.0} MB/s",
+            seconds * 1e3,
+            records as f64 / seconds / 1e6,
+            (records * bytes) as f64 / seconds / 1e6
+        )
+    };
+    println!(
+        "append {records} records of {bytes} bytes: {}",
+        rate(appending)
+    );
+    println!("page out: {}", rate(paging));
+    println!("{:?}", log.stats());
+    println!(
+        "resident memory grew by {:.1} MB",
+        (resident_bytes() as f64 - before as f64) / 1e6
+    );
+    log.close().expect("the disk works");
+
+    let start = Instant::now();
+    let log = open(directory, false);
+    println!(
+        "open with {} pages: {:.0} ms, {:.1} MB of log",
+        pages.len(),
+        start.elapsed().as_secs_f64() * 1e3,
+        log.replayed_bytes() as f64 / 1e6
+    );
+    let start = Instant::now();
+    let mut batch = Batch::new();
+    let mut taken = 0;
+    for (n, page) in pages.iter().enumerate() {
+        if let Some(next) = pages.get(n + 1) {
+            log.will_need(*next);
+        }
+        log.page_in(*page, &mut |record| {
+            taken += 1;
+            batch.release(1, record.key.expect("all are records of the log"));
+        })
+        .expect("the disk works");
+        log.append(&mut batch);
+        if n % 64 == 0 {
+            log.clean_segments().expect("the disk works");
+        }
+    }
+    println!("page in and release: {}", rate(start.elapsed()));
+    assert_eq!(taken, records);
+    log.close().expect("the disk works");
+}
+
+fn append_records(log: &Log, bytes: usize, records: usize) -> Vec<u64> {
+    let body = vec![7; bytes];
+    let mut batch = Batch::new();
+    let mut keys = Vec::new();
+    let mut last = Lsn::default();
+    while keys.len() < records {
+        let count = BATCH.min(records - keys.len());
+        for _ in 0..count {
+            batch.put(&[1], &[&body]);
+        }
+        let appended = log.append(&mut batch);
+        keys.extend(appended.first_key..appended.first_key + count as u64);
+        last = appended.lsn;
+    }
+    log.wait(last).expect("the disk works");
+    keys
+}
+
+fn page_out(log: &Log, keys: &[u64], pages: &mut Vec<PageId>) {
+    let draft = |keys: &[u64]| {
+        let record = |key: &u64| PageRecord::Stored {
+            key: *key,
+            note: *key,
+        };
+        let records: Vec<_> = keys.iter().map(record).collect();
+        log.draft_page(1, b"", &records).expect("the disk works")
+    };
+    let drafts: Vec<_> = keys.chunks(PAGE).map(draft).collect();
+    log.sync_drafts().expect("the disk works");
+    pages.extend(drafts.into_iter().map(|draft| log.commit_page(draft)));
+}
+
+/// Resident memory of this process.
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<u64>().ok());
+    pages.unwrap_or(0) * 4096
 }
 
 fn open(directory: &Path, afresh: bool) -> Log {

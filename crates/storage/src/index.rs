@@ -537,6 +537,7 @@ impl Page {
 mod tests {
     use super::*;
     use crate::batch::{self, Batch};
+    use crate::keys;
 
     /// Applies a batch as if it were a frame's ops at offset 1000 of `file`.
     fn apply(index: &mut Index, file: u32, batch: &mut Batch) {
@@ -635,5 +636,193 @@ mod tests {
         let mut moved = Vec::new();
         batch::push_moved(&mut moved, 9, &[Hold::new(1)], b"x");
         assert!(filled(9).apply(&moved, 1, 1000, 0).is_err());
+    }
+
+    const SEGMENT_1: u32 = SEGMENT | 1;
+
+    fn place(at: u32, len: u32) -> Place {
+        Place {
+            file: SEGMENT_1,
+            at,
+            len,
+        }
+    }
+
+    /// Applies ops that only the log makes.
+    fn apply_ops(index: &mut Index, file: u32, push: impl FnOnce(&mut Vec<u8>)) {
+        let mut ops = Vec::new();
+        push(&mut ops);
+        index.apply(&ops, file, 1000, 0).unwrap();
+    }
+
+    /// Record 0 of one owner, and record 1 of two, both in a page of owner 1.
+    fn paged() -> Index {
+        let mut index = Index::default();
+        let mut batch = Batch::new();
+        batch.put(&[1], &[b"1234567"]);
+        batch.put(&[1, 2], &[b"7654321"]);
+        apply(&mut index, 1, &mut batch);
+        apply_ops(&mut index, 2, |ops| {
+            batch::push_relocated(ops, 1, place(4100, 7));
+            let (own, shared) = (keys::pack([0]), keys::pack([1]));
+            batch::push_page(ops, &page(5, &own, &shared));
+        });
+        index
+    }
+
+    fn page<'a>(page: u64, own: &'a [u8], shared: &'a [u8]) -> PageOp<'a> {
+        PageOp {
+            page,
+            owner: 1,
+            place: place(5000, 99),
+            count: 2,
+            first_key: 0,
+            last_key: 1,
+            meta: b"meta",
+            own: Keys::new(own).unwrap(),
+            shared: Keys::new(shared).unwrap(),
+        }
+    }
+
+    fn end(page: u64, shared: &[u8]) -> PageEnd<'_> {
+        PageEnd {
+            page,
+            owner: 1,
+            shared: Keys::new(shared).unwrap(),
+        }
+    }
+
+    fn holds(index: &Index, key: u64) -> Vec<Hold> {
+        let mut holds = Vec::new();
+        index.holds_of(key, &mut holds);
+        holds
+    }
+
+    /// Owners of a record outside of pages.
+    fn loose(index: &Index, key: u64) -> Vec<u32> {
+        let holds = holds(index, key);
+        let loose = holds.iter().filter(|hold| !hold.paged);
+        loose.map(|hold| hold.owner).collect()
+    }
+
+    #[test]
+    fn page_takes_and_gives_back() {
+        let mut index = paged();
+        assert_eq!((loose(&index, 0), loose(&index, 1)), (vec![], vec![2]));
+        assert_eq!((index.record_count(), index.paged_count()), (1, 2));
+        assert_eq!(index.live().in_segments(), 99 + 7 + CRC);
+        // A release of what is in a page is none.
+        let mut batch = Batch::new();
+        batch.release(1, 1);
+        apply(&mut index, 2, &mut batch);
+        apply_ops(&mut index, 3, |ops| {
+            batch::push_unpage(ops, &end(5, &keys::pack([1])));
+            batch::push_placed(ops, 0, place(5060, 7), &[Hold::new(1)]);
+        });
+        assert_eq!((loose(&index, 0), loose(&index, 1)), (vec![1], vec![1, 2]));
+        assert_eq!(index.live().in_segments(), 2 * (7 + CRC));
+        assert_eq!((index.page_count(), index.paged_count()), (0, 0));
+    }
+
+    /// A page and a record go where they are copied to, and nothing comes back for them when they are gone.
+    #[test]
+    fn copies_in_another_segment() {
+        let mut index = paged();
+        let there = |len| Place {
+            file: SEGMENT | 2,
+            at: 4096,
+            len,
+        };
+        let copy = |index: &mut Index| {
+            apply_ops(index, 3, |ops| {
+                batch::push_page_moved(ops, 5, there(99));
+                batch::push_relocated(ops, 1, there(7));
+            });
+        };
+        copy(&mut index);
+        assert_eq!(index.live().in_file(SEGMENT_1), 0);
+        assert_eq!(index.live().in_file(SEGMENT | 2), 99 + 7 + CRC);
+        let mut batch = Batch::new();
+        batch.drop_owner(1);
+        batch.drop_owner(2);
+        apply(&mut index, 3, &mut batch);
+        copy(&mut index);
+        assert_eq!((index.live().in_segments(), index.live().in_log()), (0, 0));
+    }
+
+    /// Every way out of a page brings what is counted as alive back to nothing.
+    #[test]
+    fn live_bytes_of_pages_balance() {
+        let shared = keys::pack([1]);
+        let ways: [fn(&mut Index, &[u8]); 3] = [
+            |index, shared| {
+                apply_ops(index, 4, |ops| {
+                    batch::push_unpage(ops, &end(5, shared));
+                    batch::push_placed(ops, 0, place(5060, 7), &[Hold::new(1)]);
+                });
+                let mut batch = Batch::new();
+                batch.release(1, 0);
+                batch.release(1, 1);
+                apply(index, 4, &mut batch);
+            },
+            |index, shared| apply_ops(index, 4, |ops| batch::push_drop_page(ops, &end(5, shared))),
+            |index, _| {
+                let mut batch = Batch::new();
+                batch.drop_owner(1);
+                apply(index, 4, &mut batch);
+            },
+        ];
+        for way in ways {
+            let mut index = paged();
+            // Cleaning has carried it all.
+            apply_ops(&mut index, 3, |ops| {
+                batch::push_placed(ops, 1, place(4100, 7), &holds(&paged(), 1));
+                batch::push_page(ops, &page(5, &[], &shared));
+            });
+            assert_eq!(
+                index.live().oldest_log_file().map(|(file, _)| file),
+                Some(3)
+            );
+            way(&mut index, &shared);
+            assert_eq!(loose(&index, 1), [2]);
+            let mut batch = Batch::new();
+            batch.release(2, 1);
+            apply(&mut index, 4, &mut batch);
+            assert_eq!((index.live().in_segments(), index.live().in_log()), (0, 0));
+            assert!(index.pages_of.is_empty() && index.owners.is_empty());
+        }
+    }
+
+    /// The page's own op may be gone while the record's, carried further, says that a page refers to it.
+    #[test]
+    fn end_of_a_page_is_understood_without_the_page() {
+        for (is_dropped, expected) in [(false, vec![1, 2]), (true, vec![2])] {
+            let mut index = Index::default();
+            let mut ops = Vec::new();
+            batch::push_placed(&mut ops, 1, place(4100, 7), &holds(&paged(), 1));
+            index.apply(&ops, 6, 1000, 2).unwrap();
+            let shared = keys::pack([1]);
+            apply_ops(&mut index, 7, |ops| match is_dropped {
+                true => batch::push_drop_page(ops, &end(5, &shared)),
+                false => batch::push_unpage(ops, &end(5, &shared)),
+            });
+            assert_eq!(loose(&index, 1), expected);
+            assert!(holds(&index, 1).iter().all(|hold| !hold.paged));
+        }
+    }
+
+    #[test]
+    fn transient_pages_are_forgotten() {
+        let mut index = Index::default();
+        apply_ops(&mut index, 1, |ops| {
+            let transient = PageOp {
+                count: 0,
+                ..page(1, &[], &[])
+            };
+            batch::push_page(ops, &transient);
+        });
+        index.forget_transient_pages();
+        assert_eq!((index.page_count(), index.live().in_segments()), (0, 0));
+        assert_eq!(index.next_page(), 2, "its number is not given again");
     }
 }

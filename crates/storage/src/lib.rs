@@ -6,10 +6,15 @@
 //! all, and [`Log::append`]ed from any thread; one writer thread writes and syncs what has come together, and
 //! [`Log::durable`] goes up. There are no queries: whoever opens a log is handed what is alive, and knows the keys.
 //!
-//! It is not a message store with an index on disk: the index of what is alive is in memory, 16 bytes for a record.
+//! It is not a message store with an index on disk: the index of what is alive is in memory, 20 bytes for a record. An owner
+//! that has to wait for its records puts runs of them into *pages* ([`Log::draft_page`]), which take next to no memory and are
+//! taken back whole, in the order in which they were put in. Pages lie in files of their own, the segments; the log says which
+//! there are.
 //!
-//! To read it: `format` and `batch` for what is on disk, then `log`, `shared`, `writer`, `cleaning`, `recovery`. `disk` is the
-//! seam to the operating system, [`sim`] a disk that fails on purpose.
+//! To read it: `format`, `batch` and `page` for what is on disk, then `log`, `shared`, `writer`, `cleaning`, `recovery` for the
+//! log, `index` for what is alive, and `paging`, `segment`, `segment_cleaning` for pages. [`check()`] and [`dump()`] look at a
+//! log that is not open, [`Log::backup`] copies one that is. `disk` is the seam to the operating system, [`sim`] a disk that
+//! fails on purpose.
 #![forbid(unsafe_code)]
 
 mod backup;

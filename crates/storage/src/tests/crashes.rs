@@ -7,7 +7,7 @@ use crate::batch::Batch;
 use crate::disk::Disk;
 use crate::error::{OpenError, PageError};
 use crate::format::number_in;
-use crate::log::Options;
+use crate::log::{Options, Stats};
 use crate::sim::{Fault, Random, SimDisk};
 
 /// A run of random batches and turns with crashes in between, on one disk.
@@ -50,15 +50,24 @@ impl Run {
     /// Opens the log, however often the power goes meanwhile, and compares it with the model.
     pub(super) fn open(&mut self, durable: u64) -> Stepped {
         loop {
-            match Stepped::open(&self.disk, &self.options) {
-                Ok((stepped, found)) => {
-                    let lsn = stepped.log.durable().0;
-                    self.model.check_reopened(durable, lsn, &found);
-                    return stepped;
-                }
-                Err(OpenError::Io { .. }) if !self.disk.has_power() => self.disk.power_on(),
-                Err(error) => panic!("{error}"),
+            match self.try_open(durable) {
+                Some(stepped) => return stepped,
+                None if !self.disk.has_power() => self.disk.power_on(),
+                None => panic!("the disk failed"),
             }
+        }
+    }
+
+    /// The same, if the disk does not fail meanwhile.
+    fn try_open(&mut self, durable: u64) -> Option<Stepped> {
+        match Stepped::open(&self.disk, &self.options) {
+            Ok((stepped, found)) => {
+                let lsn = stepped.log.durable().0;
+                self.model.check_reopened(durable, lsn, &found);
+                Some(stepped)
+            }
+            Err(OpenError::Io { .. }) => None,
+            Err(error) => panic!("{error}"),
         }
     }
 
@@ -191,26 +200,7 @@ fn power_cut_at_every_call() {
 /// The same of a life that pages out and in, and cleans and removes segments.
 #[test]
 fn power_cut_at_every_call_with_pages() {
-    let live = |cut: Option<u64>, seed: u64| {
-        let mut run = Run::new(7);
-        run.paging_percent = 80;
-        run.model.hoards = true;
-        run.options.file_bytes = 16 << 10;
-        run.options.segment_bytes = 8 << 10;
-        run.bytes_max = 600;
-        run.disk = SimDisk::new(seed);
-        if let Some(cut) = cut {
-            run.disk.fail_after(cut, Fault::PowerCut);
-        }
-        let mut stepped = run.open(0);
-        let durable = run.work(&mut stepped, 110);
-        let (changes, stats) = (run.disk.changes(), stepped.log.stats());
-        drop(stepped);
-        run.disk.power_on();
-        run.open(durable);
-        (run, changes, stats)
-    };
-    let (run, changes, stats) = live(None, 0);
+    let (run, changes, stats) = paging_life(None, 0);
     assert!(
         stats.moved_bytes > 0 && stats.relocated_bytes > 0,
         "{stats:?}"
@@ -226,8 +216,44 @@ fn power_cut_at_every_call_with_pages() {
         "segments are removed: {segments:?}"
     );
     for cut in 0..changes {
-        live(Some(cut), cut);
+        paging_life(Some((cut, Fault::PowerCut)), cut);
     }
+}
+
+/// The process ends at any call of that life, and the kernel keeps what it has.
+#[test]
+fn killed_at_every_call_with_pages() {
+    let (_, changes, _) = paging_life(None, 0);
+    for call in 0..changes {
+        paging_life(Some((call, Fault::Io)), call);
+    }
+}
+
+fn paging_life(fault: Option<(u64, Fault)>, seed: u64) -> (Run, u64, Stats) {
+    let mut run = Run::new(7);
+    run.paging_percent = 80;
+    run.model.hoards = true;
+    run.options.file_bytes = 16 << 10;
+    run.options.segment_bytes = 8 << 10;
+    run.bytes_max = 600;
+    run.disk = SimDisk::new(seed);
+    if let Some((call, fault)) = fault {
+        run.disk.fail_after(call, fault);
+    }
+    let Some(mut stepped) = run.try_open(0) else {
+        run.disk.heal();
+        run.open(0);
+        return (run, 0, Stats::default());
+    };
+    let durable = run.work(&mut stepped, 110);
+    let (changes, stats) = (run.disk.changes(), stepped.log.stats());
+    drop(stepped);
+    if fault.is_some_and(|(_, fault)| fault == Fault::PowerCut) {
+        run.disk.power_on();
+    }
+    run.disk.heal();
+    run.open(durable);
+    (run, changes, stats)
 }
 
 /// A file's name is not durable when the process ends, and the next process finds it and writes to it.
