@@ -291,9 +291,9 @@ impl Log {
         self.handle.shared.read(key)
     }
 
-    /// Copies a run of records of `owner` to a segment, in the order given. Waits until what was appended before is durable,
-    /// and needs no lock of the caller's: the records stay what they are until [`Log::commit_page`]. What the owner says of
-    /// them from now on (a release, a mark) is not in the page, so that it has to be given up then.
+    /// Copies a run of records of `owner` to a segment, in the order given. Waits until they are durable, and needs no lock
+    /// of the caller's: the records stay what they are until [`Log::commit_page`]. If the owner releases one of them, the
+    /// draft has to be given up. A mark that was not durable before may not be in the page.
     ///
     /// # Panics
     /// If `meta` has more than 64 bytes, there are no records or more than 1 048 576, or they have nearly 4 GiB.

@@ -128,12 +128,14 @@ impl Paging {
 
     /// Puts together what is to be written.
     fn sketch(&self, owner: u32, records: &[PageRecord<'_>]) -> Result<Sketch, PageError> {
-        let is_stored = |record: &PageRecord<'_>| matches!(record, PageRecord::Stored { .. });
-        if records.iter().any(is_stored) {
-            // The index must know of all that the caller has said about them.
-            self.shared.wait_for_appended()?;
-        }
-        let found = self.find(owner, records)?;
+        let found = match self.find(owner, records) {
+            // Put or paged in a moment ago, maybe: the index knows of them when that is durable.
+            Err(PageError::Gone(_)) => {
+                self.shared.wait_for_appended()?;
+                self.find(owner, records)
+            }
+            found => found,
+        }?;
         let mut sketch = Sketch::default();
         let mut bodies = Bodies::default();
         for (record, found) in records.iter().zip(found) {
