@@ -67,15 +67,15 @@ impl Channel {
         principal: Arc<Principal>,
         mailbox: Arc<Mailbox>,
         frame_max: u32,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, Fault> {
+        Ok(Self {
             number,
             frame_max,
-            core: channel::Channel::open(broker, number, principal, mailbox),
+            core: channel::Channel::open(broker, number, principal, mailbox)?,
             state: State::Open,
             assembly: None,
             published: false,
-        }
+        })
     }
 
     pub(crate) fn is_closing(&self) -> bool {

@@ -68,7 +68,7 @@ impl Client {
             .declare_queue(&principal, spec, NOW)
             .expect("a new queue");
         let mut outbox = Outbox::default();
-        let mut channel = Channel::open(&broker, 1, principal, mailbox.clone());
+        let mut channel = Channel::open(&broker, 1, principal, mailbox.clone()).expect("no limits");
         let consumer = ConsumeSpec {
             queue: "q",
             tag: "tag",

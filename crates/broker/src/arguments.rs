@@ -210,7 +210,8 @@ pub fn compared(kind: Kind) -> impl Iterator<Item = &'static str> {
         .filter(move |name| is_compared(name, kind))
 }
 
-fn effective(kind: Kind, auto_delete: bool, arguments: &Table) -> Effective {
+/// What arguments that have been checked, and policies that were merged with them, mean for a queue.
+pub(crate) fn effective(kind: Kind, auto_delete: bool, arguments: &Table) -> Effective {
     let text = |name| arguments.get(name).and_then(Value::as_str);
     let dead_letter_to = text("x-dead-letter-exchange").map(|exchange| DeadLetterTo {
         exchange: exchange.into(),

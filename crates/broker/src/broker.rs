@@ -15,13 +15,13 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::alarm::Alarms;
 use crate::arguments;
-use crate::catalogue::{Catalogue, Command, Definition, Map, RecordError};
+use crate::catalogue::{Catalogue, Command, Definition, Map, RecordError, Vhost, VhostMetadata};
 use crate::connections::{Activity, ChurnTally, Connected, Connections, Facts, LiveChannel};
 use crate::counters::DeadLetterTally;
 use crate::error::{Error, Resource, Result};
 use crate::ids::{MessageId, PageId, QueueId};
 use crate::live_queue::{ConnectionId, DeadLettered, LiveQueue, Outbox};
-use crate::mailbox::{Event, Mailbox};
+use crate::mailbox::Mailbox;
 use crate::message::Message;
 use crate::options::Options;
 use crate::paging::{LogPages, Paging};
@@ -33,8 +33,9 @@ use crate::record;
 use crate::reply_to::ReplyConsumers;
 use crate::time::Timestamp;
 use crate::timers::Timers;
-use crate::users::{PasswordHash, User};
+use crate::users::{PasswordHash, User, UserLimits};
 
+pub mod administration;
 pub mod definitions;
 pub mod listing;
 pub mod routing;
@@ -325,27 +326,8 @@ impl Broker {
             facts,
             activity,
         } = arrival;
-        if let Some(limit) = self.options.connections_max
-            && self.connection_count() >= limit
-        {
-            return Err(Error::NotAllowed(format!(
-                "connection refused: node connection limit ({limit}) is reached"
-            )));
-        }
         let topology = self.topology.read();
-        let Some(found) = topology.catalogue.vhost(vhost) else {
-            return Err(Error::NotAllowed(format!("vhost {vhost} not found")));
-        };
-        if topology
-            .catalogue
-            .permissions(&user.name, &found.name)
-            .is_none()
-        {
-            return Err(Error::NotAllowed(format!(
-                "access to vhost '{vhost}' refused for user '{}'",
-                user.name
-            )));
-        }
+        let found = self.admitted(&topology, user, vhost)?;
         let principal = Arc::new(Principal {
             user: user.name.clone(),
             impersonator: user.has_tag("impersonator"),
@@ -366,6 +348,44 @@ impl Broker {
         Ok(principal)
     }
 
+    /// C13, in RabbitMQ's order.
+    fn admitted<'a>(&self, topology: &'a Topology, user: &User, vhost: &str) -> Result<&'a Vhost> {
+        let refused = |text| Err(Error::NotAllowed(text));
+        let connections = self.connections.lock();
+        if let Some(limit) = self.options.connections_max
+            && connections.open.len() >= limit
+        {
+            return refused(format!(
+                "connection refused: node connection limit ({limit}) is reached"
+            ));
+        }
+        let Some(found) = topology.catalogue.vhost(vhost) else {
+            return refused(format!("vhost {vhost} not found"));
+        };
+        let name = &user.name;
+        if let Some(limit) = limit(found.limits.connections_max)
+            && connections.count(|entry| entry.principal.vhost == found.id) >= limit
+        {
+            return refused(format!(
+                "access to vhost '{vhost}' refused for user '{name}': connection limit ({limit}) is reached"
+            ));
+        }
+        let limits = topology.catalogue.user(name).map(|user| user.limits);
+        if let Some(limit) = limits.and_then(|limits| limit(limits.connections_max))
+            && connections.count(|entry| entry.principal.user == *name) >= limit
+        {
+            return refused(format!(
+                "connection refused for user '{name}': user connection limit ({limit}) is reached"
+            ));
+        }
+        if topology.catalogue.permissions(name, &found.name).is_none() {
+            return refused(format!(
+                "access to vhost '{vhost}' refused for user '{name}'"
+            ));
+        }
+        Ok(found)
+    }
+
     /// The connection has ended: its exclusive queues go.
     pub fn disconnect(&self, connection: ConnectionId) {
         let Some((entry, channels)) = self.connections.lock().remove(connection) else {
@@ -380,14 +400,35 @@ impl Broker {
         }
     }
 
-    /// Notes a channel that has been opened. One whose connection is gone already is noted nowhere.
-    pub(crate) fn open_channel(&self, by: &Principal, number: u16) -> Arc<LiveChannel> {
+    /// Notes a channel that has been opened, unless that is one too many (C19). One of an operator, or of a connection that
+    /// is gone already, is noted nowhere.
+    pub(crate) fn open_channel(&self, by: &Principal, number: u16) -> Result<Arc<LiveChannel>> {
+        let limits = {
+            let topology = self.topology.read();
+            topology.catalogue.user(&by.user).map(|user| user.limits)
+        };
         let channel: Arc<LiveChannel> = Arc::default();
-        if let Some(entry) = self.connections.lock().open.get_mut(&by.connection) {
-            entry.channels.insert(number, channel.clone());
+        let mut connections = self.connections.lock();
+        if let Some(limit) = limits.and_then(|limits| limit(limits.channels_max))
+            && connections.channels_of(&by.user) >= limit
+        {
+            return Err(Error::NotAllowed(format!(
+                "number of channels opened for user '{}' has reached the maximum allowed user limit of {limit}",
+                by.user
+            )));
+        }
+        if let Some(limit) = self.options.channels_max
+            && connections.channels() >= limit
+        {
+            return Err(Error::NotAllowed(format!(
+                "number of channels opened on node '{}' has reached the maximum allowed limit of {limit}",
+                self.options.node_name
+            )));
+        }
+        if connections.add_channel(by.connection, number, &channel) {
             ChurnTally::count(&self.churn.channel_created);
         }
-        channel
+        Ok(channel)
     }
 
     /// The channel has ended. Saying it again changes nothing.
@@ -398,14 +439,6 @@ impl Broker {
             .retire(by.connection, number, channel)
         {
             ChurnTally::count(&self.churn.channel_closed);
-        }
-    }
-
-    /// Asks every connection to close with this reason (320).
-    pub fn close_connections(&self, reason: &str) {
-        let reason: Arc<str> = reason.into();
-        for entry in self.connections.lock().open.values() {
-            entry.mailbox.put(Event::Close(reason.clone()));
         }
     }
 
@@ -509,7 +542,7 @@ impl Broker {
         for vhost in catalogue.vhosts() {
             for (id, declaration) in vhost.queues() {
                 let resource = Resource::queue(&declaration.name, &vhost.name);
-                let effective = arguments::queue_type(resource, &declaration.arguments)
+                arguments::queue_type(resource, &declaration.arguments)
                     .and_then(|kind| {
                         let kind = kind.unwrap_or(Kind::Classic);
                         arguments::check(
@@ -523,9 +556,19 @@ impl Broker {
                         queue: resource.to_string(),
                         source,
                     })?;
+                let applied = vhost.applied_to_queue(&declaration.name);
+                let applied = applied.cloned().unwrap_or_default();
+                let effective = self.effective(declaration, &applied);
                 let vhost = (vhost.id, vhost.name.clone());
-                let pages = self.pages.clone();
-                let queue = LiveQueue::new(id, vhost, declaration.clone(), effective, pages, now);
+                let queue = LiveQueue::new(
+                    id,
+                    vhost,
+                    declaration.clone(),
+                    effective,
+                    applied,
+                    self.pages.clone(),
+                    now,
+                );
                 queues.insert(id, Arc::new(queue));
             }
         }
@@ -623,11 +666,13 @@ impl Broker {
         let commands = [
             Command::AddVhost {
                 name: vhost.clone(),
+                metadata: VhostMetadata::default(),
             },
             Command::PutUser(User {
                 name: user.clone(),
                 password: PasswordHash::new(&default.password, salt),
                 tags: default.tags.clone(),
+                limits: UserLimits::default(),
             }),
             Command::PutPermissions {
                 user,
@@ -668,6 +713,11 @@ fn restore_message(
             counts,
         }));
     }
+}
+
+/// A limit that an operator has set. A negative one is none.
+fn limit(limit: Option<i64>) -> Option<usize> {
+    limit.and_then(|limit| usize::try_from(limit).ok())
 }
 
 /// Counts as the log notes them beside a message's owner.

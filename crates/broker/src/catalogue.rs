@@ -11,11 +11,15 @@ use crate::counters::ExchangeTally;
 use crate::exchange::{Destination, Kind, Router};
 use crate::ids::{ExchangeId, QueueId, VhostId};
 use crate::live_queue::Declaration;
-use crate::table::Table;
-use crate::users::{Permissions, TopicPermissions, User};
+use crate::policies::{Applied, Object, Policy, Scope};
+use crate::queue;
+use crate::table::{Table, Value};
+use crate::users::{Permissions, TopicPermissions, User, UserLimits};
 
+mod administration;
 mod record;
 
+pub use administration::{VhostLimits, VhostMetadata};
 pub use record::{Definition, RecordError};
 
 /// A hash map whose order is the same in every process.
@@ -30,6 +34,7 @@ pub struct Catalogue {
     permissions: BTreeMap<(Arc<str>, Arc<str>), Permissions>,
     /// By user, vhost and exchange.
     topic_permissions: BTreeMap<[Arc<str>; 3], TopicPermissions>,
+    global_parameters: BTreeMap<Arc<str>, Value>,
     /// The numbers of users and permissions in the log, by table and names.
     numbers: BTreeMap<(u8, String), u64>,
     /// The last number given to a definition; vhosts, exchanges, queues and bindings share the count.
@@ -41,6 +46,10 @@ pub struct Catalogue {
 pub struct Vhost {
     pub id: VhostId,
     pub name: Arc<str>,
+    pub metadata: VhostMetadata,
+    pub limits: VhostLimits,
+    /// The firehose is on.
+    pub tracing: bool,
     exchanges: Map<Arc<str>, Exchange>,
     exchange_names: Map<ExchangeId, Arc<str>>,
     queues: Map<Arc<str>, QueueEntry>,
@@ -48,6 +57,10 @@ pub struct Vhost {
     bindings: Map<u64, Binding>,
     binding_ids: Map<BindingKey, u64>,
     by_destination: Map<Destination, Vec<u64>>,
+    /// By scope and name.
+    policies: [BTreeMap<Arc<str>, Arc<Policy>>; 2],
+    /// By component and name.
+    parameters: BTreeMap<(Arc<str>, Arc<str>), Value>,
 }
 
 /// An exchange: its declaration, and the bindings that leave it.
@@ -57,6 +70,8 @@ pub struct Exchange {
     pub name: Arc<str>,
     pub declaration: ExchangeDeclaration,
     pub router: Router,
+    /// Its policies.
+    pub applied: Applied,
     /// What has been published to it since the node started.
     pub tally: Arc<ExchangeTally>,
 }
@@ -71,12 +86,16 @@ pub struct ExchangeDeclaration {
     pub arguments: Table,
 }
 
-impl ExchangeDeclaration {
-    /// Where unroutable messages go.
+impl Exchange {
+    /// Where unroutable messages go: an argument, or else a policy, says it (X09).
     pub fn alternate(&self) -> Option<&str> {
-        self.arguments
-            .get("alternate-exchange")
-            .and_then(|value| value.as_str())
+        let key = "alternate-exchange";
+        let of_policy = || {
+            let policy = self.applied.user.as_ref()?;
+            policy.definition.get(key)
+        };
+        let arguments = &self.declaration.arguments;
+        arguments.get(key).or_else(of_policy)?.as_str()
     }
 }
 
@@ -84,6 +103,7 @@ impl ExchangeDeclaration {
 struct QueueEntry {
     id: QueueId,
     declaration: Declaration,
+    applied: Applied,
 }
 
 /// A binding, whole.
@@ -123,8 +143,35 @@ pub enum Command {
     /// A new vhost, with the exchanges every vhost has.
     AddVhost {
         name: Arc<str>,
+        metadata: VhostMetadata,
     },
+    /// What an operator says about a vhost is replaced.
+    PutVhostMetadata {
+        vhost: VhostId,
+        metadata: VhostMetadata,
+    },
+    PutVhostLimits {
+        vhost: VhostId,
+        limits: VhostLimits,
+    },
+    SetTracing {
+        vhost: VhostId,
+        on: bool,
+    },
+    /// All that is in it goes too.
+    DeleteVhost {
+        vhost: VhostId,
+    },
+    /// A new user, or a known one but for its limits.
     PutUser(User),
+    PutUserLimits {
+        user: Arc<str>,
+        limits: UserLimits,
+    },
+    /// Its permissions go too.
+    DeleteUser {
+        name: Arc<str>,
+    },
     PutPermissions {
         user: Arc<str>,
         vhost: Arc<str>,
@@ -135,6 +182,44 @@ pub enum Command {
         vhost: Arc<str>,
         exchange: Arc<str>,
         permissions: TopicPermissions,
+    },
+    DeletePermissions {
+        user: Arc<str>,
+        vhost: Arc<str>,
+    },
+    DeleteTopicPermissions {
+        user: Arc<str>,
+        vhost: Arc<str>,
+        /// `None`: those of all exchanges.
+        exchange: Option<Arc<str>>,
+    },
+    PutPolicy {
+        vhost: VhostId,
+        scope: Scope,
+        policy: Policy,
+    },
+    DeletePolicy {
+        vhost: VhostId,
+        scope: Scope,
+        name: Arc<str>,
+    },
+    PutParameter {
+        vhost: VhostId,
+        component: Arc<str>,
+        name: Arc<str>,
+        value: Value,
+    },
+    DeleteParameter {
+        vhost: VhostId,
+        component: Arc<str>,
+        name: Arc<str>,
+    },
+    PutGlobalParameter {
+        name: Arc<str>,
+        value: Value,
+    },
+    DeleteGlobalParameter {
+        name: Arc<str>,
     },
     DeclareExchange {
         vhost: VhostId,
@@ -173,6 +258,10 @@ pub struct Changes {
     pub undefined: Vec<(u8, u64)>,
     /// The queue that a declaration made.
     pub queue: Option<QueueId>,
+    /// Queues that are gone, with what the log keeps of them.
+    pub dropped: Vec<QueueId>,
+    /// Queues that other policies apply to than before.
+    pub configured: Vec<QueueId>,
 }
 
 /// Why a command can't be applied: what it refers to is no longer there, or already is.
@@ -180,6 +269,10 @@ pub struct Changes {
 pub enum ApplyError {
     #[error("no such virtual host")]
     NoVhost,
+    #[error("no such user")]
+    NoUser,
+    #[error("no such parameter")]
+    NoParameter,
     #[error("no such exchange")]
     NoExchange,
     #[error("no such queue")]
@@ -205,8 +298,47 @@ impl Catalogue {
     /// Applies a command, wholly or not at all.
     pub fn apply(&mut self, command: Command) -> Result<Changes, ApplyError> {
         match command {
-            Command::AddVhost { name } => self.add_vhost(name),
+            Command::AddVhost { name, metadata } => self.add_vhost(name, metadata),
+            Command::PutVhostMetadata { vhost, metadata } => {
+                self.change_vhost(vhost, |vhost| vhost.metadata = metadata)
+            }
+            Command::PutVhostLimits { vhost, limits } => {
+                self.change_vhost(vhost, |vhost| vhost.limits = limits)
+            }
+            Command::SetTracing { vhost, on } => {
+                self.change_vhost(vhost, |vhost| vhost.tracing = on)
+            }
+            Command::DeleteVhost { vhost } => self.delete_vhost(vhost),
             Command::PutUser(user) => Ok(self.put_user(user)),
+            Command::PutUserLimits { user, limits } => self.put_user_limits(&user, limits),
+            Command::DeleteUser { name } => self.delete_user(&name),
+            Command::DeletePermissions { user, vhost } => Ok(self.delete_permissions(user, vhost)),
+            Command::DeleteTopicPermissions {
+                user,
+                vhost,
+                exchange,
+            } => Ok(self.delete_topic_permissions(user, vhost, exchange)),
+            Command::PutPolicy {
+                vhost,
+                scope,
+                policy,
+            } => self.put_policy(vhost, scope, policy),
+            Command::DeletePolicy { vhost, scope, name } => self.delete_policy(vhost, scope, &name),
+            Command::PutParameter {
+                vhost,
+                component,
+                name,
+                value,
+            } => self.put_parameter(vhost, component, name, value),
+            Command::DeleteParameter {
+                vhost,
+                component,
+                name,
+            } => self.delete_parameter(vhost, &component, &name),
+            Command::PutGlobalParameter { name, value } => {
+                Ok(self.put_global_parameter(name, value))
+            }
+            Command::DeleteGlobalParameter { name } => self.delete_global_parameter(&name),
             Command::PutPermissions {
                 user,
                 vhost,
@@ -276,6 +408,11 @@ impl Catalogue {
         self.users.get(name)
     }
 
+    /// Every global parameter, by name.
+    pub fn global_parameters(&self) -> impl Iterator<Item = (&Arc<str>, &Value)> {
+        self.global_parameters.iter()
+    }
+
     /// Every user, by name.
     pub fn users(&self) -> impl Iterator<Item = &User> {
         self.users.values()
@@ -317,49 +454,6 @@ impl Catalogue {
         self.vhosts.is_empty() && self.users.is_empty()
     }
 
-    fn add_vhost(&mut self, name: Arc<str>) -> Result<Changes, ApplyError> {
-        if self.vhosts.contains_key(&name) {
-            return Err(ApplyError::Exists);
-        }
-        let id = VhostId(self.small_id());
-        let mut changes = Changes::defining(Definition::vhost(id, &name));
-        self.insert_vhost(id, name);
-        for (name, kind, internal) in PREDECLARED {
-            let declaration = ExchangeDeclaration {
-                kind,
-                durable: true,
-                auto_delete: false,
-                internal,
-                arguments: Table::new(),
-            };
-            changes.add(self.declare_exchange(id, name.into(), declaration)?);
-        }
-        Ok(changes)
-    }
-
-    fn insert_vhost(&mut self, id: VhostId, name: Arc<str>) {
-        let vhost = Vhost {
-            id,
-            name: name.clone(),
-            exchanges: Map::default(),
-            exchange_names: Map::default(),
-            queues: Map::default(),
-            queue_names: Map::default(),
-            bindings: Map::default(),
-            binding_ids: Map::default(),
-            by_destination: Map::default(),
-        };
-        self.vhost_names.insert(id, name.clone());
-        self.vhosts.insert(name, vhost);
-    }
-
-    fn put_user(&mut self, user: User) -> Changes {
-        let id = self.number(record::USER, &[&user.name]);
-        let definition = Definition::user(id, &user);
-        self.users.insert(user.name.clone(), user);
-        Changes::defining(definition)
-    }
-
     fn declare_exchange(
         &mut self,
         vhost: VhostId,
@@ -398,7 +492,7 @@ impl Catalogue {
                 .defined
                 .push(Definition::queue(vhost.id, id, &declaration));
         }
-        vhost.insert_queue(QueueEntry { id, declaration });
+        vhost.insert_queue(id, declaration);
         Ok(changes)
     }
 
@@ -449,6 +543,15 @@ impl Declaration {
     /// Exclusive queues go with their connection, whatever their durable flag says.
     pub fn outlives_restarts(&self) -> bool {
         self.durable && self.exclusive.is_none()
+    }
+
+    /// The type in its arguments.
+    pub fn kind(&self) -> queue::Kind {
+        let name = self.arguments.get("x-queue-type").and_then(Value::as_str);
+        match name {
+            Some("quorum") => queue::Kind::Quorum,
+            _ => queue::Kind::Classic,
+        }
     }
 }
 
@@ -513,6 +616,7 @@ impl Vhost {
         let router = Router::new(declaration.kind, &declaration.arguments)
             .map_err(|_| ApplyError::Arguments)?;
         self.exchange_names.insert(id, name.clone());
+        let applied = self.applied(Object::Exchange(&name));
         self.exchanges.insert(
             name.clone(),
             Exchange {
@@ -520,6 +624,7 @@ impl Vhost {
                 name,
                 declaration,
                 router,
+                applied,
                 tally: Arc::default(),
             },
         );
@@ -559,6 +664,7 @@ impl Vhost {
         }
         let entry = self.queues.remove(name).ok_or(ApplyError::NoQueue)?;
         self.queue_names.remove(&id);
+        changes.dropped.push(id);
         if entry.declaration.outlives_restarts() {
             changes.undefined.push((record::QUEUE, u64::from(id.0)));
         }
@@ -585,10 +691,16 @@ impl Vhost {
         self.queues.get(self.queue_names.get(&id)?)
     }
 
-    fn insert_queue(&mut self, entry: QueueEntry) {
-        self.queue_names
-            .insert(entry.id, entry.declaration.name.clone());
-        self.queues.insert(entry.declaration.name.clone(), entry);
+    fn insert_queue(&mut self, id: QueueId, declaration: Declaration) {
+        let name = declaration.name.clone();
+        let applied = self.applied(Object::Queue(&name, declaration.kind()));
+        let entry = QueueEntry {
+            id,
+            declaration,
+            applied,
+        };
+        self.queue_names.insert(id, name.clone());
+        self.queues.insert(name, entry);
     }
 
     /// Puts a binding in; `false` when it was there.
@@ -671,5 +783,7 @@ impl Changes {
     fn add(&mut self, other: Self) {
         self.defined.extend(other.defined);
         self.undefined.extend(other.undefined);
+        self.dropped.extend(other.dropped);
+        self.configured.extend(other.configured);
     }
 }

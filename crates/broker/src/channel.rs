@@ -113,12 +113,13 @@ impl Channel {
         number: u16,
         principal: Arc<Principal>,
         mailbox: Arc<Mailbox>,
-    ) -> Self {
+    ) -> Result<Self> {
+        let live = broker.open_channel(&principal, number)?;
         let session = SessionId(principal.connection.0 << 16 | u64::from(number));
-        Self {
+        Ok(Self {
             number,
             session,
-            live: broker.open_channel(&principal, number),
+            live,
             principal,
             mailbox,
             routes: Routes::default(),
@@ -134,7 +135,7 @@ impl Channel {
             turns: 0,
             reply_consumer: None,
             last_queue: None,
-        }
+        })
     }
 
     /// Who uses it.

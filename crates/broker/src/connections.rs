@@ -129,6 +129,8 @@ pub(crate) struct Connected {
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     pub(crate) open: Map<ConnectionId, Connected>,
+    /// How many channels there are.
+    channels: usize,
     /// What channels had counted when they were closed, by the place of their protocol in [`Protocol::ALL`].
     retired: [ChannelCounters; Protocol::ALL.len()],
 }
@@ -259,6 +261,38 @@ pub struct GlobalCounters {
 }
 
 impl Connections {
+    /// How many connections are so.
+    pub(crate) fn count(&self, is_so: impl Fn(&Connected) -> bool) -> usize {
+        self.open.values().filter(|entry| is_so(entry)).count()
+    }
+
+    /// How many channels there are.
+    pub(crate) fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// How many of them a user has.
+    pub(crate) fn channels_of(&self, user: &str) -> usize {
+        let theirs = self.open.values();
+        let theirs = theirs.filter(|entry| &*entry.principal.user == user);
+        theirs.map(|entry| entry.channels.len()).sum()
+    }
+
+    /// Notes a channel; `false`: its connection is not there.
+    pub(crate) fn add_channel(
+        &mut self,
+        connection: ConnectionId,
+        number: u16,
+        channel: &Arc<LiveChannel>,
+    ) -> bool {
+        let Some(connected) = self.open.get_mut(&connection) else {
+            return false;
+        };
+        connected.channels.insert(number, channel.clone());
+        self.channels += 1;
+        true
+    }
+
     /// Takes the channel's numbers into the totals; `false`: it was not there any more.
     pub(crate) fn retire(
         &mut self,
@@ -274,6 +308,7 @@ impl Connections {
             return false;
         }
         connected.channels.remove(&number);
+        self.channels -= 1;
         let total = &mut self.retired[place(connected.facts.protocol)];
         *total = total.plus(&channel.counters.read());
         true
@@ -283,6 +318,7 @@ impl Connections {
     pub(crate) fn remove(&mut self, connection: ConnectionId) -> Option<(Connected, usize)> {
         let mut connected = self.open.remove(&connection)?;
         let channels = std::mem::take(&mut connected.channels);
+        self.channels -= channels.len();
         let total = &mut self.retired[place(connected.facts.protocol)];
         for channel in channels.values() {
             *total = total.plus(&channel.counters.read());

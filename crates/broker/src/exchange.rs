@@ -161,7 +161,7 @@ impl RouterError {
 }
 
 /// A value as RabbitMQ prints one in these texts.
-fn printed(value: &Value) -> String {
+pub(crate) fn printed(value: &Value) -> String {
     match value {
         Value::String(text) | Value::Bytes(text) => term(text),
         other => other.to_string(),

@@ -19,6 +19,7 @@ pub mod mailbox;
 pub mod message;
 pub mod options;
 pub mod paging;
+pub mod policies;
 pub mod principal;
 pub mod properties;
 pub mod publish;

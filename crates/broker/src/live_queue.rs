@@ -14,6 +14,7 @@ use crate::ids::{ConsumerId, DeliveryId, MessageId, PageId, QueueId, VhostId};
 use crate::mailbox::{CancelReason, ConsumerKey, Event, Mailbox};
 use crate::message::Message;
 use crate::paging::CROWDED_BYTES;
+use crate::policies::Applied;
 use crate::queue::pages::{Leaving, PageSizes, PageStore};
 use crate::queue::{
     AttachRefusal, Consumer, ConsumerStatus, Counts, Delivery, Effect, Kind, Op, QueueCore, Reason,
@@ -59,7 +60,6 @@ pub struct LiveQueue {
     pub declaration: Declaration,
     pub kind: Kind,
     pub single_active_consumer: bool,
-    pub dead_letter_to: Option<DeadLetterTo>,
     state: Mutex<State>,
 }
 
@@ -73,6 +73,9 @@ struct State {
     gone: bool,
     /// The earliest tick that the node's timers know of.
     timer_at: Option<Timestamp>,
+    /// Where messages go when they die, as arguments and policies say.
+    dead_letter_to: Option<Arc<DeadLetterTo>>,
+    applied: Applied,
     counters: QueueCounters,
     /// When somebody last asked something of it.
     last_active: Timestamp,
@@ -106,6 +109,8 @@ pub struct QueueStatus {
     pub counters: QueueCounters,
     /// What arguments and policies come to.
     pub settings: Settings,
+    /// Its policies.
+    pub applied: Applied,
     /// When somebody last asked something of it.
     pub idle_since: Timestamp,
     pub exclusive_consumer: Option<Arc<ConsumerFacts>>,
@@ -185,6 +190,7 @@ impl LiveQueue {
         vhost: (VhostId, Arc<str>),
         declaration: Declaration,
         effective: Effective,
+        applied: Applied,
         pages: Arc<dyn PageStore>,
         now: Timestamp,
     ) -> Self {
@@ -195,13 +201,14 @@ impl LiveQueue {
             declaration,
             kind: effective.settings.kind,
             single_active_consumer: effective.settings.single_active_consumer,
-            dead_letter_to: effective.dead_letter_to,
             state: Mutex::new(State {
                 core: QueueCore::new(effective.settings, now).with_pages(pages),
                 subscribers: Vec::new(),
                 effects: Vec::new(),
                 gone: false,
                 timer_at: None,
+                dead_letter_to: effective.dead_letter_to.map(Arc::new),
+                applied,
                 counters: QueueCounters::default(),
                 last_active: now,
                 resident_bytes: 0,
@@ -248,6 +255,53 @@ impl LiveQueue {
         self.state.lock().core.stats()
     }
 
+    /// Where its messages go when they die.
+    pub(crate) fn dead_letter_to(&self) -> Option<Arc<DeadLetterTo>> {
+        self.state.lock().dead_letter_to.clone()
+    }
+
+    /// Other policies apply to it, and arguments and policies come to this now.
+    pub(crate) fn configure(
+        self: &Arc<Self>,
+        effective: Effective,
+        applied: &Applied,
+        now: Timestamp,
+        outbox: &mut Outbox,
+    ) {
+        if let Ok(mut drive) = self.lock(now, outbox) {
+            drive.state.dead_letter_to = effective.dead_letter_to.map(Arc::new);
+            drive.state.applied = applied.clone();
+            drive.apply(Op::Configure(effective.settings));
+            drive.finish();
+        }
+    }
+
+    /// Takes the consumers of some connections away and tells them why. What they hold stays theirs to settle.
+    pub(crate) fn cancel_consumers(
+        self: &Arc<Self>,
+        is_meant: impl Fn(ConnectionId) -> bool,
+        why: CancelReason,
+        now: Timestamp,
+        outbox: &mut Outbox,
+    ) {
+        let Ok(mut drive) = self.lock(now, outbox) else {
+            return;
+        };
+        let meant: Vec<ConsumerId> = {
+            let consumers = drive.state.core.consumers();
+            let of = |status: &ConsumerStatus<'_>| ConnectionId(status.consumer.session.0 >> 16);
+            let meant = consumers.filter(|status| is_meant(of(status)));
+            meant.map(|status| status.consumer.id).collect()
+        };
+        for id in meant {
+            if let Some(subscriber) = drive.state.subscribers[id.0 as usize].take() {
+                subscriber.cancel(why);
+            }
+            drive.apply(Op::Detach(id));
+        }
+        drive.finish();
+    }
+
     /// What an operator may want to know of it, as of one moment.
     pub fn status(&self) -> QueueStatus {
         let state = self.state.lock();
@@ -261,6 +315,7 @@ impl LiveQueue {
             stats: state.core.stats(),
             counters: state.counters,
             settings: state.core.settings().clone(),
+            applied: state.applied.clone(),
             idle_since: state.last_active,
             exclusive_consumer: exclusive.and_then(|status| tag_of(status.consumer)),
             single_active_consumer: state.core.active_consumer().and_then(tag_of),

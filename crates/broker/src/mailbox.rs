@@ -49,6 +49,8 @@ pub type ConsumerKey = u32;
 pub enum CancelReason {
     /// Its queue is gone.
     QueueDeleted,
+    /// Its user may no longer read from the queue.
+    AccessRefused,
     /// It left a delivery unsettled for this many ms.
     TimedOut { timeout_ms: u64 },
 }

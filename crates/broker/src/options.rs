@@ -14,12 +14,19 @@ pub struct Options {
     pub message_bytes_max: u64,
     /// `consumer_max_per_channel`.
     pub consumers_per_channel_max: Option<usize>,
+    /// `vhost_max`.
+    pub vhosts_max: Option<usize>,
+    /// `channel_max_per_node`.
+    pub channels_max: Option<usize>,
     /// `max_connections`.
     pub connections_max: Option<usize>,
     /// `cluster_queue_limit`.
     pub queues_max: Option<usize>,
     /// `cluster_exchange_limit`.
     pub exchanges_max: Option<usize>,
+    /// `quorum_queue.property_equivalence.relaxed_checks_on_redeclaration`: a quorum queue may be declared again as a classic
+    /// one (Q02).
+    pub relaxed_quorum_redeclaration: bool,
     /// `default_queue_type`.
     pub default_queue_kind: Kind,
     /// `consumer_timeout`, ms; quorum queues only.
@@ -69,9 +76,12 @@ impl Options {
             node_name: "rabbit@localhost".to_owned(),
             message_bytes_max: 16 * 1024 * 1024,
             consumers_per_channel_max: None,
+            vhosts_max: None,
+            channels_max: None,
             connections_max: None,
             queues_max: None,
             exchanges_max: None,
+            relaxed_quorum_redeclaration: false,
             default_queue_kind: Kind::Classic,
             consumer_timeout_ms: Some(30 * 60 * 1000),
             backlog_bytes_max: 256 * 1024 * 1024,

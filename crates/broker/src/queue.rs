@@ -78,6 +78,13 @@ impl Kind {
             Self::Quorum => "quorum",
         }
     }
+
+    /// The type of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Classic, Self::Quorum]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+    }
 }
 
 /// What happens at the length limit (`x-overflow`).

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use md5::Md5;
 use regex::Regex;
 use sha2::{Digest, Sha256, Sha512};
 use subtle::ConstantTimeEq;
@@ -11,6 +12,8 @@ use subtle::ConstantTimeEq;
 pub enum Hashing {
     Sha256,
     Sha512,
+    /// Of old definitions.
+    Md5,
 }
 
 impl Hashing {
@@ -19,28 +22,26 @@ impl Hashing {
         match self {
             Self::Sha256 => "rabbit_password_hashing_sha256",
             Self::Sha512 => "rabbit_password_hashing_sha512",
+            Self::Md5 => "rabbit_password_hashing_md5",
         }
     }
 
     /// The algorithm of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Sha256, Self::Sha512]
+        [Self::Sha256, Self::Sha512, Self::Md5]
             .into_iter()
             .find(|hashing| hashing.name() == name)
     }
 
     fn digest(self, salt: &[u8], password: &str) -> Vec<u8> {
+        fn of<D: Digest>(salt: &[u8], password: &str) -> Vec<u8> {
+            let digest = D::new().chain_update(salt).chain_update(password);
+            digest.finalize().to_vec()
+        }
         match self {
-            Self::Sha256 => Sha256::new()
-                .chain_update(salt)
-                .chain_update(password)
-                .finalize()
-                .to_vec(),
-            Self::Sha512 => Sha512::new()
-                .chain_update(salt)
-                .chain_update(password)
-                .finalize()
-                .to_vec(),
+            Self::Sha256 => of::<Sha256>(salt, password),
+            Self::Sha512 => of::<Sha512>(salt, password),
+            Self::Md5 => of::<Md5>(salt, password),
         }
     }
 }
@@ -66,12 +67,24 @@ const SALT: usize = 4;
 impl PasswordHash {
     /// The hash of `password`. Every password wants its own random `salt`.
     pub fn new(password: &str, salt: [u8; SALT]) -> Self {
-        let hashing = Hashing::Sha256;
+        Self::with(Hashing::Sha256, password, salt)
+    }
+
+    /// The same by another algorithm.
+    pub fn with(hashing: Hashing, password: &str, salt: [u8; SALT]) -> Self {
         let mut salted = salt.to_vec();
         salted.extend(hashing.digest(&salt, password));
         Self {
             hashing,
             salted: salted.into(),
+        }
+    }
+
+    /// That of a user who can't log in with a password.
+    pub fn none() -> Self {
+        Self {
+            hashing: Hashing::Sha256,
+            salted: Box::default(),
         }
     }
 
@@ -92,6 +105,14 @@ pub struct User {
     pub password: PasswordHash,
     /// `administrator`, `monitoring`, …, `impersonator`.
     pub tags: Vec<Box<str>>,
+    pub limits: UserLimits,
+}
+
+/// Limits of a user over all vhosts. Negative: none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UserLimits {
+    pub connections_max: Option<i64>,
+    pub channels_max: Option<i64>,
 }
 
 impl User {
@@ -170,6 +191,11 @@ enum Compiled {
 }
 
 impl Pattern {
+    /// The same, if it is a regular expression.
+    pub fn checked(source: &str) -> Result<Self, regex::Error> {
+        Regex::new(source).map(|_| Self::new(source))
+    }
+
     pub fn new(source: &str) -> Self {
         let expression = if source.is_empty() { "^$" } else { source };
         let compiled = match expression {
@@ -225,6 +251,19 @@ mod tests {
         assert!(hash.matches("test12"));
         assert!(!hash.matches("test13"));
         assert!(!hash.matches(""));
+    }
+
+    #[test]
+    fn every_algorithm_knows_its_own_hashes() {
+        for hashing in [Hashing::Sha256, Hashing::Sha512, Hashing::Md5] {
+            assert_eq!(Hashing::from_name(hashing.name()), Some(hashing));
+            let hash = PasswordHash::with(hashing, "test12", [1, 2, 3, 4]);
+            assert!(hash.matches("test12") && !hash.matches("test13"));
+        }
+        // RFC 1321's digest of `abc`, whose `a` is taken for the last octet of the salt here.
+        let digest = Hashing::Md5.digest(b"a", "bc");
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "900150983cd24fb0d6963f7d28e17f72");
     }
 
     #[test]

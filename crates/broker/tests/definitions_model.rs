@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use leveret_broker::catalogue::{
-    Binding, Catalogue, Changes, Command, Definition, ExchangeDeclaration,
+    Binding, Catalogue, Changes, Command, Definition, ExchangeDeclaration, VhostMetadata,
 };
 use leveret_broker::exchange::{Destination, Kind};
 use leveret_broker::ids::VhostId;
@@ -91,7 +91,10 @@ impl Node {
             vhost: VhostId(0),
             log: BTreeMap::new(),
         };
-        let changes = node.catalogue.apply(Command::AddVhost { name: "/".into() });
+        let changes = node.catalogue.apply(Command::AddVhost {
+            name: "/".into(),
+            metadata: VhostMetadata::default(),
+        });
         node.note(changes.unwrap());
         node.vhost = node.catalogue.vhost("/").unwrap().id;
         node

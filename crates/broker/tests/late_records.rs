@@ -59,7 +59,7 @@ fn publish_late(broker: &Broker) -> Outbox {
         arguments: Table::new(),
     };
     broker.declare_queue(&principal, spec, NOW).unwrap();
-    let mut channel = Channel::open(broker, 1, principal.clone(), mailbox);
+    let mut channel = Channel::open(broker, 1, principal.clone(), mailbox).unwrap();
     let mut batch = Batch::default();
     // The only property is delivery-mode 2.
     let publish = Publish {

@@ -60,7 +60,7 @@ impl Node {
         let principal = broker.connect(arrival, "/").unwrap();
         Self {
             disk,
-            channel: Channel::open(&broker, 1, principal.clone(), mailbox),
+            channel: Channel::open(&broker, 1, principal.clone(), mailbox).unwrap(),
             broker,
             log,
             principal,

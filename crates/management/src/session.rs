@@ -63,8 +63,9 @@ impl<'a> Session<'a> {
         &self.principal
     }
 
-    pub(crate) fn channel(&self) -> Channel {
-        Channel::open(self.broker, 1, self.principal.clone(), self.mailbox.clone())
+    pub(crate) fn channel(&self) -> Result<Channel, Failure> {
+        let (principal, mailbox) = (self.principal.clone(), self.mailbox.clone());
+        Ok(Channel::open(self.broker, 1, principal, mailbox)?)
     }
 
     /// Hands what a channel has published to the queues.

@@ -256,9 +256,12 @@ fn options(config: &Effective) -> Options {
         node_name: config.node_name.clone(),
         message_bytes_max: limits.message_bytes_max,
         consumers_per_channel_max: limit(limits.consumers_per_channel),
+        channels_max: limit(limits.channels),
+        vhosts_max: limit(limits.vhosts),
         connections_max: limit(limits.connections),
         queues_max: limit(limits.queues),
         exchanges_max: limit(limits.exchanges),
+        relaxed_quorum_redeclaration: config.relaxed_quorum_redeclaration,
         default_queue_kind: match config.default_queue_type.as_str() {
             "quorum" => Kind::Quorum,
             _ => Kind::Classic,

@@ -92,7 +92,7 @@ impl Connection {
         );
         [
             ("capabilities", Value::Table(capabilities)),
-            ("cluster_name", text(&self.broker.options.cluster_name)),
+            ("cluster_name", text(&self.broker.cluster_name())),
             ("copyright", text("Copyright (c) the Leveret authors")),
             ("information", text(&information)),
             ("platform", text("Rust")),

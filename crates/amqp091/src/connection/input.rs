@@ -335,7 +335,8 @@ impl Connection {
             principal,
             self.mailbox.clone(),
             self.client.frame_max,
-        );
+        )
+        .map_err(|fault| fault.about(method.ids()))?;
         self.channels.insert(number, channel);
         put(&mut self.output, number, method::ChannelOpenOk::default());
         Ok(())

@@ -165,7 +165,8 @@ fn clients_are_asked_to_leave() {
         a queue q exclusive
           a queue.declare-ok q 0 0
         c connect
-        evict
+        close all Node_was_put_into_maintenance_mode
+          closed 2
           a connection.close 320 CONNECTION_FORCED - Node was put into maintenance mode 0.0
           c connection.close 320 CONNECTION_FORCED - Node was put into maintenance mode 0.0
         a publish - q lost

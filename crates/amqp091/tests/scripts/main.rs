@@ -2,6 +2,7 @@
 //! and in virtual time. See [`world`] for how they read.
 #![expect(clippy::unwrap_used, reason = "all of this file is test")]
 
+mod administration;
 mod channels;
 mod consumers;
 mod dead_letters;
@@ -11,6 +12,7 @@ mod listings;
 mod liveness;
 mod operator;
 mod permissions;
+mod policies;
 mod publishes;
 mod recovery;
 mod words;

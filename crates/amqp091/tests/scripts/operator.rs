@@ -2,19 +2,151 @@
 //!
 //! ```text
 //! list queues           exchanges, bindings, connections, channels, consumers: one line each
-//! count queue q         what was counted of a queue, of `exchange x`, of `channels`, or of `all`; zeros are left out
+//! count queue q         what was counted of a queue, of `exchange x`, of `all` or `dead-letters`; zeros are left out
+//! user u administrator  a user whose password is its name, with tags; `delete-user u`
+//! vhost v               a vhost, with `default_queue_type=…`, `description=…`, `protected`; `delete-vhost v`
+//! limit user u max-channels=1       limits of a user, or of a `vhost`
+//! allow u / .* .* .*    permissions; `disallow u /`; `-` is the empty pattern
+//! policy / p ^q all 0 max-length=1  a policy, an `operator-policy`; `clear-policy / p`
+//! parameter / shovel s uri=amqp      a parameter; `clear-parameter`, `global-parameter name value`
+//! close all bye         closes connections: `all`, of `user u`, of `vhost v`
 //! ```
 
+use std::sync::Arc;
+
 use leveret_broker::broker::Broker;
+use leveret_broker::broker::administration::{Outcome, Password, PermissionSpec, PolicySpec};
 use leveret_broker::broker::listing::BindingsOf;
+use leveret_broker::catalogue::{VhostLimits, VhostMetadata};
 use leveret_broker::counters::{Deliveries, Publishes};
+use leveret_broker::policies::{Policy, Scope};
+use leveret_broker::queue::Kind;
+use leveret_broker::table::Value;
+use leveret_broker::time::Timestamp;
+use leveret_broker::users::UserLimits;
+
+use crate::words;
 
 /// Gives what the operator sees; `None`: this is no word of an operator.
-pub(crate) fn play(broker: &Broker, words: &[&str]) -> Option<Vec<String>> {
-    match *words {
-        ["list", what] => Some(list(broker, what)),
-        ["count", ref what @ ..] => Some(vec![count(broker, what)]),
-        _ => None,
+pub(crate) fn play(broker: &Broker, now: Timestamp, words: &[&str]) -> Option<Vec<String>> {
+    Some(match *words {
+        ["list", what] => list(broker, what),
+        ["count", ref what @ ..] => vec![count(broker, what)],
+        ["close", ref whom @ .., reason] => {
+            let reason = reason.replace('_', " ");
+            let closed = match *whom {
+                ["user", user] => broker.close_connections_of_user(user, &reason),
+                ["vhost", vhost] => broker.close_connections_of_vhost(vhost, &reason),
+                _ => broker.close_connections(&reason),
+            };
+            vec![format!("closed {closed}")]
+        }
+        _ => match change(broker, now, words)? {
+            Ok(_) => Vec::new(),
+            Err(refused) => {
+                let text = refused.to_string().replace('\n', " ");
+                vec![format!("refused: {}", text.trim_end())]
+            }
+        },
+    })
+}
+
+/// What an operator changes.
+fn change(broker: &Broker, now: Timestamp, words: &[&str]) -> Option<Outcome> {
+    let empty = |word| if word == "-" { "" } else { word };
+    let named = |words: &[&str], name: &str| {
+        let mut words = words.iter();
+        words.find_map(|word| Some(word.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
+    };
+    let limit = |words: &[&str], name| named(words, name).map(|limit| limit.parse().unwrap());
+    Some(match *words {
+        ["user", name, ref tags @ ..] => {
+            let tags = tags.iter().map(|tag| (*tag).into()).collect();
+            broker.put_user(name, Password::Plain(name), Some(tags))
+        }
+        ["delete-user", name] => broker.delete_user(name),
+        ["vhost", name, ref rest @ ..] => {
+            let metadata = VhostMetadata {
+                description: named(rest, "description").unwrap_or_default(),
+                tags: Vec::new(),
+                default_queue_type: named(rest, "default_queue_type")
+                    .map(|kind| Kind::from_name(&kind).unwrap()),
+                protected_from_deletion: rest.contains(&"protected"),
+            };
+            broker.put_vhost(name, metadata)
+        }
+        ["delete-vhost", name] => broker.delete_vhost(name),
+        ["limit", "user", name, ref rest @ ..] => {
+            let limits = UserLimits {
+                connections_max: limit(rest, "max-connections"),
+                channels_max: limit(rest, "max-channels"),
+            };
+            broker.set_user_limits(name, limits)
+        }
+        ["limit", "vhost", name, ref rest @ ..] => {
+            let limits = VhostLimits {
+                connections_max: limit(rest, "max-connections"),
+                queues_max: limit(rest, "max-queues"),
+            };
+            broker.set_vhost_limits(name, limits)
+        }
+        ["allow", user, vhost, configure, write, read] => {
+            let spec = PermissionSpec {
+                configure: empty(configure),
+                write: empty(write),
+                read: empty(read),
+            };
+            broker.set_permissions(user, vhost, spec, now)
+        }
+        ["disallow", user, vhost] => broker.clear_permissions(user, vhost, now),
+        ["allow-topic", user, vhost, exchange, write, read] => {
+            broker.set_topic_permissions(user, vhost, exchange, (empty(write), empty(read)))
+        }
+        ["disallow-topic", user, vhost] => broker.clear_topic_permissions(user, vhost, None),
+        [
+            kind @ ("policy" | "operator-policy"),
+            vhost,
+            name,
+            pattern,
+            apply_to,
+            priority,
+            ref rest @ ..,
+        ] => {
+            let pairs = rest.iter().filter_map(|word| word.split_once('='));
+            let spec = PolicySpec {
+                name,
+                pattern,
+                apply_to,
+                priority: priority.parse().unwrap(),
+                definition: pairs
+                    .map(|(name, word)| (Box::from(name), words::value(word)))
+                    .collect(),
+            };
+            broker.set_policy(vhost, scope(kind), spec, now)
+        }
+        ["parameter", vhost, component, name, ref rest @ ..] => {
+            let pairs = rest.iter().filter_map(|word| word.split_once('='));
+            let table = pairs.map(|(name, word)| (Box::from(name), words::value(word)));
+            let value = Value::Table(table.collect());
+            broker.set_parameter(vhost, component, name, value, now)
+        }
+        ["clear-parameter", vhost, component, name] => {
+            broker.clear_parameter(vhost, component, name, now)
+        }
+        ["global-parameter", name, word] => broker.set_global_parameter(name, words::value(word)),
+        ["clear-global-parameter", name] => broker.clear_global_parameter(name),
+        ["clear-policy", vhost, name] => broker.clear_policy(vhost, Scope::User, name, now),
+        ["clear-operator-policy", vhost, name] => {
+            broker.clear_policy(vhost, Scope::Operator, name, now)
+        }
+        _ => return None,
+    })
+}
+
+fn scope(word: &str) -> Scope {
+    match word {
+        "policy" => Scope::User,
+        _ => Scope::Operator,
     }
 }
 
@@ -62,6 +194,64 @@ fn list(broker: &Broker, what: &str) -> Vec<String> {
                     name(&key)
                 )
             })
+            .collect(),
+        "vhosts" => broker
+            .list_vhosts()
+            .iter()
+            .map(|it| {
+                let kind = it.metadata.default_queue_type;
+                let kind = kind.map_or("-", Kind::name);
+                format!("{} {} {kind}", it.name, name(&it.metadata.description))
+            })
+            .collect(),
+        "users" => broker
+            .list_users()
+            .iter()
+            .map(|it| format!("{} {:?} {:?}", it.name, it.tags, it.limits))
+            .collect(),
+        "permissions" => broker
+            .list_permissions()
+            .iter()
+            .map(|it| format!("{} {} {}", it.user, it.vhost, it.permissions.read.source()))
+            .collect(),
+        "topic-permissions" => broker
+            .list_topic_permissions()
+            .iter()
+            .map(|it| {
+                let write = it.permissions.write.source();
+                format!("{} {} {} {write}", it.user, it.vhost, it.exchange)
+            })
+            .collect(),
+        "policies" => broker
+            .list_queues(None)
+            .iter()
+            .map(|queue| {
+                let status = queue.status();
+                let of = |policy: &Option<Arc<Policy>>| {
+                    let policy = policy.as_ref();
+                    policy.map_or_else(|| "-".to_owned(), |policy| policy.name.to_string())
+                };
+                let (user, operator) = (of(&status.applied.user), of(&status.applied.operator));
+                format!("{} {user} {operator}", queue.name())
+            })
+            .collect(),
+        "parameters" => broker
+            .list_parameters(None)
+            .iter()
+            .map(|it| {
+                format!(
+                    "{} {} {} {}",
+                    it.vhost,
+                    it.component,
+                    it.name,
+                    words::describe_value(&it.value)
+                )
+            })
+            .collect(),
+        "global-parameters" => broker
+            .list_global_parameters()
+            .iter()
+            .map(|(name, value)| format!("{name} {}", value.text()))
             .collect(),
         "connections" => broker
             .list_connections()

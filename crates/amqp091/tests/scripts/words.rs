@@ -52,7 +52,7 @@ impl<'a> Words<'a> {
     }
 }
 
-fn value(word: &str) -> Value {
+pub(crate) fn value(word: &str) -> Value {
     match word.parse::<i64>() {
         Ok(number) => Value::I64(number),
         Err(_) if word == "-" => Value::String([].into()),
@@ -487,7 +487,7 @@ fn describe_properties(properties: &[u8]) -> String {
     line
 }
 
-fn describe_value(value: &Value) -> String {
+pub(crate) fn describe_value(value: &Value) -> String {
     match value {
         Value::String(bytes) => text(bytes),
         Value::Timestamp(seconds) => format!("@{seconds}"),

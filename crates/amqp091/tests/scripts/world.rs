@@ -29,12 +29,10 @@ use leveret_amqp091::sasl::Mechanism;
 use leveret_broker::Lsn;
 use leveret_broker::alarm::Alarm;
 use leveret_broker::broker::{Broker, Restored};
-use leveret_broker::catalogue::Command;
 use leveret_broker::options::Options;
 use leveret_broker::storage::sim::SimDisk;
 use leveret_broker::storage::{self, Batch, Log};
 use leveret_broker::time::Timestamp;
-use leveret_broker::users::{PasswordHash, Pattern, Permissions, TopicPermissions, User};
 
 use crate::{operator, words};
 
@@ -220,7 +218,8 @@ impl World {
             None => (line, false),
         };
         let words: Vec<&str> = line.split_whitespace().collect();
-        if let Some(seen) = operator::play(self.broker(), &words) {
+        if let Some(mut seen) = operator::play(self.broker(), self.now, &words) {
+            seen.extend(self.settle());
             return seen;
         }
         match words[..] {
@@ -248,37 +247,6 @@ impl World {
                 self.end(true);
                 self.start();
             }
-            ["evict"] => self
-                .broker()
-                .close_connections("Node was put into maintenance mode"),
-            ["vhost", name] => self.define(Command::AddVhost { name: name.into() }),
-            ["user", name, ref tags @ ..] => self.define(Command::PutUser(User {
-                name: name.into(),
-                password: PasswordHash::new(name, [1, 2, 3, 4]),
-                tags: tags.iter().map(|tag| (*tag).into()).collect(),
-            })),
-            ["allow", user, vhost, configure, write, read] => {
-                self.define(Command::PutPermissions {
-                    user: user.into(),
-                    vhost: vhost.into(),
-                    permissions: Permissions {
-                        configure: pattern(configure),
-                        write: pattern(write),
-                        read: pattern(read),
-                    },
-                });
-            }
-            ["allow-topic", user, vhost, exchange, write, read] => {
-                self.define(Command::PutTopicPermissions {
-                    user: user.into(),
-                    vhost: vhost.into(),
-                    exchange: exchange.into(),
-                    permissions: TopicPermissions {
-                        write: pattern(write),
-                        read: pattern(read),
-                    },
-                });
-            }
             [who, ref doing @ ..] => {
                 let (name, channel) = who.split_once('.').unwrap_or((who, "1"));
                 return self.act(name, channel.parse().unwrap(), doing, is_held);
@@ -286,10 +254,6 @@ impl World {
             [] => unreachable!("empty lines are skipped"),
         }
         self.settle()
-    }
-
-    fn define(&mut self, command: Command) {
-        self.broker().define(command).unwrap();
     }
 
     /// A client does something.
@@ -498,11 +462,6 @@ impl Client {
             self.connection.output().advance(written);
         }
     }
-}
-
-/// `-` stands for the empty pattern.
-fn pattern(word: &str) -> Pattern {
-    Pattern::new(if word == "-" { "" } else { word })
 }
 
 /// A script of this many lines of the same kind.

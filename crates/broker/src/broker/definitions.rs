@@ -29,29 +29,12 @@ pub use queues::{Declared, QueueSpec};
 const RESERVED: &str = "amq.";
 
 impl Broker {
-    /// Applies a command that no client of a messaging protocol can give: about vhosts, users and permissions.
-    pub fn define(&self, command: Command) -> std::result::Result<Option<Lsn>, ApplyError> {
-        assert!(
-            !matches!(
-                command,
-                Command::DeclareQueue { .. } | Command::DeleteQueue { .. }
-            ),
-            "a queue comes and goes together with its machine"
-        );
-        let (_, durable_at) = self.apply(&mut self.topology.write(), command)?;
-        Ok(durable_at)
-    }
-
     /// Applies a command and puts what it changed into the log.
     pub(super) fn apply(
         &self,
         topology: &mut Topology,
         command: Command,
     ) -> std::result::Result<(Changes, Option<Lsn>), ApplyError> {
-        let gone = match &command {
-            Command::DeleteQueue { id, .. } => Some(*id),
-            _ => None,
-        };
         let changes = topology.catalogue.apply(command)?;
         self.version.fetch_add(1, Ordering::Release);
         let mut records = Records::default();
@@ -61,10 +44,10 @@ impl Broker {
         for (table, id) in &changes.undefined {
             records.undefine(*table, *id);
         }
-        if let Some(QueueId(owner)) = gone.filter(|_| !changes.undefined.is_empty()) {
-            records.drop_owner(owner);
-        }
         let nothing = changes.defined.is_empty() && changes.undefined.is_empty();
+        for QueueId(owner) in changes.dropped.iter().filter(|_| !nothing) {
+            records.drop_owner(*owner);
+        }
         let durable_at = (!nothing).then(|| self.log.append(&mut records).lsn);
         if let Some(Lsn(at)) = durable_at {
             self.last_change.store(at, Ordering::Release);

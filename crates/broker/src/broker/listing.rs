@@ -7,13 +7,14 @@
 use std::sync::Arc;
 
 use super::{Broker, Topology};
-use crate::catalogue::{self, Vhost};
+use crate::catalogue::{self, Vhost, VhostLimits, VhostMetadata};
 use crate::connections::{ChannelInfo, Churn, ConnectionInfo, GlobalCounters};
 use crate::counters::{DeadLettered, ExchangeCounters};
 use crate::error::ResourceKind;
 use crate::exchange::{self, Destination};
 use crate::ids::ExchangeId;
 use crate::live_queue::{ConnectionId, ConsumerInfo, LiveQueue};
+use crate::policies::Applied;
 use crate::queue;
 use crate::table::Table;
 use crate::users::{Permissions, TopicPermissions, User};
@@ -22,6 +23,12 @@ use crate::users::{Permissions, TopicPermissions, User};
 #[derive(Debug, Clone)]
 pub struct VhostInfo {
     pub name: Arc<str>,
+    pub metadata: VhostMetadata,
+    pub limits: VhostLimits,
+    /// The firehose is on.
+    pub tracing: bool,
+    /// How many queues there are.
+    pub queues: usize,
 }
 
 /// What a user may do in a vhost.
@@ -52,6 +59,8 @@ pub struct ExchangeInfo {
     pub auto_delete: bool,
     pub internal: bool,
     pub arguments: Table,
+    /// Its policies.
+    pub applied: Applied,
     /// Since the node started.
     pub counters: ExchangeCounters,
 }
@@ -304,7 +313,7 @@ impl Broker {
 
 impl Topology {
     /// The vhost of that name, or all.
-    fn vhosts(&self, name: Option<&str>) -> impl Iterator<Item = &Vhost> {
+    pub(super) fn vhosts(&self, name: Option<&str>) -> impl Iterator<Item = &Vhost> {
         let one = name.map(|name| self.catalogue.vhost(name));
         let all = one.is_none().then(|| self.catalogue.vhosts());
         one.flatten().into_iter().chain(all.into_iter().flatten())
@@ -429,6 +438,10 @@ impl VhostInfo {
     fn of(vhost: &Vhost) -> Self {
         Self {
             name: vhost.name.clone(),
+            metadata: vhost.metadata.clone(),
+            limits: vhost.limits,
+            tracing: vhost.tracing,
+            queues: vhost.queue_count(),
         }
     }
 }
@@ -444,6 +457,7 @@ impl ExchangeInfo {
             auto_delete: declaration.auto_delete,
             internal: declaration.internal,
             arguments: declaration.arguments.clone(),
+            applied: exchange.applied.clone(),
             counters: exchange.tally.read(),
         }
     }

@@ -91,10 +91,10 @@ impl Broker {
         now: Timestamp,
         outbox: &mut Outbox,
     ) -> bool {
-        let Some(to) = &queue.dead_letter_to else {
+        let Some(to) = queue.dead_letter_to() else {
             return true;
         };
-        let dead = match dead_letter::prepare(queue, to, message, reason, now) {
+        let dead = match dead_letter::prepare(queue, &to, message, reason, now) {
             Ok(dead) => dead,
             Err(error) => {
                 // Its properties can't be read: nobody could tell what it is, so it is kept as little as RabbitMQ would.
@@ -172,7 +172,7 @@ impl Broker {
                 found.cacheable &= exchange.router.is_cacheable() && !remembers;
             }
             if destinations.is_empty()
-                && let Some(alternate) = exchange.declaration.alternate()
+                && let Some(alternate) = exchange.alternate()
                 && let Some(alternate) = vhost.exchange(alternate)
                 && !visited.contains(&alternate.id)
             {

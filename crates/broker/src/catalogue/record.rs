@@ -3,30 +3,45 @@
 //!
 //! | table | what | fields |
 //! |---|---|---|
-//! | 1 | vhost | name |
-//! | 2 | user | name, hashing, password (binary), tags (array) |
+//! | 1 | vhost | name; description, tags, default_queue_type, protected_from_deletion, tracing, max-connections, max-queues |
+//! | 2 | user | name, hashing, password (binary), tags (array); max-connections, max-channels |
 //! | 3 | permissions | user, vhost, configure, write, read |
 //! | 4 | topic permissions | user, vhost, exchange, write, read |
 //! | 5 | exchange | vhost (number), name, type, auto_delete, internal, arguments |
 //! | 6 | queue | vhost, name, auto_delete, arguments |
 //! | 7 | binding | vhost, source (number), to (`q` or `e`), destination (number), key (binary), arguments |
+//! | 8, 9 | policy, operator policy | vhost, name, pattern, apply-to, priority, definition |
+//! | 10 | parameter | vhost, component, name, value |
+//! | 11 | global parameter | name, value |
+//!
+//! What stands behind a semicolon is left out where it says nothing.
 //!
 //! They are restored in this order, since later ones refer to earlier ones.
 
-use super::{ApplyError, Binding, Catalogue, ExchangeDeclaration, QueueEntry};
+use super::{
+    ApplyError, Binding, Catalogue, Changes, ExchangeDeclaration, Vhost, VhostLimits, VhostMetadata,
+};
 use crate::exchange::{Destination, Kind};
 use crate::ids::{ExchangeId, QueueId, VhostId};
 use crate::live_queue::Declaration;
+use crate::policies::{ApplyTo, Policy, Scope};
+use crate::queue;
 use crate::table::{Table, Value};
-use crate::users::{Hashing, PasswordHash, Pattern, Permissions, TopicPermissions, User};
+use crate::users::{
+    Hashing, PasswordHash, Pattern, Permissions, TopicPermissions, User, UserLimits,
+};
 
-const VHOST: u8 = 1;
+pub(super) const VHOST: u8 = 1;
 pub(super) const USER: u8 = 2;
 pub(super) const PERMISSIONS: u8 = 3;
 pub(super) const TOPIC_PERMISSIONS: u8 = 4;
 pub(super) const EXCHANGE: u8 = 5;
 pub(super) const QUEUE: u8 = 6;
 pub(super) const BINDING: u8 = 7;
+pub(super) const POLICY: u8 = 8;
+pub(super) const OPERATOR_POLICY: u8 = 9;
+pub(super) const PARAMETER: u8 = 10;
+pub(super) const GLOBAL_PARAMETER: u8 = 11;
 
 /// A definition in the form in which the log keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +77,7 @@ pub enum RecordError {
 }
 
 impl Definition {
-    fn new<const N: usize>(table: u8, id: u64, fields: [(&str, Value); N]) -> Self {
+    fn new(table: u8, id: u64, fields: impl IntoIterator<Item = (&'static str, Value)>) -> Self {
         let fields: Table = fields
             .into_iter()
             .map(|(name, value)| (Box::from(name), value))
@@ -72,22 +87,49 @@ impl Definition {
         Self { table, id, bytes }
     }
 
-    pub(super) fn vhost(id: VhostId, name: &str) -> Self {
-        Self::new(VHOST, id.0.into(), [("name", text(name))])
+    pub(super) fn vhost(vhost: &Vhost) -> Self {
+        let VhostMetadata {
+            description,
+            tags,
+            default_queue_type,
+            protected_from_deletion,
+        } = &vhost.metadata;
+        let flag = |name, is_set: bool| is_set.then_some((name, Value::Bool(true)));
+        let VhostLimits {
+            connections_max,
+            queues_max,
+        } = vhost.limits;
+        let optional = [
+            (!description.is_empty()).then(|| ("description", text(description))),
+            (!tags.is_empty()).then(|| ("tags", texts(tags))),
+            default_queue_type.map(|kind| ("default_queue_type", text(kind.name()))),
+            flag("protected_from_deletion", *protected_from_deletion),
+            flag("tracing", vhost.tracing),
+            connections_max.map(|most| ("max-connections", Value::I64(most))),
+            queues_max.map(|most| ("max-queues", Value::I64(most))),
+        ];
+        let name = ("name", text(&vhost.name));
+        let fields = std::iter::once(name).chain(optional.into_iter().flatten());
+        Self::new(VHOST, vhost.id.0.into(), fields)
     }
 
     pub(super) fn user(id: u64, user: &User) -> Self {
-        let tags = user.tags.iter().map(|tag| text(tag)).collect();
-        Self::new(
-            USER,
-            id,
-            [
-                ("name", text(&user.name)),
-                ("hashing", text(user.password.hashing.name())),
-                ("password", Value::Bytes(user.password.salted.clone())),
-                ("tags", Value::Array(tags)),
-            ],
-        )
+        let fields = [
+            ("name", text(&user.name)),
+            ("hashing", text(user.password.hashing.name())),
+            ("password", Value::Bytes(user.password.salted.clone())),
+            ("tags", texts(&user.tags)),
+        ];
+        let UserLimits {
+            connections_max,
+            channels_max,
+        } = user.limits;
+        let optional = [
+            connections_max.map(|most| ("max-connections", Value::I64(most))),
+            channels_max.map(|most| ("max-channels", Value::I64(most))),
+        ];
+        let optional = optional.into_iter().flatten();
+        Self::new(USER, id, fields.into_iter().chain(optional))
     }
 
     pub(super) fn permissions(id: u64, user: &str, vhost: &str, permissions: &Permissions) -> Self {
@@ -155,6 +197,45 @@ impl Definition {
         )
     }
 
+    pub(super) fn policy(id: u64, vhost: VhostId, scope: Scope, policy: &Policy) -> Self {
+        Self::new(
+            scope.table(),
+            id,
+            [
+                ("vhost", Value::I64(vhost.0.into())),
+                ("name", text(&policy.name)),
+                ("pattern", text(policy.pattern.source())),
+                ("apply-to", text(policy.apply_to.name())),
+                ("priority", Value::I64(policy.priority)),
+                ("definition", Value::Table(policy.definition.clone())),
+            ],
+        )
+    }
+
+    pub(super) fn parameter(
+        id: u64,
+        vhost: VhostId,
+        component: &str,
+        name: &str,
+        value: &Value,
+    ) -> Self {
+        Self::new(
+            PARAMETER,
+            id,
+            [
+                ("vhost", Value::I64(vhost.0.into())),
+                ("component", text(component)),
+                ("name", text(name)),
+                ("value", value.clone()),
+            ],
+        )
+    }
+
+    pub(super) fn global_parameter(id: u64, name: &str, value: &Value) -> Self {
+        let fields = [("name", text(name)), ("value", value.clone())];
+        Self::new(GLOBAL_PARAMETER, id, fields)
+    }
+
     pub(super) fn binding(vhost: VhostId, id: u64, binding: &Binding) -> Self {
         let (to, destination) = match binding.destination {
             Destination::Queue(id) => ("q", id.0),
@@ -185,12 +266,15 @@ impl Catalogue {
             catalogue.restore_one(&fields)?;
             catalogue.last_id = catalogue.last_id.max(id);
         }
+        for vhost in catalogue.vhosts.values_mut() {
+            vhost.match_policies(&mut Changes::default());
+        }
         Ok(catalogue)
     }
 
     fn restore_one(&mut self, fields: &Fields) -> Result<(), RecordError> {
         match fields.table {
-            VHOST => self.insert_vhost(VhostId(fields.own_id()?), fields.text("name")?.into()),
+            VHOST => self.insert_vhost(fields.vhost()?),
             USER => {
                 let user = fields.user()?;
                 self.numbers
@@ -239,13 +323,30 @@ impl Catalogue {
                 let id = QueueId(fields.own_id()?);
                 self.vhost_by_id(VhostId(fields.number("vhost")?))
                     .map_err(|source| fields.misfit(source))?
-                    .insert_queue(QueueEntry { id, declaration });
+                    .insert_queue(id, declaration);
             }
             BINDING => {
                 let binding = fields.binding()?;
                 self.vhost_by_id(VhostId(fields.number("vhost")?))
                     .and_then(|vhost| vhost.insert_binding(fields.id, &binding))
                     .map_err(|source| fields.misfit(source))?;
+            }
+            POLICY | OPERATOR_POLICY => self.restore_policy(fields)?,
+            PARAMETER => {
+                let (component, name) = (fields.text("component")?, fields.text("name")?);
+                let value = fields.get("value")?.clone();
+                let vhost = self.restored_vhost(fields)?;
+                let key = (component.into(), name.into());
+                vhost.parameters.insert(key, value);
+                let key = Self::number_key(PARAMETER, &[&vhost.name, component, name]);
+                self.numbers.insert(key, fields.id);
+            }
+            GLOBAL_PARAMETER => {
+                let name = fields.text("name")?;
+                let value = fields.get("value")?.clone();
+                self.global_parameters.insert(name.into(), value);
+                let key = Self::number_key(GLOBAL_PARAMETER, &[name]);
+                self.numbers.insert(key, fields.id);
             }
             table => {
                 return Err(RecordError::Kind {
@@ -255,6 +356,25 @@ impl Catalogue {
             }
         }
         Ok(())
+    }
+
+    fn restore_policy(&mut self, fields: &Fields) -> Result<(), RecordError> {
+        let scope = match fields.table {
+            OPERATOR_POLICY => Scope::Operator,
+            _ => Scope::User,
+        };
+        let policy = fields.policy()?;
+        let vhost = self.restored_vhost(fields)?;
+        let key = Self::number_key(fields.table, &[&vhost.name, &policy.name]);
+        let policies = vhost.policies_mut(scope);
+        policies.insert(policy.name.clone(), policy.into());
+        self.numbers.insert(key, fields.id);
+        Ok(())
+    }
+
+    fn restored_vhost(&mut self, fields: &Fields) -> Result<&mut Vhost, RecordError> {
+        self.vhost_by_id(VhostId(fields.number("vhost")?))
+            .map_err(|source| fields.misfit(source))
     }
 }
 
@@ -331,24 +451,68 @@ impl Fields {
             .ok_or_else(|| self.missing(field))
     }
 
+    /// A number that may be left out.
+    fn limit(&self, field: &str) -> Option<i64> {
+        self.fields.get(field).and_then(Value::as_i64)
+    }
+
+    /// A flag that is off where it is left out.
+    fn is_set(&self, field: &str) -> bool {
+        let flag = self.fields.get(field).and_then(Value::as_bool);
+        flag.unwrap_or(false)
+    }
+
+    /// A list that may be left out.
+    fn texts(&self, field: &str) -> Vec<Box<str>> {
+        let list = self.fields.get(field).and_then(Value::as_array);
+        let texts = list.unwrap_or_default().iter().filter_map(Value::as_str);
+        texts.map(Box::from).collect()
+    }
+
+    fn vhost(&self) -> Result<Vhost, RecordError> {
+        let text = |field| self.fields.get(field).and_then(Value::as_str);
+        let metadata = VhostMetadata {
+            description: text("description").unwrap_or_default().to_owned(),
+            tags: self.texts("tags"),
+            default_queue_type: text("default_queue_type").and_then(queue::Kind::from_name),
+            protected_from_deletion: self.is_set("protected_from_deletion"),
+        };
+        let name = self.text("name")?.into();
+        let mut vhost = Vhost::new(VhostId(self.own_id()?), name, metadata);
+        vhost.tracing = self.is_set("tracing");
+        vhost.limits = VhostLimits {
+            connections_max: self.limit("max-connections"),
+            queues_max: self.limit("max-queues"),
+        };
+        Ok(vhost)
+    }
+
+    fn policy(&self) -> Result<Policy, RecordError> {
+        let apply_to = ApplyTo::from_name(self.text("apply-to")?);
+        let priority = self.get("priority")?.as_i64();
+        Ok(Policy {
+            name: self.text("name")?.into(),
+            pattern: Pattern::new(self.text("pattern")?),
+            apply_to: apply_to.ok_or_else(|| self.missing("apply-to"))?,
+            priority: priority.ok_or_else(|| self.missing("priority"))?,
+            definition: self.inner("definition")?,
+        })
+    }
+
     fn user(&self) -> Result<User, RecordError> {
         let hashing =
             Hashing::from_name(self.text("hashing")?).ok_or_else(|| self.missing("hashing"))?;
-        let tags = self
-            .get("tags")?
-            .as_array()
-            .ok_or_else(|| self.missing("tags"))?;
         Ok(User {
             name: self.text("name")?.into(),
             password: PasswordHash {
                 hashing,
                 salted: self.binary("password")?,
             },
-            tags: tags
-                .iter()
-                .filter_map(Value::as_str)
-                .map(Box::from)
-                .collect(),
+            tags: self.texts("tags"),
+            limits: UserLimits {
+                connections_max: self.limit("max-connections"),
+                channels_max: self.limit("max-channels"),
+            },
         })
     }
 
@@ -384,6 +548,10 @@ impl Fields {
             arguments: self.inner("arguments")?,
         })
     }
+}
+
+fn texts(texts: &[Box<str>]) -> Value {
+    Value::Array(texts.iter().map(|it| text(it)).collect())
 }
 
 fn text(text: &str) -> Value {

@@ -39,7 +39,7 @@ pub(crate) fn publish(call: &Call<'_>) -> Reply {
     let message = Message::new(exchange, key.as_bytes(), &properties, &payload);
 
     let session = Session::open(call)?;
-    let mut channel = session.channel();
+    let mut channel = session.channel()?;
     channel.select_confirms()?;
     let mut batch = Batch::default();
     let publish = Publish {
@@ -164,7 +164,7 @@ impl Get {
 pub(crate) fn get(call: &Call<'_>) -> Reply {
     let get = Get::read(call)?;
     let session = Session::open(call)?;
-    let mut channel = session.channel();
+    let mut channel = session.channel()?;
     let mut outbox = Outbox::default();
     let mut out = vec![b'['];
     let mut last_tag = None;

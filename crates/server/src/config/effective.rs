@@ -28,6 +28,7 @@ pub(crate) struct Effective {
     pub(crate) limits: Limits,
     pub(crate) access: Access,
     pub(crate) default_queue_type: String,
+    pub(crate) relaxed_quorum_redeclaration: bool,
     /// Deprecated features that the operator permitted (true) or forbade (false) by name.
     pub(crate) deprecated_features: BTreeMap<String, bool>,
     pub(crate) memory_high_watermark: Watermark,
@@ -255,6 +256,7 @@ impl Default for Effective {
             limits: Limits::default(),
             access: Access::default(),
             default_queue_type: "classic".to_owned(),
+            relaxed_quorum_redeclaration: false,
             deprecated_features: BTreeMap::new(),
             memory_high_watermark: Watermark::Relative(0.6),
             paging_ratio: None,

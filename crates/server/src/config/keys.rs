@@ -234,6 +234,9 @@ pub(crate) const KEYS: &[Key] = &[
         |c, _, v| put(&mut c.limits.exchanges, integer_or_infinity(v, 0..=u64::MAX))),
     one("default_queue_type", "classic", "The type of a queue declared without x-queue-type.",
         |c, _, v| put(&mut c.default_queue_type, queue_type(v))),
+    one("quorum_queue.property_equivalence.relaxed_checks_on_redeclaration", "false",
+        "A quorum queue may be declared again as a classic one.",
+        |c, _, v| put(&mut c.relaxed_quorum_redeclaration, flag(v))),
     list("deprecated_features.permit.*", "Permit or forbid a deprecated feature.", |_| {},
         |c, name, v| { c.deprecated_features.insert(name.to_owned(), flag(v)?); Ok(()) }),
 

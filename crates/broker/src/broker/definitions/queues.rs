@@ -7,12 +7,13 @@ use leveret_storage::Lsn;
 use super::access::{check_not_foreign, check_owner};
 use super::equivalence::{equivalent_argument, inequivalent};
 use super::{RESERVED, refused, reserved_name};
-use crate::arguments;
-use crate::broker::{Broker, Topology};
-use crate::catalogue::Command;
+use crate::arguments::{self, Effective};
+use crate::broker::{Broker, Topology, limit};
+use crate::catalogue::{Command, Vhost};
 use crate::connections::ChurnTally;
 use crate::error::{Error, Resource, Result};
 use crate::live_queue::{Declaration, LiveQueue, Outbox};
+use crate::policies::{self, Applied};
 use crate::principal::Principal;
 use crate::queue::{Kind, Op, Stats};
 use crate::reply_to;
@@ -62,8 +63,10 @@ impl Broker {
         }
         if let Some(queue) = topology.queue(by, name) {
             check_owner(&queue, by, spec.exclusive)?;
-            let default = self.default_queue_kind(&spec).name();
-            equivalent_queue(resource, &queue, &spec, default)?;
+            if !self.is_equivalent_when_relaxed(&queue, &spec) {
+                let default = self.default_queue_kind(topology.vhost(by)?, &spec).name();
+                equivalent_queue(resource, &queue, &spec, default)?;
+            }
             let known_at = self.known_at();
             drop(topology);
             ChurnTally::count(&self.churn.queue_declared);
@@ -78,13 +81,10 @@ impl Broker {
         if spec.name.starts_with(RESERVED) {
             return Err(reserved_name(resource));
         }
-        let kind = self.queue_kind(resource, &spec)?;
+        let kind = self.queue_kind(topology.vhost(by)?, resource, &spec)?;
         self.check_dead_letter_access(&topology, by, resource, &spec.arguments)?;
-        self.check_queue_limits(&topology, resource)?;
-        let mut effective = arguments::check(resource, kind, spec.auto_delete, &spec.arguments)?;
-        if kind == Kind::Quorum && effective.settings.consumer_timeout_ms.is_none() {
-            effective.settings.consumer_timeout_ms = self.options.consumer_timeout_ms;
-        }
+        self.check_queue_limits(&topology, topology.vhost(by)?, resource)?;
+        arguments::check(resource, kind, spec.auto_delete, &spec.arguments)?;
         let mut arguments = spec.arguments;
         arguments.insert("x-queue-type", Value::String(kind.name().as_bytes().into()));
         let declaration = Declaration {
@@ -101,14 +101,19 @@ impl Broker {
         let (changes, durable_at) = self.apply(&mut topology, command).map_err(refused)?;
         let id = changes.queue.expect("declaring a queue makes one");
         let vhost = (by.vhost, by.vhost_name.clone());
-        let queue = Arc::new(LiveQueue::new(
+        let applied = topology.vhost(by)?.applied_to_queue(name);
+        let applied = applied.cloned().unwrap_or_default();
+        let effective = self.effective(&declaration, &applied);
+        let queue = LiveQueue::new(
             id,
             vhost,
             declaration,
             effective,
+            applied,
             self.pages.clone(),
             now,
-        ));
+        );
+        let queue = Arc::new(queue);
         topology.queues.insert(id, queue.clone());
         drop(topology);
         ChurnTally::count(&self.churn.queue_declared);
@@ -123,6 +128,21 @@ impl Broker {
             stats,
             durable_at,
         })
+    }
+
+    /// What a queue's arguments and policies come to on this node.
+    pub(in crate::broker) fn effective(
+        &self,
+        declaration: &Declaration,
+        applied: &Applied,
+    ) -> Effective {
+        let kind = declaration.kind();
+        let arguments = policies::merged(kind, &declaration.arguments, applied);
+        let mut effective = arguments::effective(kind, declaration.auto_delete, &arguments);
+        if kind == Kind::Quorum && effective.settings.consumer_timeout_ms.is_none() {
+            effective.settings.consumer_timeout_ms = self.options.consumer_timeout_ms;
+        }
+        effective
     }
 
     /// The queue of that name, if it is there (404) and `by` may use it (405). Asks for no permission.
@@ -231,6 +251,23 @@ impl Broker {
         stats
     }
 
+    /// Q02: a quorum queue is declared again as a classic one, by a client that does not know.
+    fn is_equivalent_when_relaxed(&self, queue: &LiveQueue, spec: &QueueSpec<'_>) -> bool {
+        let asked_for = spec.arguments.get("x-queue-type").and_then(Value::as_str);
+        let is_classic = matches!(asked_for, None | Some("" | "classic"));
+        self.options.relaxed_quorum_redeclaration
+            && queue.kind == Kind::Quorum
+            && is_classic
+            && COMPARED_WHEN_RELAXED.into_iter().all(|name| {
+                let current = queue.declaration.arguments.get(name);
+                match (spec.arguments.get(name), current) {
+                    (None, None) => true,
+                    (Some(received), Some(current)) => received.equivalent(current),
+                    _ => false,
+                }
+            })
+    }
+
     /// Takes a queue out of the node if `allows` its figures.
     pub(in crate::broker) fn remove_queue(
         &self,
@@ -294,20 +331,27 @@ impl Broker {
         Ok(format!("{prefix}-{}", self.random_name()))
     }
 
-    /// The type of a queue that names none: the default if that can serve the flags, or classic (Q04).
-    fn default_queue_kind(&self, spec: &QueueSpec<'_>) -> Kind {
+    /// The type of a queue that names none: the default of its vhost or of the node if that can serve the flags, or classic
+    /// (Q04).
+    fn default_queue_kind(&self, vhost: &Vhost, spec: &QueueSpec<'_>) -> Kind {
         if spec.durable && !spec.exclusive && !spec.auto_delete {
-            self.options.default_queue_kind
+            let of_vhost = vhost.metadata.default_queue_type;
+            of_vhost.unwrap_or(self.options.default_queue_kind)
         } else {
             Kind::Classic
         }
     }
 
     /// The type of a new queue, if its flags fit.
-    fn queue_kind(&self, resource: Resource<'_>, spec: &QueueSpec<'_>) -> Result<Kind> {
+    fn queue_kind(
+        &self,
+        vhost: &Vhost,
+        resource: Resource<'_>,
+        spec: &QueueSpec<'_>,
+    ) -> Result<Kind> {
         let transient = !spec.durable && !spec.exclusive;
         let asked_for = arguments::queue_type(resource, &spec.arguments)?;
-        let kind = asked_for.unwrap_or_else(|| self.default_queue_kind(spec));
+        let kind = asked_for.unwrap_or_else(|| self.default_queue_kind(vhost, spec));
         if kind == Kind::Quorum {
             let property = match spec {
                 QueueSpec {
@@ -354,7 +398,21 @@ impl Broker {
         )
     }
 
-    fn check_queue_limits(&self, topology: &Topology, resource: Resource<'_>) -> Result<()> {
+    /// Q15.
+    fn check_queue_limits(
+        &self,
+        topology: &Topology,
+        vhost: &Vhost,
+        resource: Resource<'_>,
+    ) -> Result<()> {
+        if let Some(limit) = limit(vhost.limits.queues_max)
+            && vhost.queue_count() >= limit
+        {
+            let (name, vhost) = (resource.name, resource.vhost);
+            return Err(Error::PreconditionFailed(format!(
+                "cannot declare queue '{name}': queue limit in vhost '{vhost}' ({limit}) is reached"
+            )));
+        }
         match self.options.queues_max {
             Some(limit) if topology.queues.len() >= limit => Err(Error::PreconditionFailed(
                 format!("cannot declare {resource}: queue limit in cluster ({limit}) is reached"),
@@ -363,6 +421,17 @@ impl Broker {
         }
     }
 }
+
+/// What a quorum queue and a classic declaration of it must agree on where checks are relaxed (Q02).
+const COMPARED_WHEN_RELAXED: [&str; 7] = [
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-expires",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-single-active-consumer",
+    "x-message-ttl",
+];
 
 /// Q01: 406 unless the declaration means the queue that is there. `default_type` is what a declaration without a type
 /// means.

@@ -1,0 +1,72 @@
+//! Vhosts: their metadata, their limits, and their end.
+
+use super::{Outcome, Refused, check_name};
+use crate::broker::Broker;
+use crate::catalogue::{Command, VhostLimits, VhostMetadata};
+use crate::ids::VhostId;
+
+impl Broker {
+    /// A new vhost, or other metadata for a known one.
+    pub fn put_vhost(&self, name: &str, metadata: VhostMetadata) -> Outcome {
+        check_name(name, "vhost")?;
+        let mut topology = self.topology.write();
+        let limit = self.options.vhosts_max;
+        let command = match topology.catalogue.vhost(name) {
+            Some(known) => Command::PutVhostMetadata {
+                vhost: known.id,
+                metadata,
+            },
+            None if limit.is_some_and(|limit| topology.catalogue.vhosts().count() >= limit) => {
+                let limit = limit.unwrap_or_default();
+                return Err(Refused::Invalid(format!(
+                    "cannot create vhost '{name}': vhost limit of {limit} is reached"
+                )));
+            }
+            None => Command::AddVhost {
+                name: name.into(),
+                metadata,
+            },
+        };
+        let (_, durable_at) = self.apply(&mut topology, command)?;
+        Ok(durable_at)
+    }
+
+    /// Limits for a vhost; for connections and queues to come.
+    pub fn set_vhost_limits(&self, name: &str, limits: VhostLimits) -> Outcome {
+        self.change_vhost(name, |vhost| Command::PutVhostLimits { vhost, limits })
+    }
+
+    /// Turns the firehose of a vhost on or off.
+    pub fn set_tracing(&self, name: &str, on: bool) -> Outcome {
+        self.change_vhost(name, |vhost| Command::SetTracing { vhost, on })
+    }
+
+    /// Deletes a vhost and all that is in it. Its connections are closed.
+    pub fn delete_vhost(&self, name: &str) -> Outcome {
+        let mut topology = self.topology.write();
+        let vhost = topology.catalogue.vhost(name);
+        let vhost = vhost.ok_or_else(|| Refused::no_vhost(name))?;
+        if vhost.metadata.protected_from_deletion {
+            return Err(Refused::Protected(format!(
+                "Refusing to delete virtual host '{name}' because it is protected from deletion"
+            )));
+        }
+        let ids: Vec<_> = vhost.queue_ids().collect();
+        let vhost = vhost.id;
+        let queues = ids.iter().filter_map(|id| topology.queues.remove(id));
+        let held: Vec<_> = queues.filter_map(|queue| queue.close(|_| true)).collect();
+        let (_, durable_at) = self.apply(&mut topology, Command::DeleteVhost { vhost })?;
+        drop(topology);
+        // Letting millions of messages go takes its time: nobody has to wait for that.
+        drop(held);
+        self.close_connections_of_vhost(name, &format!("vhost '{name}' is deleted"));
+        Ok(durable_at)
+    }
+
+    fn change_vhost(&self, name: &str, command: impl FnOnce(VhostId) -> Command) -> Outcome {
+        let mut topology = self.topology.write();
+        let vhost = Self::vhost_id(&topology, name)?;
+        let (_, durable_at) = self.apply(&mut topology, command(vhost))?;
+        Ok(durable_at)
+    }
+}
