@@ -287,14 +287,6 @@ impl Broker {
         (allowed && self.may_log_in_from(&user.name, loopback)).then(|| user.clone())
     }
 
-    /// Whether `user` may connect to `vhost`; `None`: there is no such vhost.
-    pub fn may_connect(&self, user: &User, vhost: &str) -> Option<bool> {
-        let topology = self.topology.read();
-        let vhost = topology.catalogue.vhost(vhost)?;
-        let permissions = topology.catalogue.permissions(&user.name, &vhost.name);
-        Some(permissions.is_some())
-    }
-
     /// The user that anonymous clients are.
     pub fn anonymous(&self, loopback: bool) -> Option<User> {
         self.authenticated(self.options.anonymous_user.as_deref()?, loopback)

@@ -129,7 +129,7 @@ impl Management {
         }
         // A vhost that is not there is nobody's secret: the handler says so.
         let is_member =
-            || vhost.is_none_or(|vhost| self.broker.may_connect(user, vhost) != Some(false));
+            || vhost.is_none_or(|vhost| self.broker.has_access(user, vhost) != Some(false));
         let (allowed, otherwise) = match who {
             Who::Anyone | Who::User => (true, ""),
             Who::Vhost => (

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use leveret_broker::Lsn;
+use leveret_broker::broker::administration::Refused;
 use leveret_broker::error::Error;
 use leveret_broker::time::Timestamp;
 use serde_json::{Value, json};
@@ -125,6 +126,13 @@ impl Failure {
         }
     }
 
+    /// The reason in words.
+    pub(crate) fn reason_text(&self) -> String {
+        self.reason
+            .as_str()
+            .map_or_else(|| self.reason.to_string(), str::to_owned)
+    }
+
     pub(crate) fn bad_request(reason: impl Into<Value>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", reason)
     }
@@ -187,6 +195,17 @@ impl From<Error> for Failure {
             | Error::PreconditionFailed(text)
             | Error::NotImplemented(text)
             | Error::InternalError(text) => Self::bad_request(text),
+        }
+    }
+}
+
+/// What of an operator's changes is refused.
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::NotFound(text) => Self::not_found(text),
+            Refused::Invalid(text) => Self::bad_request(text),
+            Refused::Protected(text) => Self::precondition_failed(text),
         }
     }
 }

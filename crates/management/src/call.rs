@@ -16,6 +16,9 @@ use crate::answer::{Failure, Reply};
 use crate::query::Query;
 use crate::routes::{Endpoint, Parameters};
 
+/// A short string of AMQP has at most so many bytes.
+pub(crate) const SHORT_STRING_MAX: usize = 255;
+
 /// A request whose user may make it. Its body has not been read.
 #[derive(Debug)]
 pub struct Admitted {
@@ -73,6 +76,16 @@ impl<'a> Call<'a> {
         found.expect("the route has this parameter")
     }
 
+    /// The name of an object to be, as the path has it. AMQP's names have 255 bytes at most.
+    pub(crate) fn new_name(&self, parameter: &str) -> Result<&str, Failure> {
+        match self.parameter(parameter) {
+            name if name.len() > SHORT_STRING_MAX => Err(Failure::bad_request(format!(
+                "{parameter} name is longer than {SHORT_STRING_MAX} bytes"
+            ))),
+            name => Ok(name),
+        }
+    }
+
     pub(crate) fn parameter_if_any(&self, name: &str) -> Option<&str> {
         let mut parameters = self.request.parameters.iter();
         let found = parameters.find(|(key, _)| *key == name);
@@ -103,7 +116,7 @@ impl<'a> Call<'a> {
     }
 
     fn own_vhosts(&self) -> BTreeSet<Arc<str>> {
-        let may_connect = |vhost: &str| self.broker().may_connect(self.user(), vhost) == Some(true);
+        let may_connect = |vhost: &str| self.broker().has_access(self.user(), vhost) == Some(true);
         let all = self.broker().list_vhosts().into_iter();
         let names = all.map(|vhost| vhost.name);
         names.filter(|name| may_connect(name)).collect()
@@ -178,6 +191,16 @@ impl Json {
             return Ok(());
         }
         Err(Failure::bad_request(format!("[{}]", missing.join(","))))
+    }
+
+    /// A routing key; an empty one when it is not there.
+    pub(crate) fn routing_key(&self) -> Result<&str, Failure> {
+        match self.text("routing_key")?.unwrap_or_default() {
+            key if key.len() > SHORT_STRING_MAX => Err(Failure::bad_request(format!(
+                "routing_key is longer than {SHORT_STRING_MAX} bytes"
+            ))),
+            key => Ok(key),
+        }
     }
 
     /// A text, if it is there.

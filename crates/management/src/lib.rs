@@ -20,6 +20,7 @@ mod access;
 mod answer;
 mod api;
 mod call;
+mod definitions;
 mod json;
 mod list;
 mod metrics;
@@ -34,6 +35,7 @@ mod table;
 
 pub use answer::{Answer, Body};
 pub use call::Admitted;
+pub use definitions::{ImportError, Report};
 pub use options::{Cors, Host, ListenerFacts, Options};
 
 pub use sampler::SAMPLE_PERIOD_MS;

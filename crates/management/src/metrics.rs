@@ -200,13 +200,11 @@ impl Management {
         text.sample(name, &labels, 1.0);
         let name = "rabbitmq_identity_info";
         text.family(name, Kind::Untyped, "Who this is.");
+        let cluster_name = self.broker.cluster_name();
         let labels = [
             ("rabbitmq_node", options.node_name.as_str()),
-            ("rabbitmq_cluster", options.cluster_name.as_str()),
-            (
-                "rabbitmq_cluster_permanent_id",
-                options.cluster_name.as_str(),
-            ),
+            ("rabbitmq_cluster", cluster_name.as_str()),
+            ("rabbitmq_cluster_permanent_id", cluster_name.as_str()),
             ("rabbitmq_endpoint", "aggregated"),
         ];
         text.sample(name, &labels, 1.0);

@@ -2,11 +2,13 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::access::Who::{self, Administrator, Anyone, Monitoring, User, Vhost};
+use crate::access::Who::{
+    self, Administrator, Anyone, Monitoring, Policymaker, User, Vhost, VhostPolicymaker,
+};
 use crate::answer::Reply;
 use crate::api::{
-    access as about_access, bindings, connections, consumers, exchanges, features, health,
-    messages, nodes, overview, queues, users, vhosts,
+    access as about_access, bindings, connections, consumers, definitions, exchanges, features,
+    health, limits, messages, nodes, overview, parameters, policies, queues, users, vhosts,
 };
 use crate::call::Call;
 use crate::openapi;
@@ -115,7 +117,7 @@ const fn delete(who: Who, handler: Handler) -> Endpoint {
 #[rustfmt::skip]
 pub(crate) static ROUTES: &[Route] = &[
     route("/overview", "The cluster as a whole.", &[get(User, overview::show)]),
-    route("/cluster-name", "The name of the cluster.", &[get(User, overview::show_cluster_name)]),
+    route("/cluster-name", "The name of the cluster.", &[get(User, overview::show_cluster_name), put(Administrator, overview::put_cluster_name)]),
     route("/whoami", "The user who asks.", &[get(User, about_access::who_am_i)]),
     route("/version", "The version of RabbitMQ that this node is compatible with.", &[get(Anyone, features::version)]),
     route("/extensions", "Extensions of the web UI.", &[get(User, features::extensions)]),
@@ -127,8 +129,8 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/nodes/:node/memory/relative", "What a node uses memory for, in hundredths.", &[get(Monitoring, nodes::memory_relative)]),
     route("/auth/attempts/:node", "Log-ins that were tried.", &[get(Monitoring, nodes::auth_attempts), delete(Administrator, nodes::reset_auth_attempts)]),
     route("/connections", "Connections of clients.", &[get(User, connections::list)]),
-    route("/connections/username/:user", "Connections of a user.", &[get(User, connections::list_of_user)]),
-    route("/connections/:connection", "A connection.", &[get(User, connections::show)]),
+    route("/connections/username/:user", "Connections of a user.", &[get(User, connections::list_of_user), delete(User, connections::close_all_of_user)]),
+    route("/connections/:connection", "A connection.", &[get(User, connections::show), delete(User, connections::close)]),
     route("/connections/:connection/channels", "The channels of a connection.", &[get(User, connections::channels_of_connection)]),
     route("/channels", "Channels of all connections.", &[get(User, connections::channels)]),
     route("/channels/:channel", "A channel.", &[get(User, connections::show_channel)]),
@@ -154,21 +156,48 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/bindings/:vhost/e/:source/:kind/:destination", "Bindings from an exchange to a queue (`q`) or an exchange (`e`).", &[get(Vhost, bindings::list_between), post(Vhost, bindings::bind)]),
     route("/bindings/:vhost/e/:source/:kind/:destination/:properties_key", "A binding.", &[get(Vhost, bindings::show), delete(Vhost, bindings::unbind)]),
     route("/vhosts", "Virtual hosts.", &[get(User, vhosts::list)]),
-    route("/vhosts/:vhost", "A virtual host.", &[get(User, vhosts::show)]),
+    route("/vhosts/:vhost", "A virtual host.", &[get(User, vhosts::show), put(Administrator, vhosts::changes::put), delete(Administrator, vhosts::changes::delete)]),
+    route("/vhosts/:vhost/deletion/protection", "Whether a virtual host can be deleted.", &[get(Administrator, vhosts::changes::show_protection), post(Administrator, vhosts::changes::protect), delete(Administrator, vhosts::changes::unprotect)]),
+    route("/vhosts/:vhost/start/:node", "Starts a virtual host; all run.", &[post(Administrator, vhosts::changes::start)]),
     route("/vhosts/:vhost/permissions", "Who may do what in a virtual host.", &[get(Administrator, users::permissions_in_vhost)]),
     route("/vhosts/:vhost/topic-permissions", "Who may use which routing keys in a virtual host.", &[get(Administrator, users::topic_permissions_in_vhost)]),
     route("/vhosts/:vhost/connections", "Connections to a virtual host.", &[get(Vhost, connections::list_in_vhost)]),
     route("/vhosts/:vhost/channels", "Channels of connections to a virtual host.", &[get(Vhost, connections::channels_in_vhost)]),
     route("/users", "Users.", &[get(Administrator, users::list)]),
     route("/users/without-permissions", "Users who may do nothing.", &[get(Administrator, users::list_without_permissions)]),
-    route("/users/:user", "A user.", &[get(Administrator, users::show)]),
+    route("/users/bulk-delete", "Deletes users.", &[post(Administrator, users::changes::delete_some)]),
+    route("/users/:user", "A user.", &[get(Administrator, users::show), put(Administrator, users::changes::put), delete(Administrator, users::changes::delete)]),
     route("/users/:user/permissions", "What a user may do.", &[get(Administrator, users::permissions_of_user)]),
     route("/users/:user/topic-permissions", "Which routing keys a user may use.", &[get(Administrator, users::topic_permissions_of_user)]),
     route("/permissions", "Who may do what where.", &[get(Administrator, users::permissions)]),
-    route("/permissions/:vhost/:user", "What a user may do in a virtual host.", &[get(Administrator, users::show_permission)]),
+    route("/permissions/:vhost/:user", "What a user may do in a virtual host.", &[get(Administrator, users::show_permission), put(Administrator, users::changes::put_permissions), delete(Administrator, users::changes::delete_permissions)]),
     route("/topic-permissions", "Who may use which routing keys.", &[get(Administrator, users::topic_permissions)]),
-    route("/topic-permissions/:vhost/:user", "Which routing keys a user may use in a virtual host.", &[get(Administrator, users::show_topic_permissions)]),
-    route("/topic-permissions/:vhost/:user/:exchange", "Which routing keys a user may use with an exchange.", &[get(Administrator, users::show_topic_permissions)]),
+    route("/topic-permissions/:vhost/:user", "Which routing keys a user may use in a virtual host.", &[get(Administrator, users::show_topic_permissions), put(Administrator, users::changes::put_topic_permissions), delete(Administrator, users::changes::delete_topic_permissions)]),
+    route("/topic-permissions/:vhost/:user/:exchange", "Which routing keys a user may use with an exchange.", &[get(Administrator, users::show_topic_permissions), delete(Administrator, users::changes::delete_topic_permissions)]),
+    route("/user-limits", "Limits of users.", &[get(Administrator, limits::list_users)]),
+    route("/user-limits/:user", "Limits of a user.", &[get(User, limits::list_user)]),
+    route("/user-limits/:user/:name", "A limit of a user.", &[put(Administrator, limits::put_user), delete(Administrator, limits::delete_user)]),
+    route("/vhost-limits", "Limits of virtual hosts.", &[get(User, limits::list_vhosts)]),
+    route("/vhost-limits/:vhost", "Limits of a virtual host.", &[get(Vhost, limits::list_vhost)]),
+    route("/vhost-limits/:vhost/:name", "A limit of a virtual host.", &[put(Administrator, limits::put_vhost), delete(Administrator, limits::delete_vhost)]),
+    route("/policies", "Policies.", &[get(User, policies::list_users)]),
+    route("/policies/:vhost", "Policies of a virtual host.", &[get(Vhost, policies::list_users_in_vhost)]),
+    route("/policies/:vhost/:name", "A policy.", &[get(VhostPolicymaker, policies::show_users), put(VhostPolicymaker, policies::put_users), delete(VhostPolicymaker, policies::delete_users)]),
+    route("/operator-policies", "Policies of operators.", &[get(User, policies::list_operators)]),
+    route("/operator-policies/:vhost", "Policies of operators for a virtual host.", &[get(Vhost, policies::list_operators_in_vhost)]),
+    route("/operator-policies/:vhost/:name", "A policy of operators.", &[get(VhostPolicymaker, policies::show_operators), put(Administrator, policies::put_operators), delete(Administrator, policies::delete_operators)]),
+    route("/parameters", "Parameters.", &[get(Policymaker, parameters::list)]),
+    route("/parameters/:component", "Parameters of a component.", &[get(Policymaker, parameters::list_of_component)]),
+    route("/parameters/:component/:vhost", "Parameters of a component in a virtual host.", &[get(VhostPolicymaker, parameters::list_in_vhost)]),
+    route("/parameters/:component/:vhost/:name", "A parameter.", &[get(VhostPolicymaker, parameters::show), put(VhostPolicymaker, parameters::put), delete(VhostPolicymaker, parameters::delete)]),
+    route("/global-parameters", "Parameters of the cluster.", &[get(Policymaker, parameters::list_global)]),
+    route("/global-parameters/:name", "A parameter of the cluster.", &[get(Policymaker, parameters::show_global), put(Administrator, parameters::put_global), delete(Administrator, parameters::delete_global)]),
+    route("/definitions", "Everything that was declared.", &[get(Administrator, definitions::export), post(Administrator, definitions::import)]),
+    route("/all-configuration", "The old name of definitions.", &[get(Administrator, definitions::export), post(Administrator, definitions::import)]),
+    route("/definitions/:vhost", "Everything that was declared in a virtual host.", &[get(Administrator, definitions::export_vhost), post(Administrator, definitions::import_vhost)]),
+    route("/rebalance/queues", "Spreads queues over nodes; there is one.", &[post(Administrator, nodes::rebalance)]),
+    route("/reset", "Forgets samples.", &[delete(Administrator, nodes::reset_samples)]),
+    route("/reset/:node", "Forgets samples of a node.", &[delete(Administrator, nodes::reset_samples)]),
     route("/health/checks/alarms", "No alarm in the cluster.", &[get(User, health::alarms)]),
     route("/health/checks/local-alarms", "No alarm on this node.", &[get(User, health::local_alarms)]),
     route("/health/checks/certificate-expiration/:within/:unit", "No certificate expires in that time.", &[get(User, health::ok)]),
@@ -195,6 +224,13 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/deprecated-features/used", "Deprecated features in use.", &[get(User, features::deprecated_in_use)]),
 ];
 
+/// What is not below `/api`.
+static OTHERS: &[Route] = &[route(
+    "/cli/rabbitmqadmin",
+    "Where the command-line tool is to be had.",
+    &[get(Anyone, features::rabbitmqadmin)],
+)];
+
 /// What a request leads to.
 pub(crate) enum Found {
     Endpoint(&'static Endpoint, Parameters),
@@ -209,8 +245,9 @@ pub(crate) enum Found {
 
 /// The route that a request takes.
 pub(crate) fn find(method: &http::Method, path: &str) -> Found {
-    let Some(path) = path.strip_prefix("/api") else {
-        return Found::Nothing;
+    let (routes, path) = match path.strip_prefix("/api") {
+        Some(path) => (ROUTES, path),
+        None => (OTHERS, path),
     };
     let path = path.strip_suffix('/').unwrap_or(path);
     let decode = |segment: &str| {
@@ -226,7 +263,7 @@ pub(crate) fn find(method: &http::Method, path: &str) -> Found {
         return Found::Malformed;
     };
     let matching = |route: &'static Route| Some((route, parameters(route.path, &segments)?));
-    let Some((route, parameters)) = ROUTES.iter().find_map(matching) else {
+    let Some((route, parameters)) = routes.iter().find_map(matching) else {
         return Found::Nothing;
     };
     if method == http::Method::OPTIONS {
@@ -247,9 +284,9 @@ fn parameters(pattern: &'static str, segments: &[String]) -> Option<Parameters> 
     for part in pattern.split('/').skip(1) {
         let segment = rest.next()?;
         match part.strip_prefix(':') {
-            Some(name) if !segment.is_empty() => parameters.push((name, segment.clone())),
-            _ if part == segment => {}
-            _ => return None,
+            Some(name) => parameters.push((name, segment.clone())),
+            None if part == segment => {}
+            None => return None,
         }
     }
     rest.next().is_none().then_some(parameters)

@@ -24,6 +24,22 @@ pub(crate) struct Session<'a> {
     now: Timestamp,
 }
 
+/// Who declares, binds and deletes in the vhost that the path names: the user who asks, without a connection.
+pub(crate) fn principal(call: &Call<'_>) -> Result<Principal, Failure> {
+    let (broker, vhost) = (call.broker(), call.parameter("vhost"));
+    let node = broker.node_in(vhost);
+    let node = node.ok_or_else(|| Failure::not_found("vhost_not_found"))?;
+    if broker.has_access(call.user(), vhost) != Some(true) {
+        return Err(Failure::not_authorised("Access refused."));
+    }
+    Ok(Principal {
+        user: call.user().name.clone(),
+        impersonator: call.user().has_tag("impersonator"),
+        connection: broker.new_connection_id(),
+        ..node
+    })
+}
+
 /// How publishes of a session ended, all together.
 #[derive(Debug, Default)]
 pub(crate) struct Committed {
@@ -34,12 +50,9 @@ pub(crate) struct Committed {
 impl<'a> Session<'a> {
     /// Opens the vhost that the path names.
     pub(crate) fn open(call: &Call<'a>) -> Result<Self, Failure> {
-        Self::open_vhost(call, call.parameter("vhost"))
-    }
-
-    pub(crate) fn open_vhost(call: &Call<'a>, vhost: &str) -> Result<Self, Failure> {
         let broker = call.broker();
-        if broker.may_connect(call.user(), vhost).is_none() {
+        let vhost = call.parameter("vhost");
+        if broker.has_access(call.user(), vhost).is_none() {
             return Err(Failure::not_found("vhost_not_found"));
         }
         let mailbox = Arc::new(Mailbox::default());
@@ -57,10 +70,6 @@ impl<'a> Session<'a> {
             mailbox,
             now: call.now,
         })
-    }
-
-    pub(crate) fn principal(&self) -> &Principal {
-        &self.principal
     }
 
     pub(crate) fn channel(&self) -> Result<Channel, Failure> {

@@ -1,15 +1,17 @@
 //! Tables of AMQP 0-9-1 as JSON, and back.
 
-use leveret_broker::table::{Table, Value};
+use leveret_broker::table::{DEPTH_MAX, Table, Value};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::Value as Json;
 
 use crate::answer::Failure;
+use crate::call::SHORT_STRING_MAX;
 
 /// A table that is written as an object.
 pub(crate) struct TableJson<'a>(pub(crate) &'a Table);
 
-struct ValueJson<'a>(&'a Value);
+/// A value that is written as it is.
+pub(crate) struct ValueJson<'a>(pub(crate) &'a Value);
 
 impl Serialize for TableJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -50,19 +52,34 @@ impl Serialize for ValueJson<'_> {
 
 /// A table from the fields of a JSON object. Whole numbers become `long`, others `double`.
 pub(crate) fn from_json(fields: &serde_json::Map<String, Json>) -> Result<Table, Failure> {
+    table_within(fields, DEPTH_MAX)
+}
+
+/// A value from JSON.
+pub(crate) fn value_from_json(value: &Json) -> Result<Value, Failure> {
+    value_within(value, DEPTH_MAX - 1)
+}
+
+/// `depth`: how many levels there may be, with this one. Deeper ones could not be read from the log again.
+fn table_within(fields: &serde_json::Map<String, Json>, depth: u32) -> Result<Table, Failure> {
+    let inner = depth.checked_sub(1).ok_or_else(|| {
+        Failure::bad_request(format!(
+            "tables lie at most {DEPTH_MAX} deep in one another"
+        ))
+    })?;
     let mut table = Table::new();
     for (name, value) in fields {
-        if name.len() > usize::from(u8::MAX) {
+        if name.len() > SHORT_STRING_MAX {
             return Err(Failure::bad_request(format!(
-                "argument name '{name}' is longer than 255 bytes"
+                "argument name '{name}' is longer than {SHORT_STRING_MAX} bytes"
             )));
         }
-        table.insert(name.as_str(), value_from_json(value)?);
+        table.insert(name.as_str(), value_within(value, inner)?);
     }
     Ok(table)
 }
 
-fn value_from_json(value: &Json) -> Result<Value, Failure> {
+fn value_within(value: &Json, depth: u32) -> Result<Value, Failure> {
     Ok(match value {
         Json::Null => Value::Void,
         Json::Bool(flag) => Value::Bool(*flag),
@@ -72,13 +89,14 @@ fn value_from_json(value: &Json) -> Result<Value, Failure> {
             (None, None) => return Err(Failure::bad_request(format!("{number} is no number"))),
         },
         Json::String(text) => Value::String(text.as_bytes().into()),
-        Json::Array(values) => Value::Array(
-            values
-                .iter()
-                .map(value_from_json)
-                .collect::<Result<_, _>>()?,
-        ),
-        Json::Object(fields) => Value::Table(from_json(fields)?),
+        Json::Array(values) => {
+            let inner = depth.checked_sub(1).ok_or_else(|| {
+                Failure::bad_request(format!("lists lie at most {DEPTH_MAX} deep in one another"))
+            })?;
+            let values = values.iter().map(|value| value_within(value, inner));
+            Value::Array(values.collect::<Result<_, _>>()?)
+        }
+        Json::Object(fields) => Value::Table(table_within(fields, depth)?),
     })
 }
 
@@ -105,5 +123,25 @@ mod tests {
             check(json, json);
         }
         check(r#"{"a":1e2}"#, r#"{"a":100.0}"#);
+    }
+
+    #[test]
+    fn what_is_taken_can_be_read_again() {
+        for depth in 1..100 {
+            let nested = |open: &str, close: &str| {
+                let json = format!("{{\"a\":{}1{}}}", open.repeat(depth), close.repeat(depth));
+                let fields: serde_json::Map<String, Json> = serde_json::from_str(&json).unwrap();
+                let Ok(table) = from_json(&fields) else {
+                    return false;
+                };
+                let mut encoded = Vec::new();
+                table.encode(&mut encoded);
+                assert_eq!(Table::decode(&encoded[4..]).unwrap(), table);
+                true
+            };
+            let fits = depth < DEPTH_MAX as usize;
+            assert_eq!(nested("[", "]"), fits, "{depth}");
+            assert_eq!(nested("{\"b\":", "}"), fits, "{depth}");
+        }
     }
 }

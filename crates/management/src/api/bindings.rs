@@ -13,7 +13,7 @@ use crate::answer::{Answer, Failure, Reply};
 use crate::call::Call;
 use crate::json::Object;
 use crate::list::{List, reply_one};
-use crate::session::Session;
+use crate::session::principal;
 use crate::table::{TableJson, from_json};
 
 /// What a properties key leaves as it is. `~` is what parts its halves.
@@ -158,7 +158,7 @@ fn write(object: &mut Object<'_>, binding: &BindingInfo) {
 }
 
 pub(crate) fn unbind(call: &Call<'_>) -> Reply {
-    let session = Session::open(call)?;
+    let by = principal(call)?;
     let binding = find(call)?;
     let spec = BindingSpec {
         source: &binding.source,
@@ -167,13 +167,13 @@ pub(crate) fn unbind(call: &Call<'_>) -> Reply {
         key: &binding.key,
         arguments: binding.arguments.clone(),
     };
-    let durable_at = call.broker().unbind(session.principal(), spec)?;
+    let durable_at = call.broker().unbind(&by, spec)?;
     Ok(Answer::done().after(durable_at))
 }
 
 pub(crate) fn bind(call: &Call<'_>) -> Reply {
     let body = call.object()?;
-    let key = body.text("routing_key")?.unwrap_or_default();
+    let key = body.routing_key()?;
     let arguments = from_json(&body.map("arguments")?)?;
     let last = properties_key(key.as_bytes(), &arguments);
     let spec = BindingSpec {
@@ -183,8 +183,8 @@ pub(crate) fn bind(call: &Call<'_>) -> Reply {
         key: key.as_bytes(),
         arguments,
     };
-    let session = Session::open(call)?;
-    let durable_at = call.broker().bind(session.principal(), spec, call.now)?;
+    let by = principal(call)?;
+    let durable_at = call.broker().bind(&by, spec, call.now)?;
     // Relative to the path of the request.
     let destination = percent_encode(call.parameter("destination").as_bytes(), PLAIN_PATH);
     let last = percent_encode(last.as_bytes(), PLAIN_PATH);

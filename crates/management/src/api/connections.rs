@@ -5,7 +5,8 @@ use std::sync::Arc;
 use leveret_broker::connections::{ChannelInfo, ConnectionInfo, Facts};
 use serde_json::{Value, json};
 
-use crate::answer::{Failure, Reply};
+use crate::access::is_administrator;
+use crate::answer::{Answer, Failure, Reply};
 use crate::api::consumers;
 use crate::call::Call;
 use crate::json::Object;
@@ -73,6 +74,38 @@ pub(crate) fn find(call: &Call<'_>) -> Result<ConnectionInfo, Failure> {
         ));
     }
     Ok(connection)
+}
+
+/// What a client is told when nobody gave a reason.
+const CLOSED: &str = "Closed via management plugin";
+
+/// Closes a connection: one's own, or anybody's for administrators. The header `X-Reason` is what the client is told.
+pub(crate) fn close(call: &Call<'_>) -> Reply {
+    let connection = find(call)?;
+    refuse_other(call, &connection.user)?;
+    call.broker().close_connection(connection.id, reason(call));
+    Ok(Answer::done())
+}
+
+pub(crate) fn close_all_of_user(call: &Call<'_>) -> Reply {
+    let user = call.parameter("user");
+    refuse_other(call, user)?;
+    call.broker().close_connections_of_user(user, reason(call));
+    Ok(Answer::done())
+}
+
+fn refuse_other(call: &Call<'_>, user: &str) -> Result<(), Failure> {
+    match is_administrator(call.user()) || *call.user().name == *user {
+        true => Ok(()),
+        false => Err(Failure::not_authorised(
+            "User not authorised to access object",
+        )),
+    }
+}
+
+fn reason<'a>(call: &'a Call<'_>) -> &'a str {
+    let given = call.header("x-reason").filter(|reason| !reason.is_empty());
+    given.unwrap_or(CLOSED)
 }
 
 fn write(object: &mut Object<'_>, connection: &ConnectionInfo, node: &str, numbers: &Writer) {

@@ -8,7 +8,7 @@ use crate::call::Call;
 use crate::json::Object;
 use crate::list::{List, reply_one};
 use crate::sampler::Key;
-use crate::session::Session;
+use crate::session::principal;
 use crate::stats::{EXCHANGE_STATS, Gathered, Writer};
 use crate::table::{TableJson, from_json};
 
@@ -60,6 +60,9 @@ fn write(object: &mut Object<'_>, exchange: &ExchangeInfo, numbers: &Writer) {
     object.field("auto_delete", &exchange.auto_delete);
     object.field("internal", &exchange.internal);
     object.field("arguments", &TableJson(&exchange.arguments));
+    if let Some(policy) = &exchange.applied.user {
+        object.field("policy", &*policy.name);
+    }
     object.object("message_stats", |object| {
         let gathered = Gathered::default().with_exchange(&exchange.counters);
         let key = Key::exchange(&exchange.vhost, &exchange.name);
@@ -69,6 +72,7 @@ fn write(object: &mut Object<'_>, exchange: &ExchangeInfo, numbers: &Writer) {
 
 pub(crate) fn declare(call: &Call<'_>) -> Reply {
     let body = call.object()?;
+    call.new_name("exchange")?;
     let spec = ExchangeSpec {
         name: call.exchange("exchange"),
         kind: body.text("type")?.unwrap_or("direct"),
@@ -77,18 +81,18 @@ pub(crate) fn declare(call: &Call<'_>) -> Reply {
         internal: body.flag("internal")?.unwrap_or(false),
         arguments: from_json(&body.map("arguments")?)?,
     };
-    let session = Session::open(call)?;
+    let by = principal(call)?;
     let existed = find(call).is_ok();
-    let durable_at = call.broker().declare_exchange(session.principal(), spec)?;
+    let durable_at = call.broker().declare_exchange(&by, spec)?;
     Ok(Answer::put(!existed).after(durable_at))
 }
 
 pub(crate) fn delete(call: &Call<'_>) -> Reply {
-    let session = Session::open(call)?;
+    let by = principal(call)?;
     let exchange = find(call)?;
     let if_unused = call.query.is_true("if-unused");
-    let durable_at =
-        call.broker()
-            .delete_exchange(session.principal(), &exchange.name, if_unused)?;
+    let durable_at = call
+        .broker()
+        .delete_exchange(&by, &exchange.name, if_unused)?;
     Ok(Answer::done().after(durable_at))
 }

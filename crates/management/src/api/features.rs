@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::answer::{Answer, Failure, Reply};
+use crate::answer::{Answer, Body, Failure, Reply};
 use crate::call::Call;
 use crate::list::List;
 
@@ -10,6 +10,12 @@ pub(crate) fn version(call: &Call<'_>) -> Reply {
     Ok(Answer::value(&json!(
         call.management.options.rabbitmq_version
     )))
+}
+
+/// RabbitMQ served its tool here until 4.3. Scripts that fetch it get one that says where it is.
+pub(crate) fn rabbitmqadmin(_: &Call<'_>) -> Reply {
+    let script = include_bytes!("rabbitmqadmin.py").to_vec();
+    Ok(Answer::text("text/x-python", Body::Whole(script)))
 }
 
 /// Scripts that plug-ins add to the web UI: there are no plug-ins.

@@ -12,16 +12,13 @@ use leveret_broker::table::Value;
 use serde_json::{Map, Value as Json, json};
 
 use crate::answer::{Answer, Failure, Reply};
-use crate::call::Call;
+use crate::call::{Call, SHORT_STRING_MAX};
 use crate::json::{self, Columns, Object};
 use crate::session::Session;
 use crate::table::{TableJson, from_json};
 
 /// A get ends when its messages have this many bytes together, however many were asked for.
 const GET_BYTES_MAX: usize = 64 << 20;
-
-/// A short string has at most so many bytes.
-const SHORT_STRING_MAX: usize = 255;
 
 pub(crate) fn publish(call: &Call<'_>) -> Reply {
     let body = call.object()?;
@@ -30,10 +27,7 @@ pub(crate) fn publish(call: &Call<'_>) -> Reply {
         body.required_text("payload")?,
         body.required_text("payload_encoding")?,
     )?;
-    let key = body.required_text("routing_key")?;
-    if key.len() > SHORT_STRING_MAX {
-        return Err(Failure::bad_request("routing_key is longer than 255 bytes"));
-    }
+    let key = body.routing_key()?;
     let properties = properties_from(&body.map("properties")?)?.encode();
     let exchange = call.exchange("exchange").as_bytes();
     let message = Message::new(exchange, key.as_bytes(), &properties, &payload);
@@ -229,9 +223,14 @@ fn write(object: &mut Object<'_>, delivery: &Delivery, left: u64, get: &Get) {
 fn write_properties(object: &mut Object<'_>, delivery: &Delivery) {
     // The broker has read them when the message came.
     let mut properties = PropertiesBuf::parse(delivery.message.properties()).unwrap_or_default();
-    if delivery.counts.deliveries > 0 {
-        let count = Value::I64(delivery.counts.deliveries.into());
-        properties.headers_mut().insert("x-delivery-count", count);
+    for (name, count) in [
+        ("x-delivery-count", delivery.counts.deliveries),
+        ("x-acquired-count", delivery.counts.acquisitions),
+    ] {
+        if count > 0 {
+            let count = Value::I64(count.into());
+            properties.headers_mut().insert(name, count);
+        }
     }
     let mut text = |name: &str, value: &Option<Box<[u8]>>| {
         if let Some(bytes) = value {

@@ -6,6 +6,7 @@ use crate::answer::{Answer, Failure, Reply};
 use crate::call::Call;
 use crate::json::Object;
 use crate::list::{List, reply_one};
+use crate::sampler::Sampler;
 
 /// What RabbitMQ has as plug-ins and is part of this program.
 const PLUGINS: [&str; 3] = [
@@ -256,5 +257,18 @@ pub(crate) fn auth_attempts(call: &Call<'_>) -> Reply {
 pub(crate) fn reset_auth_attempts(call: &Call<'_>) -> Reply {
     check_name(call)?;
     call.management.attempts.reset();
+    Ok(Answer::done())
+}
+
+/// With one node every queue is where it can be.
+pub(crate) fn rebalance(_: &Call<'_>) -> Reply {
+    Ok(Answer::done())
+}
+
+pub(crate) fn reset_samples(call: &Call<'_>) -> Reply {
+    if call.parameter_if_any("node").is_some() {
+        check_name(call)?;
+    }
+    *call.management.sampler.lock() = Sampler::default();
     Ok(Answer::done())
 }

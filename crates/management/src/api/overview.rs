@@ -4,7 +4,7 @@ use leveret_broker::broker::listing::ObjectTotals;
 use serde_json::{Value, json};
 
 use crate::access::is_monitor;
-use crate::answer::Reply;
+use crate::answer::{Answer, Reply};
 use crate::api::nodes::{
     CRYPTO_LIBRARY, ERLANG_VERSION, contexts, erlang_full_version, exchange_types,
 };
@@ -12,6 +12,7 @@ use crate::call::{Call, Vhosts};
 use crate::list::reply_one;
 use crate::sampler::Key;
 use crate::stats::{CHURN, Gathered, LENGTHS, MESSAGE_STATS, Writer};
+use crate::table::value_from_json;
 
 pub(crate) fn show(call: &Call<'_>) -> Reply {
     let (options, broker) = (&call.management.options, call.broker());
@@ -32,7 +33,7 @@ pub(crate) fn show(call: &Call<'_>) -> Reply {
         object.field("product_name", "Leveret");
         object.field("product_version", options.leveret_version);
         object.field("rabbitmq_version", options.rabbitmq_version);
-        object.field("cluster_name", &cluster_name(call));
+        object.field("cluster_name", &call.broker().cluster_name());
         object.field("cluster_tags", &json!({}));
         object.field("node_tags", &json!({}));
         object.field("erlang_version", ERLANG_VERSION);
@@ -137,12 +138,15 @@ fn listeners(call: &Call<'_>) -> Value {
     listeners.map(one).collect()
 }
 
-pub(crate) fn cluster_name(call: &Call<'_>) -> String {
-    call.broker().options.cluster_name.clone()
-}
-
 pub(crate) fn show_cluster_name(call: &Call<'_>) -> Reply {
     reply_one(&call.query, |object| {
-        object.field("name", &cluster_name(call));
+        object.field("name", &call.broker().cluster_name());
     })
+}
+
+pub(crate) fn put_cluster_name(call: &Call<'_>) -> Reply {
+    let body = call.object()?;
+    let name = value_from_json(&body.required_text("name")?.into())?;
+    let durable_at = call.broker().set_global_parameter("cluster_name", name)?;
+    Ok(Answer::done().after(durable_at))
 }

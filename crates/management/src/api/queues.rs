@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use leveret_broker::broker::definitions::QueueSpec;
 use leveret_broker::live_queue::{ConsumerFacts, LiveQueue, QueueStatus};
+use leveret_broker::policies::{Applied, Policy};
 use leveret_broker::queue::Kind;
 use serde_json::{Value, json};
 
@@ -13,7 +14,7 @@ use crate::call::Call;
 use crate::json::Object;
 use crate::list::{List, reply_one};
 use crate::sampler::Key;
-use crate::session::Session;
+use crate::session::principal;
 use crate::stats::{Gathered, LENGTHS, MESSAGE_STATS, Stat, Writer};
 use crate::table::{TableJson, from_json};
 
@@ -92,10 +93,18 @@ fn write(object: &mut Object<'_>, queue: &Arc<LiveQueue>, scene: &Scene) {
         object.field("online", &[&scene.node]);
     }
     object.field("state", "running");
-    object.field("policy", &Value::Null);
-    object.field("operator_policy", &Value::Null);
-    object.field("effective_policy_definition", &json!({}));
-    write_status(object, queue, &queue.status(), scene);
+    let status = queue.status();
+    write_policies(object, &status.applied);
+    write_status(object, queue, &status, scene);
+}
+
+/// The policies that apply to an object, and what they come to.
+pub(crate) fn write_policies(object: &mut Object<'_>, applied: &Applied) {
+    let name = |policy: &Option<Arc<Policy>>| policy.as_ref().map(|it| it.name.to_string());
+    object.field("policy", &name(&applied.user));
+    object.field("operator_policy", &name(&applied.operator));
+    let definition = applied.definition();
+    object.field("effective_policy_definition", &TableJson(&definition));
 }
 
 fn write_status(object: &mut Object<'_>, queue: &LiveQueue, status: &QueueStatus, scene: &Scene) {
@@ -140,16 +149,6 @@ fn write_status(object: &mut Object<'_>, queue: &LiveQueue, status: &QueueStatus
     object.field("memory", &0);
     object.field("reductions", &0);
     object.field("reductions_details", &json!({"rate": 0.0}));
-    object.field(
-        "garbage_collection",
-        &json!({
-            "fullsweep_after": 0,
-            "max_heap_size": 0,
-            "min_bin_vheap_size": 0,
-            "min_heap_size": 0,
-            "minor_gcs": 0,
-        }),
-    );
     object.field("storage_version", &2);
 }
 
@@ -185,36 +184,34 @@ pub(crate) fn rfc3339(ms: u64) -> String {
 pub(crate) fn declare(call: &Call<'_>) -> Reply {
     let body = call.object()?;
     let spec = QueueSpec {
-        name: call.parameter("queue"),
+        name: call.new_name("queue")?,
         durable: body.flag("durable")?.unwrap_or(true),
-        exclusive: body.flag("exclusive")?.unwrap_or(false),
+        // There is no connection that it could be exclusive to.
+        exclusive: false,
         auto_delete: body.flag("auto_delete")?.unwrap_or(false),
         arguments: from_json(&body.map("arguments")?)?,
     };
-    let session = Session::open(call)?;
+    let by = principal(call)?;
     let existed = find(call).is_ok();
-    let declared = call
-        .broker()
-        .declare_queue(session.principal(), spec, call.now)?;
+    let declared = call.broker().declare_queue(&by, spec, call.now)?;
     Ok(Answer::put(!existed).after(declared.durable_at))
 }
 
 pub(crate) fn delete(call: &Call<'_>) -> Reply {
-    let session = Session::open(call)?;
+    let by = principal(call)?;
     let queue = find(call)?;
     let if_unused = call.query.is_true("if-unused");
     let if_empty = call.query.is_true("if-empty");
-    let (_, durable_at) =
-        call.broker()
-            .delete_queue(session.principal(), queue.name(), if_unused, if_empty)?;
+    let (_, durable_at) = call
+        .broker()
+        .delete_queue(&by, queue.name(), if_unused, if_empty)?;
     Ok(Answer::done().after(durable_at))
 }
 
 pub(crate) fn purge(call: &Call<'_>) -> Reply {
-    let session = Session::open(call)?;
+    let by = principal(call)?;
     let queue = find(call)?;
-    call.broker()
-        .purge_queue(session.principal(), queue.name(), call.now)?;
+    call.broker().purge_queue(&by, queue.name(), call.now)?;
     Ok(Answer::done())
 }
 

@@ -4,12 +4,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use leveret_broker::broker::listing::{PermissionInfo, TopicPermissionInfo};
 use leveret_broker::users::User;
-use serde_json::json;
 
+use super::limits;
 use crate::answer::{Failure, Reply};
 use crate::call::Call;
 use crate::json::Object;
 use crate::list::{List, reply_one};
+
+pub(crate) mod changes;
 
 pub(crate) fn list(call: &Call<'_>) -> Reply {
     reply_list(call, call.broker().list_users())
@@ -42,7 +44,7 @@ pub(crate) fn write(object: &mut Object<'_>, user: &User) {
     object.field("password_hash", &BASE64.encode(&user.password.salted));
     object.field("hashing_algorithm", user.password.hashing.name());
     object.field("tags", &user.tags);
-    object.field("limits", &json!({}));
+    object.field("limits", &limits::of_user(&user.limits));
 }
 
 pub(crate) fn permissions(call: &Call<'_>) -> Reply {

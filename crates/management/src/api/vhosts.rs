@@ -1,7 +1,9 @@
 //! Virtual hosts.
 
 use leveret_broker::broker::listing::VhostInfo;
-use serde_json::json;
+use leveret_broker::catalogue::VhostMetadata;
+use leveret_broker::queue::Kind;
+use serde_json::{Value, json};
 
 use crate::answer::{Failure, Reply};
 use crate::call::Call;
@@ -9,6 +11,8 @@ use crate::json::Object;
 use crate::list::{List, reply_one};
 use crate::sampler::Key;
 use crate::stats::{DATA, Gathered, LENGTHS, MESSAGE_STATS, Writer};
+
+pub(crate) mod changes;
 
 pub(crate) fn list(call: &Call<'_>) -> Reply {
     let known = call.known_vhosts();
@@ -41,9 +45,33 @@ pub(crate) fn show(call: &Call<'_>) -> Reply {
     })
 }
 
-fn find(call: &Call<'_>) -> Result<VhostInfo, Failure> {
+pub(crate) fn find(call: &Call<'_>) -> Result<VhostInfo, Failure> {
     let vhost = call.broker().vhost_info(call.parameter("vhost"));
     vhost.ok_or_else(Failure::no_such_object)
+}
+
+/// What an operator says about a vhost; RabbitMQ writes all of it twice.
+pub(crate) fn write_metadata(object: &mut Object<'_>, metadata: &VhostMetadata) {
+    write_metadata_fields(object, metadata);
+    object.field("metadata", &metadata_json(metadata));
+}
+
+pub(crate) fn write_metadata_fields(object: &mut Object<'_>, metadata: &VhostMetadata) {
+    let default_queue_type = metadata.default_queue_type.map(Kind::name);
+    object.field("description", &metadata.description);
+    object.field("tags", &metadata.tags);
+    object.field("default_queue_type", &default_queue_type);
+    object.field("protected_from_deletion", &metadata.protected_from_deletion);
+}
+
+/// The metadata as definitions have it.
+pub(crate) fn metadata_json(metadata: &VhostMetadata) -> Value {
+    json!({
+        "description": metadata.description,
+        "tags": metadata.tags,
+        "default_queue_type": metadata.default_queue_type.map(Kind::name),
+        "protected_from_deletion": metadata.protected_from_deletion,
+    })
 }
 
 fn write(
@@ -55,7 +83,8 @@ fn write(
 ) {
     let key = Key::vhost(&vhost.name);
     object.field("name", &*vhost.name);
-    object.field("tracing", &false);
+    write_metadata(object, &vhost.metadata);
+    object.field("tracing", &vhost.tracing);
     object.field("cluster_state", &json!({node: "running"}));
     numbers.write(object, &LENGTHS, key, gathered);
     numbers.write(object, &DATA, key, gathered);

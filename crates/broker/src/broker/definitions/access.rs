@@ -6,7 +6,7 @@ use crate::error::{Error, Resource, ResourceKind, Result};
 use crate::exchange;
 use crate::live_queue::LiveQueue;
 use crate::principal::Principal;
-use crate::users::Access;
+use crate::users::{Access, User};
 
 impl Broker {
     /// 403 unless `by` may have `access` to the resource.
@@ -18,6 +18,22 @@ impl Broker {
     ) -> Result<()> {
         self.topology.read().check(by, access, resource)
     }
+
+    /// Whether `user` has any permissions in `vhost`, without which there is no connecting to it; `None`: there is no such
+    /// vhost.
+    pub fn has_access(&self, user: &User, vhost: &str) -> Option<bool> {
+        let topology = self.topology.read();
+        let vhost = topology.catalogue.vhost(vhost)?;
+        let permissions = topology.catalogue.permissions(&user.name, &vhost.name);
+        Some(permissions.is_some())
+    }
+
+    /// The node itself, in the vhost of that name.
+    pub fn node_in(&self, vhost: &str) -> Option<Principal> {
+        let topology = self.topology.read();
+        let vhost = topology.catalogue.vhost(vhost)?;
+        Some(Principal::node(vhost.id, vhost.name.clone()))
+    }
 }
 
 impl Topology {
@@ -28,6 +44,9 @@ impl Topology {
         access: Access,
         resource: Resource<'_>,
     ) -> Result<()> {
+        if by.is_node() {
+            return Ok(());
+        }
         let resource = as_checked(resource);
         match self.catalogue.permissions(&by.user, &by.vhost_name) {
             Some(permissions) if permissions.allow(access, resource.name) => Ok(()),
@@ -56,7 +75,7 @@ impl Topology {
         exchange: &Exchange,
         key: &[u8],
     ) -> Result<()> {
-        if exchange.declaration.kind != exchange::Kind::Topic {
+        if exchange.declaration.kind != exchange::Kind::Topic || by.is_node() {
             return Ok(());
         }
         let Some(permissions) =

@@ -1,0 +1,96 @@
+//! Metrics.
+
+use super::*;
+
+impl World {
+    fn scrape(&self, path: &str) -> Seen {
+        let (head, ()) = Request::builder().uri(path).body(()).unwrap().into_parts();
+        let (head, body) = self
+            .management
+            .metrics(&head, self.now)
+            .response
+            .into_parts();
+        let bytes = match body {
+            Body::Whole(bytes) => bytes,
+            Body::Pieces(pieces) => pieces.flatten().collect(),
+        };
+        Seen {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            not_before: None,
+            body: String::from_utf8(bytes).unwrap(),
+        }
+    }
+}
+
+/// Each family is named once, and each sample belongs to the family above it.
+fn check_format(text: &str) {
+    let mut families = std::collections::BTreeSet::new();
+    let mut current = "";
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            current = rest.split(' ').next().unwrap();
+            assert!(families.insert(current), "{current} is there twice");
+        } else if !line.starts_with('#') {
+            let name = line.split(['{', ' ']).next().unwrap();
+            let base = name
+                .strip_suffix("_sum")
+                .or_else(|| name.strip_suffix("_count"));
+            assert!(
+                name == current || base == Some(current),
+                "{line} under {current}"
+            );
+            let value = line.rsplit(' ').next().unwrap();
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+        }
+    }
+}
+
+#[test]
+fn objects_are_summed_or_told_apart() {
+    let world = World::new();
+    world.check(
+        r#"
+        PUT /api/queues/%2F/a {}
+        201
+        PUT /api/queues/%2F/b%22 {}
+        201
+        POST /api/exchanges/%2F/amq.default/publish {"properties":{},"routing_key":"a","payload":"x","payload_encoding":"string"}
+        200 {"routed":true}
+        "#,
+    );
+    let all = world.scrape("/metrics").body;
+    check_format(&all);
+    assert!(all.contains("\nrabbitmq_queues 2\n"), "{all}");
+    assert!(all.contains("\nrabbitmq_queue_messages_ready 1\n"));
+    assert!(all.contains("\nrabbitmq_global_messages_received_total{protocol=\"amqp091\"} 1\n"));
+
+    let each = world.scrape("/metrics/per-object").body;
+    check_format(&each);
+    assert!(each.contains("rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"a\"} 1\n"));
+    assert!(each.contains("rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"b\\\"\"} 0\n"));
+
+    let some = world
+        .scrape("/metrics/detailed?family=queue_coarse_metrics&vhost=nowhere")
+        .body;
+    check_format(&some);
+    assert!(some.contains("# TYPE rabbitmq_detailed_queue_messages_ready gauge\n"));
+    assert!(!some.contains("rabbitmq_detailed_queue_messages_ready{"));
+    assert!(!some.contains("rabbitmq_detailed_queue_consumers"));
+
+    check_format(&world.scrape("/metrics/memory-breakdown").body);
+    assert_eq!(world.scrape("/elsewhere").status, 404);
+}
+
+#[test]
+fn many_objects_come_in_pieces() {
+    let world = World::new();
+    for number in 0..2500 {
+        let seen = world.ask(&format!("PUT /api/queues/%2F/q{number} {{}}"));
+        assert_eq!(seen.status, 201);
+    }
+    let each = world.scrape("/metrics/per-object").body;
+    check_format(&each);
+    let samples = each.matches("\nrabbitmq_queue_messages_ready{").count();
+    assert_eq!(samples, 2500);
+}

@@ -1,0 +1,328 @@
+//! Objects: made, looked at, changed and deleted.
+
+use super::*;
+
+#[test]
+fn a_queue_from_declaration_to_deletion() {
+    let world = World::new();
+    world.check(
+        r#"
+        PUT /api/queues/%2F/orders {"durable":true,"arguments":{"x-max-length":5}}
+        201
+        PUT /api/queues/%2F/orders {"durable":true,"arguments":{"x-max-length":5}}
+        204
+        PUT /api/queues/%2F/orders {"durable":false}
+        400 {"error":"bad_request","reason":"inequivalent arg 'durable' for queue 'orders' in vhost '/': received 'false' but current is 'true'"}
+        PUT /api/queues/%2F/odd {"arguments":{"x-max-length":-5}}
+        400 {"error":"bad_request","reason":"invalid arg 'x-max-length' for queue 'odd' in vhost '/': {value_negative,-5}"}
+        PUT /api/queues/nowhere/orders {}
+        404 {"error":"not_found","reason":"vhost_not_found"}
+        GET /api/queues/%2F/orders?columns=name,vhost,type,durable,arguments,messages,consumers
+        200 {"name":"orders","vhost":"/","type":"classic","durable":true,"arguments":{"x-max-length":5,"x-queue-type":"classic"},"messages":0,"consumers":0}
+        GET /api/queues/%2F/nothing
+        404 {"error":"Object Not Found","reason":"Not Found"}
+        GET /api/queues/nowhere
+        404 {"error":"Object Not Found","reason":"Not Found"}
+        GET /api/queues?columns=name
+        200 [{"name":"orders"}]
+        GET /api/queues/%2F/orders/bindings
+        200 [{"source":"","vhost":"/","destination":"orders","destination_type":"queue","routing_key":"orders","arguments":{},"properties_key":"orders"}]
+        POST /api/queues/%2F/orders/actions {"action":"sync"}
+        204
+        DELETE /api/queues/%2F/orders/contents
+        204
+        DELETE /api/queues/%2F/orders?if-empty=true&if-unused=true
+        204
+        DELETE /api/queues/%2F/orders
+        404 {"error":"Object Not Found","reason":"Not Found"}
+        "#,
+    );
+}
+
+#[test]
+fn exchanges_and_bindings() {
+    let world = World::new();
+    world.check(
+        r#"
+        PUT /api/exchanges/%2F/events {"type":"topic"}
+        201
+        PUT /api/exchanges/%2F/events {"type":"fanout"}
+        400 {"error":"bad_request","reason":"inequivalent arg 'type' for exchange 'events' in vhost '/': received 'fanout' but current is 'topic'"}
+        PUT /api/exchanges/%2F/amq.mine {"type":"topic"}
+        401 {"error":"not_authorised","reason":"Access refused."}
+        PUT /api/queues/%2F/q {}
+        201
+        GET /api/exchanges/%2F/events?columns=name,type,durable,internal,message_stats.publish_in
+        200 {"name":"events","type":"topic","durable":true,"internal":false,"message_stats":{"publish_in":0}}
+        POST /api/bindings/%2F/e/nothing/q/q {"routing_key":"a.#"}
+        404 {"error":"not_found","reason":"no exchange 'nothing' in vhost '/'"}
+        GET /api/bindings/%2F/e/events/q/q
+        200 []
+        GET /api/bindings/%2F/e/events/x/q
+        404 {"error":"Object Not Found","reason":"Not Found"}
+        "#,
+    );
+    let bound = world.ask(r#"POST /api/bindings/%2F/e/events/q/q {"routing_key":"a.#"}"#);
+    assert_eq!((bound.status, bound.body.as_str()), (201, ""));
+    assert_eq!(bound.headers[header::LOCATION], "q/a.%2523");
+    world.check(
+        r#"
+        GET /api/bindings/%2F/e/events/q/q/a.%2523
+        200 {"source":"events","vhost":"/","destination":"q","destination_type":"queue","routing_key":"a.#","arguments":{},"properties_key":"a.%23"}
+        GET /api/exchanges/%2F/events/bindings/source?columns=destination
+        200 [{"destination":"q"}]
+        DELETE /api/exchanges/%2F/events?if-unused=true
+        400 {"error":"bad_request","reason":"exchange 'events' in vhost '/' in use"}
+        DELETE /api/bindings/%2F/e/events/q/q/a.%2523
+        204
+        DELETE /api/bindings/%2F/e/events/q/q/a.%2523
+        404 {"error":"Object Not Found","reason":"Not Found"}
+        DELETE /api/exchanges/%2F/events
+        204
+        "#,
+    );
+}
+
+#[test]
+fn messages_are_published_and_got() {
+    let world = World::new();
+    world.check(
+        r#"
+        PUT /api/queues/%2F/q {}
+        201
+        POST /api/exchanges/%2F/amq.default/publish {"routing_key":"q"}
+        400 {"error":"bad_request","reason":"[{key_missing,properties},{key_missing,payload},{key_missing,payload_encoding}]"}
+        POST /api/exchanges/%2F/amq.default/publish {"properties":{"priority":1,"headers":{"n":1}},"routing_key":"q","payload":"hello","payload_encoding":"string"}
+        200 {"routed":true}
+        POST /api/exchanges/%2F//publish {"properties":{},"routing_key":"q","payload":"/w==","payload_encoding":"base64"}
+        200 {"routed":true}
+        POST /api/exchanges/%2F/amq.default/publish {"properties":{},"routing_key":"nobody","payload":"","payload_encoding":"string"}
+        200 {"routed":false}
+        POST /api/exchanges/%2F/amq.default/publish {"properties":{"priority":"high"},"routing_key":"q","payload":"","payload_encoding":"string"}
+        400 {"error":"bad_request","reason":"invalid message property priority: \"high\""}
+        POST /api/exchanges/%2F/amq.default/publish {"properties":{"user_id":"other"},"routing_key":"q","payload":"","payload_encoding":"string"}
+        400 {"error":"bad_request","reason":"user_id property set to 'other' but authenticated user was 'guest'"}
+        POST /api/exchanges/%2F/nothing/publish {"properties":{},"routing_key":"q","payload":"","payload_encoding":"string"}
+        404 {"error":"not_found","reason":"no exchange 'nothing' in vhost '/'"}
+        POST /api/queues/%2F/q/get {"count":1,"ackmode":"ack_requeue_true","encoding":"auto","truncate":2}
+        200 [{"payload_bytes":5,"redelivered":false,"exchange":"","routing_key":"q","message_count":1,"properties":{"priority":1,"headers":{"n":1}},"payload":"he","payload_encoding":"string"}]
+        POST /api/queues/%2F/q/get {"count":5,"ackmode":"ack_requeue_false","encoding":"auto"}
+        200 [{"payload_bytes":5,"redelivered":true,"exchange":"","routing_key":"q","message_count":1,"properties":{"priority":1,"headers":{"n":1}},"payload":"hello","payload_encoding":"string"},{"payload_bytes":1,"redelivered":false,"exchange":"","routing_key":"q","message_count":0,"properties":{},"payload":"/w==","payload_encoding":"base64"}]
+        POST /api/queues/%2F/q/get {"count":1,"ackmode":"ack_requeue_false","encoding":"auto"}
+        200 []
+        POST /api/queues/%2F/q/get {"count":-1,"ackmode":"ack_requeue_false","encoding":"auto"}
+        400 {"error":"bad_request","reason":"count must not be negative"}
+        POST /api/queues/%2F/q/get {"count":1,"ackmode":"eat","encoding":"auto"}
+        400 {"error":"bad_request","reason":"unknown ackmode eat"}
+        "#,
+    );
+}
+
+#[test]
+fn users_and_permissions() {
+    let world = World::new();
+    world.check(
+        r#"
+        PUT /api/users/ann {"password":"secret"}
+        400 {"error":"bad_request","reason":"[{key_missing,tags}]"}
+        PUT /api/users/ann {"password":"","tags":""}
+        400 {"error":"bad_request","reason":"Cannot use empty password. Please choose a non-empty password for the user"}
+        PUT /api/users/ann {"password_hash":"kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR","tags":"management, monitoring"}
+        201
+        GET /api/users/ann
+        200 {"name":"ann","password_hash":"kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR","hashing_algorithm":"rabbit_password_hashing_sha256","tags":["management","monitoring"],"limits":{}}
+        GET /api/users/without-permissions?columns=name
+        200 [{"name":"ann"}]
+        PUT /api/permissions/%2F/ann {"configure":"","write":"^a","read":".*"}
+        201
+        PUT /api/permissions/%2F/ann {"configure":"","write":"(","read":".*"}
+        400 {"error":"bad_request","reason":"invalid regexp...
+        PUT /api/permissions/%2F/nobody {"configure":"","write":"","read":""}
+        400 {"error":"bad_request","reason":"no_such_user_or_vhost"}
+        GET /api/users/ann/permissions
+        200 [{"user":"ann","vhost":"/","configure":"","write":"^a","read":".*"}]
+        PUT /api/topic-permissions/%2F/ann {"exchange":"amq.topic","write":"^a","read":"^b"}
+        201
+        GET /api/topic-permissions/%2F/ann
+        200 [{"user":"ann","vhost":"/","exchange":"amq.topic","write":"^a","read":"^b"}]
+        DELETE /api/topic-permissions/%2F/ann
+        204
+        GET /api/topic-permissions/%2F/ann
+        404 {"error":"Object Not Found","reason":"Not Found"}
+        PUT /api/user-limits/ann/max-channels {"value":7}
+        204
+        GET /api/user-limits
+        200 [{"user":"ann","value":{"max-channels":7}}]
+        PUT /api/user-limits/ann/max-shoes {"value":7}
+        400 {"error":"bad_request","reason":"Unrecognised limit 'max-shoes'"}
+        DELETE /api/permissions/%2F/ann
+        204
+        DELETE /api/permissions/%2F/ann
+        404 {"error":"Object Not Found","reason":"Not Found"}
+        POST /api/users/bulk-delete {"users":["ann","nobody"]}
+        204
+        GET /api/users/ann
+        404 {"error":"Object Not Found","reason":"Not Found"}
+        "#,
+    );
+}
+
+#[test]
+fn vhosts_policies_and_parameters() {
+    let world = World::new();
+    world.check(
+        r#"
+        PUT /api/vhosts/shop {"description":"a shop","tags":"prod","default_queue_type":"quorum"}
+        201
+        GET /api/vhosts/shop?columns=name,description,tags,default_queue_type,protected_from_deletion
+        200 {"name":"shop","description":"a shop","tags":["prod"],"default_queue_type":"quorum","protected_from_deletion":false}
+        GET /api/vhosts/shop/permissions
+        200 [{"user":"guest","vhost":"shop","configure":".*","write":".*","read":".*"}]
+        POST /api/vhosts/shop/deletion/protection
+        204
+        DELETE /api/vhosts/shop
+        412 {"error":"precondition_failed","reason":"Refusing to delete virtual host 'shop' because it is protected from deletion"}
+        DELETE /api/vhosts/shop/deletion/protection
+        204
+        PUT /api/vhost-limits/shop/max-queues {"value":5}
+        204
+        GET /api/vhost-limits/shop
+        200 [{"vhost":"shop","value":{"max-queues":5}}]
+        PUT /api/policies/shop/short {"pattern":"^q","definition":{"max-length":9},"apply-to":"queues"}
+        201
+        PUT /api/policies/shop/odd {"pattern":"^q","definition":{"max-size":9}}
+        400 {"error":"bad_request","reason":"Validation failed\n\n[{<<\"max-size\">>,9}] are not recognised policy settings\n"}
+        GET /api/policies/shop/short
+        200 {"vhost":"shop","name":"short","pattern":"^q","apply-to":"queues","definition":{"max-length":9},"priority":0}
+        PUT /api/queues/shop/q {}
+        201
+        GET /api/queues/shop/q?columns=type,policy,operator_policy,effective_policy_definition
+        200 {"type":"quorum","policy":"short","operator_policy":null,"effective_policy_definition":{"max-length":9}}
+        DELETE /api/policies/shop/short
+        204
+        DELETE /api/policies/shop/short
+        404 {"error":"Object Not Found","reason":"Not Found"}
+        PUT /api/policies/nowhere/short {"pattern":"^q","definition":{"max-length":9}}
+        404 {"error":"not_found","reason":"vhost_not_found"}
+        PUT /api/operator-policies/shop/cap {"pattern":"^q","definition":{"max-length":3},"apply-to":"queues"}
+        201
+        GET /api/parameters?columns=component,name
+        200 [{"component":"operator_policy","name":"cap"},{"component":"vhost-limits","name":"limits"}]
+        PUT /api/global-parameters/cluster_tags {"value":{"region":"north"}}
+        201
+        GET /api/global-parameters/cluster_tags
+        200 {"name":"cluster_tags","value":{"region":"north"}}
+        PUT /api/cluster-name {"name":"north"}
+        204
+        GET /api/cluster-name
+        200 {"name":"north"}
+        DELETE /api/global-parameters/cluster_tags
+        204
+        DELETE /api/vhosts/shop
+        204
+        GET /api/vhosts/shop
+        404 {"error":"Object Not Found","reason":"Not Found"}
+        "#,
+    );
+}
+
+#[test]
+fn everything_can_be_looked_at() {
+    let world = World::new();
+    world.management.sample(world.now);
+    for path in [
+        "overview",
+        "nodes",
+        "nodes/rabbit@localhost",
+        "nodes/rabbit@localhost/memory",
+        "nodes/rabbit@localhost/memory/relative",
+        "extensions",
+        "connections",
+        "channels",
+        "consumers",
+        "consumers/%2F",
+        "exchanges",
+        "bindings",
+        "vhosts",
+        "users",
+        "permissions",
+        "topic-permissions",
+        "parameters",
+        "global-parameters",
+        "policies",
+        "operator-policies",
+        "feature-flags",
+        "deprecated-features",
+        "auth/attempts/rabbit@localhost",
+        "health/checks/alarms",
+        "health/checks/port-listener/5672",
+        "health/checks/protocol-listener/amqp091",
+        "openapi.json",
+    ] {
+        let seen = world.ask(&format!("GET /api/{path}"));
+        assert_eq!(seen.status, 200, "{path}: {}", seen.body);
+        assert!(!seen.json().is_null(), "{path}");
+    }
+    world.check(
+        r#"
+        GET /api/nodes/rabbit@elsewhere
+        404 {"error":"Object Not Found","reason":"Not Found"}
+        GET /api/health/checks/port-listener/1
+        503 {"missing":1,"ports":[5672],"reason":"No active listener","status":"failed"}
+        GET /api/health/checks/protocol-listener/mqtt
+        503 {"missing":["mqtt"],"protocols":["amqp"],"reason":"No active listener","status":"failed"}
+        POST /api/rebalance/queues
+        204
+        "#,
+    );
+}
+
+#[test]
+fn alarms_are_unhealthy() {
+    let world = World::new();
+    let alarm = leveret_broker::alarm::Alarm::Disk;
+    world.management.broker.set_alarm(alarm, true);
+    world.check(
+        r#"
+        GET /api/health/checks/local-alarms
+        503 {"alarms":[{"node":"rabbit@localhost","resource":"disk"}],"reason":"There are alarms in effect on the node","status":"failed"}
+        "#,
+    );
+}
+
+#[test]
+fn numbers_and_their_past() {
+    let mut world = World::new();
+    world.management.sample(world.now);
+    world.check(
+        r#"
+        PUT /api/queues/%2F/q {}
+        201
+        "#,
+    );
+    let publish = r#"POST /api/exchanges/%2F/amq.default/publish {"properties":{},"routing_key":"q","payload":"x","payload_encoding":"string"}"#;
+    for _ in 0..3 {
+        for _ in 0..10 {
+            assert_eq!(world.ask(publish).status, 200);
+        }
+        world.now = world.now.plus_ms(SAMPLE_PERIOD_MS);
+        world.management.sample(world.now);
+    }
+    let queue = world
+        .ask("GET /api/queues/%2F/q?lengths_age=10&lengths_incr=5&columns=messages,messages_details,message_stats.publish_details")
+        .json();
+    assert_eq!(queue["messages"], 30);
+    assert_eq!(queue["messages_details"]["rate"], 2.0);
+    assert_eq!(queue["message_stats"]["publish_details"]["rate"], 2.0);
+    let overview = world
+        .ask("GET /api/overview?lengths_age=10&lengths_incr=5&columns=queue_totals")
+        .json();
+    let samples = &overview["queue_totals"]["messages_details"]["samples"];
+    let counts: Vec<_> = samples
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["sample"])
+        .collect();
+    assert_eq!(counts, [30, 20, 10]);
+}
