@@ -4,6 +4,7 @@
 //! decides is the order connections see. All else that an op leads to (records to release, messages to dead-letter, the
 //! queue's own deletion) is gathered in an [`Outbox`] and done by [`crate::broker::Broker::finish`] when no lock is held.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -15,10 +16,11 @@ use crate::mailbox::{CancelReason, ConsumerKey, Event, Mailbox};
 use crate::message::Message;
 use crate::paging::CROWDED_BYTES;
 use crate::policies::Applied;
-use crate::queue::pages::{Leaving, PageSizes, PageStore};
+use crate::properties::Properties;
+use crate::queue::pages::{Leaving, PageSizes, PageStore, Unreadable};
 use crate::queue::{
-    AttachRefusal, Consumer, ConsumerStatus, Counts, Delivery, Effect, Kind, Op, QueueCore, Reason,
-    Settings, Stats,
+    AttachRefusal, Browsed, Consumer, ConsumerStatus, Counts, Delivery, Effect, Kind, Op,
+    QueueCore, Reason, Settings, Stats,
 };
 use crate::record::RecordError;
 use crate::table::Table;
@@ -115,6 +117,28 @@ pub struct QueueStatus {
     pub idle_since: Timestamp,
     pub exclusive_consumer: Option<Arc<ConsumerFacts>>,
     pub single_active_consumer: Option<Arc<ConsumerFacts>>,
+}
+
+/// How much of a queue to look at. The queue is locked meanwhile, so all of it is bounded.
+#[derive(Debug, Clone, Copy)]
+pub struct BrowsePage {
+    /// The place of the first message, counted from the one that will leave next.
+    pub offset: u64,
+    /// Most messages to show.
+    pub messages_max: usize,
+    /// No more are shown when those shown have this many bytes.
+    pub bytes_max: usize,
+    /// Most messages to look at, for those that are not accepted.
+    pub looked_at_max: u64,
+}
+
+/// What was seen of a queue.
+#[derive(Debug, Default)]
+pub struct Browse {
+    /// Messages with their places.
+    pub messages: Vec<(u64, Browsed)>,
+    /// Where the next page begins; `None`: there is nothing more.
+    pub next: Option<u64>,
 }
 
 /// A consumer in a listing.
@@ -320,6 +344,48 @@ impl LiveQueue {
             exclusive_consumer: exclusive.and_then(|status| tag_of(status.consumer)),
             single_active_consumer: state.core.active_consumer().and_then(tag_of),
         }
+    }
+
+    /// Looks at the messages that wait, without taking any: those that `accepts` of the ones from `page.offset` on.
+    ///
+    /// # Errors
+    /// What lies on disk can't be read.
+    pub fn browse(
+        &self,
+        page: BrowsePage,
+        mut accepts: impl FnMut(&Browsed) -> bool,
+    ) -> Result<Browse, Unreadable> {
+        let mut browse = Browse::default();
+        let mut looked_at = 0;
+        let mut bytes = 0;
+        self.state.lock().core.browse(page.offset, &mut |message| {
+            if browse.messages.len() >= page.messages_max
+                || looked_at >= page.looked_at_max
+                || bytes >= page.bytes_max
+            {
+                browse.next = Some(page.offset + looked_at);
+                return ControlFlow::Break(());
+            }
+            if accepts(&message) {
+                bytes += message.message.weight();
+                browse.messages.push((page.offset + looked_at, message));
+            }
+            looked_at += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(browse)
+    }
+
+    /// The `timestamp` of the next message, s, if it has one (`head_message_timestamp`).
+    pub fn head_message_timestamp(&self) -> Option<u64> {
+        let mut timestamp = None;
+        let state = self.state.lock();
+        let read = state.core.browse(0, &mut |head| {
+            let properties = Properties::parse(head.message.properties()).ok();
+            timestamp = properties.and_then(|properties| properties.timestamp());
+            ControlFlow::Break(())
+        });
+        read.ok().and(timestamp)
     }
 
     /// Its consumers, in no particular order.

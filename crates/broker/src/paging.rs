@@ -260,6 +260,15 @@ fn write(log: &Log, queue: QueueId, leaving: &Leaving) -> Result<Draft, PageErro
     log.draft_page(queue.0, &leaving.meta, &records)
 }
 
+fn paged<'a>(record: &storage::PagedRecord<'a>) -> PagedRecord<'a> {
+    PagedRecord {
+        id: record.key.map_or(MessageId::NONE, MessageId),
+        note: record.note,
+        is_marked: record.mark != 0,
+        bytes: record.bytes,
+    }
+}
+
 /// The log, where queues read their pages.
 #[derive(Debug)]
 pub(crate) struct LogPages(pub(crate) Log);
@@ -270,15 +279,18 @@ impl PageStore for LogPages {
         page: PageId,
         each: &mut dyn FnMut(PagedRecord<'_>),
     ) -> Result<(), Unreadable> {
-        let mut each = |record: storage::PagedRecord<'_>| {
-            each(PagedRecord {
-                id: record.key.map_or(MessageId::NONE, MessageId),
-                note: record.note,
-                is_marked: record.mark != 0,
-                bytes: record.bytes,
-            });
-        };
+        let mut each = |record: storage::PagedRecord<'_>| each(paged(&record));
         let read = self.0.page_in(storage::PageId(page.0), &mut each);
+        read.map_err(|error| Unreadable(error.to_string()))
+    }
+
+    fn read_page(
+        &self,
+        page: PageId,
+        each: &mut dyn FnMut(PagedRecord<'_>),
+    ) -> Result<(), Unreadable> {
+        let mut each = |record: storage::PagedRecord<'_>| each(paged(&record));
+        let read = self.0.read_page(storage::PageId(page.0), &mut each);
         read.map_err(|error| Unreadable(error.to_string()))
     }
 

@@ -36,6 +36,7 @@
 //! ```
 
 mod backlog;
+mod browse;
 mod consumers;
 mod credit;
 mod dead_letters;
@@ -53,6 +54,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use backlog::Freed;
+pub use browse::Browsed;
 pub use consumers::ConsumerStatus;
 pub use credit::SharedCredit;
 pub use machine::QueueCore;

@@ -167,3 +167,43 @@ fn connections_and_what_they_declared_are_listed() {
         ",
     );
 }
+
+#[test]
+fn a_queue_can_be_browsed_without_a_trace() {
+    check(
+        "
+        a connect
+        a queue q x-max-priority=5
+          a queue.declare-ok q 0 0
+        a publish - q one
+        a publish - q two
+        a publish - q three priority=5
+        a publish - q four
+        a publish - q five
+        a get q
+          a get-ok #1 - q left=4 three priority=5
+        a nack 1 requeue
+        browse q 0 3
+          0 again three
+          1 one
+          2 two
+          next 3
+        browse q 3 3
+          3 four
+          4 five
+        browse q 0 3 o
+          1 one
+          2 two
+          3 four
+          next 4
+        browse q 4 3 o
+        browse q 9 3
+        a get q no-ack
+          a get-ok #2 again - q left=4 three priority=5
+        a get q no-ack
+          a get-ok #3 - q left=3 one
+        count queue q
+          publish=5 get=1 get_no_ack=2 redeliver=1
+        ",
+    );
+}

@@ -3,6 +3,7 @@
 //! ```text
 //! list queues           exchanges, bindings, connections, channels, consumers: one line each
 //! count queue q         what was counted of a queue, of `exchange x`, of `all` or `dead-letters`; zeros are left out
+//! browse q 0 2 text     two messages of a queue from its first on, with a text in their bodies
 //! user u administrator  a user whose password is its name, with tags; `delete-user u`
 //! vhost v               a vhost, with `default_queue_type=…`, `description=…`, `protected`; `delete-vhost v`
 //! limit user u max-channels=1       limits of a user, or of a `vhost`
@@ -19,8 +20,9 @@ use leveret_broker::broker::administration::{Outcome, Password, PermissionSpec, 
 use leveret_broker::broker::listing::BindingsOf;
 use leveret_broker::catalogue::{VhostLimits, VhostMetadata};
 use leveret_broker::counters::{Deliveries, Publishes};
+use leveret_broker::live_queue::BrowsePage;
 use leveret_broker::policies::{Policy, Scope};
-use leveret_broker::queue::Kind;
+use leveret_broker::queue::{Browsed, Kind};
 use leveret_broker::table::Value;
 use leveret_broker::time::Timestamp;
 use leveret_broker::users::UserLimits;
@@ -32,6 +34,13 @@ pub(crate) fn play(broker: &Broker, now: Timestamp, words: &[&str]) -> Option<Ve
     Some(match *words {
         ["list", what] => list(broker, what),
         ["count", ref what @ ..] => vec![count(broker, what)],
+        ["browse", queue, offset, most, ref rest @ ..] => browse(
+            broker,
+            queue,
+            offset.parse().unwrap(),
+            most.parse().unwrap(),
+            rest.first(),
+        ),
         ["close", ref whom @ .., reason] => {
             let reason = reason.replace('_', " ");
             let closed = match *whom {
@@ -307,6 +316,34 @@ fn list(broker: &Broker, what: &str) -> Vec<String> {
             .collect(),
         other => panic!("no list of '{other}'"),
     }
+}
+
+fn browse(
+    broker: &Broker,
+    queue: &str,
+    offset: u64,
+    messages_max: usize,
+    text: Option<&&str>,
+) -> Vec<String> {
+    let page = BrowsePage {
+        offset,
+        messages_max,
+        bytes_max: 1 << 20,
+        looked_at_max: 4,
+    };
+    let queue = broker.queue_info("/", queue).unwrap();
+    let has_text = |it: &Browsed| {
+        let body = String::from_utf8_lossy(it.message.body());
+        text.is_none_or(|text| body.contains(text))
+    };
+    let browse = queue.browse(page, has_text).unwrap();
+    let line = |(place, it): &(u64, Browsed)| {
+        let again = if it.redelivered { " again" } else { "" };
+        let body = String::from_utf8_lossy(it.message.body());
+        format!("{place}{again} {body}")
+    };
+    let next = browse.next.map(|next| format!("next {next}"));
+    browse.messages.iter().map(line).chain(next).collect()
 }
 
 fn count(broker: &Broker, what: &[&str]) -> String {

@@ -292,6 +292,16 @@ impl Backlog {
         Taken { entry, counts }
     }
 
+    /// The lanes, the first to leave first.
+    pub(super) fn lanes(&self) -> impl Iterator<Item = &Lane> {
+        self.lanes.iter()
+    }
+
+    pub(super) fn counts_of(&self, entry: &Entry) -> Counts {
+        let counts = self.counts.get(&entry.sequence);
+        counts.copied().unwrap_or_default()
+    }
+
     /// [`Self::resident`], counted anew.
     #[cfg(test)]
     pub(super) fn recount_resident(&self) -> u64 {
@@ -459,7 +469,7 @@ impl Backlog {
 
 /// The messages of one level.
 #[derive(Debug, Default)]
-struct Lane {
+pub(super) struct Lane {
     level: u16,
     /// The head; all of them, as long as nothing is paged out. Ascending by sequence number.
     line: Line<Entry>,
@@ -471,7 +481,7 @@ struct Lane {
 
 /// A part of a lane, never empty.
 #[derive(Debug)]
-enum Segment {
+pub(super) enum Segment {
     /// In memory.
     Waiting(Line<Entry>),
     /// The run with this number, in memory until it has been written to a page.
@@ -483,6 +493,30 @@ enum Segment {
 impl Lane {
     fn is_empty(&self) -> bool {
         self.line.is_empty() && self.behind.is_empty() && self.between.is_empty()
+    }
+
+    pub(super) fn level(&self) -> u16 {
+        self.level
+    }
+
+    /// The entries of its head.
+    pub(super) fn head(&self) -> impl Iterator<Item = &Entry> {
+        self.line.iter()
+    }
+
+    /// What comes after the head, in its order.
+    pub(super) fn behind(&self) -> impl Iterator<Item = &Segment> {
+        self.behind.iter()
+    }
+
+    /// Those that came back into the middle, in their order.
+    pub(super) fn between(&self) -> impl Iterator<Item = &Entry> {
+        self.between.values()
+    }
+
+    /// Whether some of those that came back have their place before the end of this page.
+    pub(super) fn is_mixed(&self, page: &Page) -> bool {
+        self.between.range(..page.last).next().is_some()
     }
 
     fn insert(&mut self, entry: Entry) {

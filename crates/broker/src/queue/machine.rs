@@ -209,6 +209,10 @@ impl QueueCore {
         self.backlog.recount_resident()
     }
 
+    pub(super) fn backlog(&self) -> &Backlog {
+        &self.backlog
+    }
+
     /// Names a run of waiting messages to be written to a page, the one that has to wait longest. `None`: there is no
     /// run that is worth it.
     pub fn page_out(&mut self, sizes: &PageSizes) -> Option<Leaving> {

@@ -942,6 +942,33 @@ impl Run {
                 "too late after {context}"
             );
         }
+        self.agree_on_what_waits(context);
+    }
+
+    /// Browsing shows what waits, from any place on, and leaves it where it is (or the next steps will tell).
+    fn agree_on_what_waits(&self, context: &str) {
+        let mut waiting: Vec<&Letter> = self.model.ready.iter().collect();
+        waiting.sort_by_key(|letter| (std::cmp::Reverse(letter.level), letter.order));
+        let expected: Vec<_> = waiting
+            .iter()
+            .map(|letter| (letter.number, letter.redelivered, letter.counts))
+            .collect();
+        for offset in [0, expected.len() / 2, expected.len()] {
+            let mut seen = Vec::new();
+            let mut see = |it: Browsed| {
+                let number = it.message.properties().first_chunk();
+                let number = number.map_or(0, |number| u32::from_be_bytes(*number));
+                seen.push((number, it.redelivered, it.counts));
+                match seen.len() {
+                    // Whoever has seen enough sees no more.
+                    3 => std::ops::ControlFlow::Break(()),
+                    _ => std::ops::ControlFlow::Continue(()),
+                }
+            };
+            self.queue.browse(offset as u64, &mut see).unwrap();
+            let expected = &expected[offset..];
+            assert_eq!(seen, expected[..expected.len().min(3)], "after {context}");
+        }
     }
 }
 

@@ -53,6 +53,16 @@ pub trait PageStore: Debug + Send + Sync {
         each: &mut dyn FnMut(PagedRecord<'_>),
     ) -> Result<(), Unreadable>;
 
+    /// Reads a page in its order, and leaves it where it is.
+    ///
+    /// # Errors
+    /// What could be read has been given.
+    fn read_page(
+        &self,
+        page: PageId,
+        each: &mut dyn FnMut(PagedRecord<'_>),
+    ) -> Result<(), Unreadable>;
+
     /// The page will be read soon.
     fn will_need(&self, page: PageId);
 

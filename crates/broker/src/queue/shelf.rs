@@ -128,6 +128,22 @@ impl PageStore for Shelf {
         Ok(())
     }
 
+    fn read_page(
+        &self,
+        page: PageId,
+        each: &mut dyn FnMut(PagedRecord<'_>),
+    ) -> Result<(), Unreadable> {
+        for Record { id, note, bytes } in self.inner.lock().pages.get(&page.0).expect("a page") {
+            each(PagedRecord {
+                id: *id,
+                note: *note,
+                is_marked: true,
+                bytes,
+            });
+        }
+        Ok(())
+    }
+
     fn will_need(&self, page: PageId) {
         self.inner.lock().hints.push(page);
     }

@@ -12,10 +12,10 @@ use crate::broker::{Broker, Topology, limit};
 use crate::catalogue::{Command, Vhost};
 use crate::connections::ChurnTally;
 use crate::error::{Error, Resource, Result};
-use crate::live_queue::{Declaration, LiveQueue, Outbox};
+use crate::live_queue::{Browse, BrowsePage, Declaration, LiveQueue, Outbox};
 use crate::policies::{self, Applied};
 use crate::principal::Principal;
-use crate::queue::{Kind, Op, Stats};
+use crate::queue::{Browsed, Kind, Op, Stats};
 use crate::reply_to;
 use crate::table::{Table, Value};
 use crate::time::Timestamp;
@@ -215,6 +215,21 @@ impl Broker {
             (Some((stats, durable_at)), None) => Ok((stats.ready, durable_at)),
             (None, None) => Ok((0, None)),
         }
+    }
+
+    /// Looks at the messages of a queue without taking any: those that `accepts`.
+    pub fn browse_queue(
+        &self,
+        by: &Principal,
+        name: &str,
+        page: BrowsePage,
+        accepts: impl FnMut(&Browsed) -> bool,
+    ) -> Result<Browse> {
+        self.check_access(by, Access::Read, Resource::queue(name, &by.vhost_name))?;
+        let queue = self.find_queue(by, name)?;
+        queue
+            .browse(page, accepts)
+            .map_err(|error| Error::InternalError(error.to_string()))
     }
 
     /// Drops the ready messages of a queue; gives their number.
