@@ -6,6 +6,7 @@ use std::sync::Arc;
 use leveret_broker::Lsn;
 use leveret_broker::broker::Broker;
 use leveret_broker::channel::{self, Publish, Published, Settle, Settlements};
+use leveret_broker::error::Error;
 use leveret_broker::live_queue::Outbox;
 use leveret_broker::mailbox::{ConsumerKey, Mailbox};
 use leveret_broker::message::Message;
@@ -185,6 +186,15 @@ impl Channel {
             Published::Taken => Ok(None),
             Published::Returned(message) => Ok(Some(message)),
         }
+    }
+
+    /// Whether a publish has to wait until it is decided whether it may be made.
+    pub(crate) fn is_undecided(&self, broker: &Broker, publish: &method::BasicPublish<'_>) -> bool {
+        let (exchange, key) = (publish.exchange, publish.routing_key);
+        matches!(
+            self.core.may_publish(broker, exchange, key),
+            Err(Error::Undecided(_))
+        )
     }
 
     /// `basic.ack`, `nack` and `reject`.

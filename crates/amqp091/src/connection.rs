@@ -9,6 +9,9 @@
 //!                                             └────────────────────────────────────────────┘
 //! ```
 //!
+//! Where others than the catalogue know who the client is, it waits in `Authenticating` before `Tuning`; and where they
+//! decide what it may do, what it wants is *parked*: not consumed, until the mailbox is poked.
+//!
 //! Read in this order: this page (what the server calls, and what a turn brings to queues and log), `handshake` (up to
 //! `Running`), `input` (frames), `events` (deliveries), `closing`; then `crate::channel` (what a channel does with its
 //! methods and content).
@@ -21,6 +24,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use leveret_broker::Lsn;
+use leveret_broker::authority::Identity;
 use leveret_broker::broker::Broker;
 use leveret_broker::channel::Settlements;
 use leveret_broker::connections::{Activity, TlsFacts};
@@ -30,7 +34,6 @@ use leveret_broker::principal::Principal;
 use leveret_broker::publish::{Batch, Outcome, Receipt};
 use leveret_broker::table::Table;
 use leveret_broker::time::Timestamp;
-use leveret_broker::users::User;
 
 use crate::channel::Channel;
 use crate::fault::Fault;
@@ -139,6 +142,12 @@ pub struct Connection {
     confirming: Vec<u16>,
     /// The mailbox is poked when the log becomes durable further.
     waits_for_log: bool,
+    /// What the client wants next is still being decided; it waits, unconsumed, for the mailbox to be poked.
+    parked: bool,
+    /// What was not consumed can be now.
+    resumed: bool,
+    /// When what the client has shown at its login counts no more (C17).
+    expires: Option<Timestamp>,
     /// An alarm holds this publisher: `Some(true)` when the client was told.
     blocked: Option<bool>,
     pulse: Pulse,
@@ -151,8 +160,10 @@ type Channels = hashbrown::HashMap<u16, Channel, foldhash::fast::FixedState>;
 enum Phase {
     Header,
     Starting,
-    Tuning(Box<User>),
-    Opening(Box<User>),
+    /// Others find out who this is, who says to be this.
+    Authenticating(String),
+    Tuning(Box<Identity>),
+    Opening(Box<Identity>),
     Running(Arc<Principal>),
     /// `connection.close` was sent; only the answer is waited for.
     Closing {
@@ -242,6 +253,9 @@ impl Connection {
             events: VecDeque::new(),
             confirming: Vec::new(),
             waits_for_log: false,
+            parked: false,
+            resumed: false,
+            expires: None,
             blocked: None,
             pulse: Pulse {
                 started: now,
@@ -314,19 +328,33 @@ impl Connection {
     pub fn wants_input(&self) -> bool {
         (self.blocked.is_none() || !matches!(self.phase, Phase::Running(_)))
             && self.output.pending() < OUTPUT_STUCK
+            && !self.parked
+            && !matches!(self.phase, Phase::Authenticating(_))
             && !self.is_finished()
+    }
+
+    /// Whether what [`Self::receive`] did not consume is to be handed in again without waiting for more. Says so once.
+    pub fn wants_rest(&mut self) -> bool {
+        std::mem::take(&mut self.resumed)
     }
 
     /// When [`Self::tick`] has to be called, whatever else happens.
     pub fn deadline(&self) -> Option<Timestamp> {
         match self.phase {
-            Phase::Header | Phase::Starting | Phase::Tuning(_) | Phase::Opening(_) => {
+            Phase::Header
+            | Phase::Starting
+            | Phase::Authenticating(_)
+            | Phase::Tuning(_)
+            | Phase::Opening(_) => {
                 Some(self.pulse.started.plus_ms(self.limits.handshake_timeout_ms))
             }
             Phase::Closing { until } | Phase::Parting { until } | Phase::Lingering { until } => {
                 Some(until)
             }
-            Phase::Running(_) => (self.pulse.heartbeat_ms > 0).then_some(self.pulse.next_look),
+            Phase::Running(_) => {
+                let next_look = (self.pulse.heartbeat_ms > 0).then_some(self.pulse.next_look);
+                next_look.into_iter().chain(self.expires).min()
+            }
             Phase::Finished => None,
         }
     }
@@ -337,6 +365,10 @@ impl Connection {
             return;
         }
         match self.phase {
+            Phase::Running(_) if self.expires.is_some_and(|at| at <= now) => {
+                let fault = Fault::new(ReplyCode::ConnectionForced, "credential expired");
+                return self.fail(&fault, now);
+            }
             Phase::Running(_) => return self.look_at_pulse(now),
             Phase::Parting { .. } => return self.part(now),
             Phase::Closing { .. } | Phase::Lingering { .. } => {}
@@ -416,6 +448,7 @@ impl Connection {
     /// Something outside has changed: an alarm, or how far the log is durable.
     fn poked(&mut self) {
         self.waits_for_log = false;
+        self.resumed |= std::mem::take(&mut self.parked);
         self.look_at_alarms();
         self.follow_log();
     }
@@ -481,8 +514,9 @@ impl Connection {
         } else {
             pulse.written_before = written;
         }
-        // A blocked connection is not read from, and can't show that it lives.
-        if pulse.received != pulse.received_before || self.blocked.is_some() {
+        // A blocked or parked connection is not read from, and can't show that it lives.
+        let is_read = self.blocked.is_none() && !self.parked;
+        if pulse.received != pulse.received_before || !is_read {
             pulse.received_before = pulse.received;
             pulse.silent_looks = 0;
             return;

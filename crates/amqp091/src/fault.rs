@@ -11,6 +11,8 @@ pub(crate) struct Fault {
     pub(crate) explanation: String,
     /// Class and number of the method it is about; zeros when it is about none.
     pub(crate) method: (u16, u16),
+    /// Nothing is wrong yet: what was asked for is to be tried again.
+    undecided: bool,
 }
 
 impl Fault {
@@ -19,12 +21,24 @@ impl Fault {
             code,
             explanation: explanation.into(),
             method: (0, 0),
+            undecided: false,
         }
     }
 
     /// The same, about this method.
     pub(crate) fn about(mut self, method: (u16, u16)) -> Self {
         self.method = method;
+        self
+    }
+
+    /// Whether what was asked for is to be tried again, when the mailbox is poked.
+    pub(crate) fn is_undecided(&self) -> bool {
+        self.undecided
+    }
+
+    /// The same where nothing can be tried again: a refusal.
+    pub(crate) fn decided(mut self) -> Self {
+        self.undecided = false;
         self
     }
 
@@ -45,7 +59,7 @@ impl Fault {
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let code = match &error {
-            Error::AccessRefused(_) => ReplyCode::AccessRefused,
+            Error::AccessRefused(_) | Error::Undecided(_) => ReplyCode::AccessRefused,
             Error::NotFound(_) => ReplyCode::NotFound,
             Error::ResourceLocked(_) => ReplyCode::ResourceLocked,
             Error::PreconditionFailed(_) => ReplyCode::PreconditionFailed,
@@ -53,7 +67,10 @@ impl From<Error> for Fault {
             Error::NotImplemented(_) => ReplyCode::NotImplemented,
             Error::InternalError(_) => ReplyCode::InternalError,
         };
-        Self::new(code, error.to_string())
+        Self {
+            undecided: matches!(error, Error::Undecided(_)),
+            ..Self::new(code, error.to_string())
+        }
     }
 }
 

@@ -51,7 +51,7 @@ impl Client {
             .expect("the default user");
         let arrival = Arrival {
             connection: ConnectionId(1),
-            user: &user,
+            user: &user.into(),
             mailbox: &mailbox,
             facts: Facts::default(),
             activity: &Arc::default(),

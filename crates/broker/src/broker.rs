@@ -7,21 +7,22 @@
 //! for, but for the log's back-pressure.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use leveret_storage::{self as storage, Batch as Records, Log, Lsn};
 use parking_lot::{Mutex, RwLock};
 
 use crate::alarm::Alarms;
 use crate::arguments;
+use crate::authority::{Backends, Identity, Login, Question, Verdict};
 use crate::catalogue::{Catalogue, Command, Definition, Map, RecordError, Vhost, VhostMetadata};
 use crate::connections::{Activity, ChurnTally, Connected, Connections, Facts, LiveChannel};
 use crate::counters::DeadLetterTally;
 use crate::error::{Error, Resource, Result};
 use crate::ids::{MessageId, PageId, QueueId};
 use crate::live_queue::{ConnectionId, DeadLettered, LiveQueue, Outbox};
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Event, Mailbox};
 use crate::message::Message;
 use crate::options::Options;
 use crate::paging::{LogPages, Paging};
@@ -44,6 +45,8 @@ pub mod routing;
 #[derive(Debug)]
 pub struct Broker {
     pub options: Options,
+    /// Who finds out who clients are; without any it is the catalogue.
+    backends: OnceLock<Arc<dyn Backends>>,
     topology: RwLock<Topology>,
     /// Counts changes of the topology and of permissions; what channels remember of them is tagged with it.
     version: AtomicU64,
@@ -75,7 +78,7 @@ pub(crate) struct Topology {
 #[derive(Debug)]
 pub struct Arrival<'a> {
     pub connection: ConnectionId,
-    pub user: &'a User,
+    pub user: &'a Identity,
     pub mailbox: &'a Arc<Mailbox>,
     pub facts: Facts,
     pub activity: &'a Arc<Activity>,
@@ -238,6 +241,7 @@ impl Broker {
             pages: Arc::new(LogPages(log.clone())),
             paging: Paging::new(options.backlog_bytes_max),
             options,
+            backends: OnceLock::new(),
             topology: RwLock::new(Topology {
                 catalogue,
                 queues: Map::default(),
@@ -287,6 +291,32 @@ impl Broker {
         (allowed && self.may_log_in_from(&user.name, loopback)).then(|| user.clone())
     }
 
+    /// Has all logins decided by others from now on.
+    pub fn use_backends(&self, backends: Arc<dyn Backends>) {
+        let _ = self.backends.set(backends);
+    }
+
+    /// Who somebody is. `None`: that takes a while, and comes as [`Event::LoggedIn`].
+    pub fn log_in(&self, login: Login) -> Option<Option<Identity>> {
+        let loopback = login.address.is_loopback();
+        if let Some(backends) = self.backends.get() {
+            let mailbox = login.mailbox.clone();
+            let answer = move |identity| mailbox.put(Event::LoggedIn(identity));
+            backends.log_in(login, Box::new(answer));
+            return None;
+        }
+        let user = match &login.password {
+            Some(password) => self.authenticate(&login.user, password, loopback),
+            None => self.authenticated(&login.user, loopback),
+        };
+        Some(user.map(Identity::from))
+    }
+
+    /// What clients may do has changed outside of the catalogue: what channels remember of it does not count.
+    pub fn permissions_have_changed(&self) {
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// The user that anonymous clients are.
     pub fn anonymous(&self, loopback: bool) -> Option<User> {
         self.authenticated(self.options.anonymous_user.as_deref()?, loopback)
@@ -300,7 +330,8 @@ impl Broker {
             .then(|| user.clone())
     }
 
-    fn may_log_in_from(&self, user: &str, loopback: bool) -> bool {
+    /// Some users may come from this machine only.
+    pub fn may_log_in_from(&self, user: &str, loopback: bool) -> bool {
         loopback
             || !self
                 .options
@@ -326,6 +357,8 @@ impl Broker {
             vhost: found.id,
             vhost_name: found.name.clone(),
             connection,
+            authority: user.authority.clone(),
+            made_up: Mutex::default(),
         });
         let entry = Connected {
             mailbox: mailbox.clone(),
@@ -341,7 +374,12 @@ impl Broker {
     }
 
     /// C13, in RabbitMQ's order.
-    fn admitted<'a>(&self, topology: &'a Topology, user: &User, vhost: &str) -> Result<&'a Vhost> {
+    fn admitted<'a>(
+        &self,
+        topology: &'a Topology,
+        user: &Identity,
+        vhost: &str,
+    ) -> Result<&'a Vhost> {
         let refused = |text| Err(Error::NotAllowed(text));
         let connections = self.connections.lock();
         if let Some(limit) = self.options.connections_max
@@ -370,12 +408,13 @@ impl Broker {
                 "connection refused for user '{name}': user connection limit ({limit}) is reached"
             ));
         }
-        if topology.catalogue.permissions(name, &found.name).is_none() {
-            return refused(format!(
-                "access to vhost '{vhost}' refused for user '{name}'"
-            ));
-        }
+        topology.check_vhost(user, &found.name)?;
         Ok(found)
+    }
+
+    /// 530 unless somebody may use this vhost.
+    pub fn check_vhost(&self, user: &Identity, vhost: &str) -> Result<()> {
+        self.topology.read().check_vhost(user, vhost)
     }
 
     /// The connection has ended: its exclusive queues go.
@@ -710,6 +749,28 @@ fn restore_message(
 /// A limit that an operator has set. A negative one is none.
 fn limit(limit: Option<i64>) -> Option<usize> {
     limit.and_then(|limit| usize::try_from(limit).ok())
+}
+
+impl Topology {
+    fn check_vhost(&self, user: &Identity, vhost: &str) -> Result<()> {
+        let is_known = || {
+            let vhost: Arc<str> = vhost.into();
+            self.catalogue.permissions(&user.name, &vhost).is_some()
+        };
+        let verdict = match &user.authority {
+            Some(authority) => authority.decide(Question::Vhost { vhost }),
+            None if is_known() => Verdict::Allow,
+            None => Verdict::Deny,
+        };
+        match verdict {
+            Verdict::Allow => Ok(()),
+            Verdict::Wait => Err(Error::Undecided(format!("vhost '{vhost}'"))),
+            Verdict::Deny => Err(Error::NotAllowed(format!(
+                "access to vhost '{vhost}' refused for user '{}'",
+                user.name
+            ))),
+        }
+    }
 }
 
 /// Counts as the log notes them beside a message's owner.

@@ -24,6 +24,10 @@ pub enum Error {
     /// 540: RabbitMQ has no such feature.
     #[error("{0}")]
     NotImplemented(String),
+    /// Who decides has not answered yet ([`crate::authority`]): to be asked for again when the mailbox is poked. 403 where
+    /// that can't be.
+    #[error("access to {0} is still being decided")]
+    Undecided(String),
     /// 541: denied by configuration in a way that RabbitMQ reports as an internal error.
     #[error("{0}")]
     InternalError(String),

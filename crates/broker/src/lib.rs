@@ -5,6 +5,7 @@
 
 pub mod alarm;
 pub mod arguments;
+pub mod authority;
 pub mod broker;
 pub mod catalogue;
 pub mod channel;

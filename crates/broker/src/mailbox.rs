@@ -11,9 +11,11 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
+use crate::authority::{Identity, Refused};
 use crate::ids::ConsumerId;
 use crate::live_queue::LiveQueue;
 use crate::queue::Delivery;
+use crate::time::Timestamp;
 
 /// A mailbox that weighs more takes no more deliveries from a queue's backlog.
 pub const FULL_BYTES: usize = 512 * 1024;
@@ -37,6 +39,10 @@ pub enum Event {
         consumer: ConsumerKey,
         why: CancelReason,
     },
+    /// Who the client is that wanted to log in; `None`: it is not let in.
+    LoggedIn(Option<Identity>),
+    /// What became of the client's new secret (C16).
+    SecretRenewed(Result<Option<Timestamp>, Refused>),
     /// The connection must be closed, with this reason.
     Close(Arc<str>),
 }
@@ -170,6 +176,9 @@ impl Inner {
 pub fn weight(event: &Event) -> usize {
     match event {
         Event::Deliver { delivery, .. } => DELIVERY_BYTES + delivery.message.body().len(),
-        Event::Cancelled { .. } | Event::Close(_) => 0,
+        Event::Cancelled { .. }
+        | Event::LoggedIn(_)
+        | Event::SecretRenewed(_)
+        | Event::Close(_) => 0,
     }
 }

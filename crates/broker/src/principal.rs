@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
+use crate::authority::Authority;
 use crate::ids::VhostId;
 use crate::live_queue::ConnectionId;
+use crate::users::User;
 
 /// See the module's page.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Principal {
     pub user: Arc<str>,
     /// May publish with another user's `user-id` (tag `impersonator`).
@@ -14,6 +18,10 @@ pub struct Principal {
     pub vhost: VhostId,
     pub vhost_name: Arc<str>,
     pub connection: ConnectionId,
+    /// Who decides what they may do; `None`: the permissions of the catalogue.
+    pub authority: Option<Arc<dyn Authority>>,
+    /// The name made up for a queue whose declaration is still being decided.
+    pub(crate) made_up: Mutex<Option<String>>,
 }
 
 /// The connection of the node itself: no client is given this number.
@@ -28,6 +36,19 @@ impl Principal {
             vhost,
             vhost_name,
             connection: NODE,
+            authority: None,
+            made_up: Mutex::default(),
+        }
+    }
+
+    /// A user in the same vhost.
+    #[must_use]
+    pub fn as_user(self, user: &User, connection: ConnectionId) -> Self {
+        Self {
+            user: user.name.clone(),
+            impersonator: user.has_tag("impersonator"),
+            connection,
+            ..self
         }
     }
 

@@ -122,7 +122,7 @@ impl User {
 }
 
 /// The three operations that permissions tell apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Access {
     Configure,
     Write,

@@ -39,7 +39,7 @@ fn connect(broker: &Broker) -> (Arc<Principal>, Arc<Mailbox>) {
     let mailbox = Arc::default();
     let arrival = Arrival {
         connection: ConnectionId(1),
-        user: &user,
+        user: &user.into(),
         mailbox: &mailbox,
         facts: Facts::default(),
         activity: &Arc::default(),

@@ -52,7 +52,7 @@ impl Node {
         let mailbox = Arc::default();
         let arrival = Arrival {
             connection: ConnectionId(1),
-            user: &user,
+            user: &user.into(),
             mailbox: &mailbox,
             facts: Facts::default(),
             activity: &Arc::default(),

@@ -188,7 +188,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::NotFound(text) => Self::not_found(text),
-            Error::AccessRefused(_) | Error::NotAllowed(_) => {
+            Error::AccessRefused(_) | Error::Undecided(_) | Error::NotAllowed(_) => {
                 Self::not_authorised("Access refused.")
             }
             Error::ResourceLocked(text)

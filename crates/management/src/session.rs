@@ -32,12 +32,7 @@ pub(crate) fn principal(call: &Call<'_>) -> Result<Principal, Failure> {
     if broker.has_access(call.user(), vhost) != Some(true) {
         return Err(Failure::not_authorised("Access refused."));
     }
-    Ok(Principal {
-        user: call.user().name.clone(),
-        impersonator: call.user().has_tag("impersonator"),
-        connection: broker.new_connection_id(),
-        ..node
-    })
+    Ok(node.as_user(call.user(), broker.new_connection_id()))
 }
 
 /// How publishes of a session ended, all together.
@@ -58,7 +53,7 @@ impl<'a> Session<'a> {
         let mailbox = Arc::new(Mailbox::default());
         let arrival = Arrival {
             connection: broker.new_connection_id(),
-            user: call.user(),
+            user: &call.user().clone().into(),
             mailbox: &mailbox,
             facts: Facts::default(),
             activity: &Arc::default(),

@@ -18,6 +18,7 @@ pub(crate) use given::Given;
 use keys::{Found, KEYS, Key};
 use syntax::{Place, Setting};
 
+use crate::auth::BackendName;
 use crate::tls;
 
 /// Looks an environment variable up. A function, so that tests need not change the process's own.
@@ -265,6 +266,7 @@ impl Loader {
             self.errors
                 .push("ssl_options.verify = verify_peer needs ssl_options.cacertfile".to_owned());
         }
+        self.check_backends();
         let ciphers = &self.config.ssl_options.ciphers;
         let unknown: Vec<&String> = ciphers
             .values()
@@ -285,6 +287,61 @@ impl Loader {
         } else {
             Err(ConfigError(self.errors))
         }
+    }
+}
+
+impl Loader {
+    /// What the backends of the chain can't do without.
+    fn check_backends(&mut self) {
+        let auth = &self.config.auth;
+        let names: Vec<_> = auth.chain.values().map(|entry| entry.names()).collect();
+        let cached = |name| match name {
+            BackendName::Cache => auth.cache.cached.unwrap_or(BackendName::Internal),
+            name => name,
+        };
+        let knows = |name| names.iter().any(|(authn, _)| cached(*authn) == name);
+        let decides = |name| names.iter().any(|(_, authz)| cached(*authz) == name);
+        let http = &auth.http;
+        let oauth2 = &auth.oauth2;
+        let has_keys =
+            !oauth2.signing_keys.is_empty() || oauth2.jwks_uri.is_some() || oauth2.issuer.is_some();
+        let is_named = |(authn, authz): &(_, _)| [*authn, *authz].contains(&BackendName::Cache);
+        let needs = [
+            (
+                knows(BackendName::Http) && http.user_path.is_none(),
+                "http needs auth_http.user_path",
+            ),
+            (
+                decides(BackendName::Http)
+                    && [&http.vhost_path, &http.resource_path, &http.topic_path]
+                        .iter()
+                        .any(|it| it.is_none()),
+                "http needs auth_http.vhost_path, resource_path and topic_path",
+            ),
+            (
+                knows(BackendName::Oauth2)
+                    && oauth2.resource_server_id.is_none()
+                    && oauth2.verify_aud,
+                "oauth2 needs auth_oauth2.resource_server_id",
+            ),
+            (
+                knows(BackendName::Oauth2) && !has_keys,
+                "oauth2 needs auth_oauth2.jwks_uri, issuer or signing_keys",
+            ),
+            (
+                names.iter().any(|(authn, authz)| {
+                    cached(*authz) == BackendName::Oauth2 && cached(*authn) != BackendName::Oauth2
+                }),
+                "oauth2 decides only for those whose token it has seen",
+            ),
+            (
+                names.iter().any(is_named) && auth.cache.cached.is_none(),
+                "cache needs auth_cache.cached_backend",
+            ),
+        ];
+        let missing = needs.into_iter().filter(|(is_missing, _)| *is_missing);
+        let lines = missing.map(|(_, what)| format!("auth_backends: {what}"));
+        self.errors.extend(lines.collect::<Vec<_>>());
     }
 }
 

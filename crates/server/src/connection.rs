@@ -110,6 +110,10 @@ impl Driver {
             }
         }
         progress |= self.protocol.poll_dispatch(context, now).is_ready();
+        if self.protocol.wants_rest() && !self.rest.is_empty() {
+            self.offer_rest(now);
+            progress = true;
+        }
         progress |= self.send(context)?;
         if self.protocol.is_finished() {
             return Poll::Ready(Ok(End::Finished));
@@ -148,6 +152,17 @@ impl Driver {
         }
         block::give_back(block);
         read
+    }
+
+    /// Has what was not consumed looked at again.
+    fn offer_rest(&mut self, now: Timestamp) {
+        let kept = self.rest.len();
+        let mut block = block::take(kept);
+        let buffer = Arc::get_mut(&mut block).expect("nobody else refers to a block just taken");
+        buffer[..kept].copy_from_slice(&self.rest);
+        let consumed = self.protocol.receive(&block, 0..kept, now);
+        self.rest.drain(..consumed);
+        block::give_back(block);
     }
 
     /// Writes until there is no more, the socket takes no more, or the turn's share is used. Gives whether anything was

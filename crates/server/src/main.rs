@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use tracing::warn;
 
+mod auth;
 mod block;
 mod cli;
 mod clock;
@@ -18,6 +19,7 @@ mod dev_certs;
 mod disk_floor;
 mod host;
 mod http;
+mod http_client;
 mod io_thread;
 mod listener;
 mod logs;

@@ -20,6 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use crate::auth;
 use crate::clock::Clock;
 use crate::config::effective::HttpListener;
 use crate::config::{Address, Effective, Loaded, Sources};
@@ -68,6 +69,7 @@ pub(crate) fn run(
         let metrics_listeners = open_http(&config.prometheus.tcp, PROMETHEUS_PORT, config)?;
         let clock = Clock::start();
         let (broker, resources) = start_broker(config, clock)?;
+        auth::start(config, &broker)?;
         let pager = PagerThread::start(Arc::clone(&broker))
             .map_err(|error| format!("cannot start the pager: {error}"))?;
         let mut tasks = JoinSet::new();

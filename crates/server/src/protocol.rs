@@ -23,6 +23,10 @@ pub(crate) trait Protocol: Send {
     fn slices<'a>(&'a mut self, slices: &mut [IoSlice<'a>]) -> usize;
     fn advance(&mut self, n: usize);
     fn wants_input(&self) -> bool;
+    /// Whether what was not consumed is to be handed in again, before there is more. Says so once.
+    fn wants_rest(&mut self) -> bool {
+        false
+    }
     fn deadline(&self) -> Option<Timestamp>;
     /// Moves the deadline, or it would be called every turn.
     fn tick(&mut self, now: Timestamp);
@@ -62,6 +66,10 @@ impl Protocol for Connection {
 
     fn wants_input(&self) -> bool {
         self.wants_input()
+    }
+
+    fn wants_rest(&mut self) -> bool {
+        self.wants_rest()
     }
 
     fn deadline(&self) -> Option<Timestamp> {

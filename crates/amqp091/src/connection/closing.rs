@@ -90,6 +90,10 @@ impl Connection {
 
     /// An error on a channel: closes it, or the connection, as the code says.
     pub(super) fn fail_on(&mut self, number: u16, fault: Fault, now: Timestamp) {
+        if fault.is_undecided() {
+            self.parked = true;
+            return;
+        }
         if fault.scope() == Scope::Connection {
             return self.fail(&fault, now);
         }

@@ -43,6 +43,8 @@ impl Connection {
                 consumer,
                 why,
             } => self.cancelled(channel, consumer, why, now),
+            Event::LoggedIn(identity) => self.logged_in(identity, now),
+            Event::SecretRenewed(result) => self.secret_renewed(result, now),
             Event::Close(reason) => {
                 let fault = Fault::new(ReplyCode::ConnectionForced, &*reason);
                 self.fail(&fault, now);

@@ -1,11 +1,13 @@
 //! From the first octets to an open connection: protocol header, login, limits, vhost. And the few methods that the
 //! connection itself knows afterwards.
 
+use leveret_broker::authority::{Identity, Login, Question, Refused, Verdict};
 use leveret_broker::broker::Arrival;
 use leveret_broker::connections::{Facts, Protocol};
+use leveret_broker::mailbox::Event;
+use leveret_broker::principal::Principal;
 use leveret_broker::table::{Table, Value};
 use leveret_broker::time::Timestamp;
-use leveret_broker::users::User;
 
 use super::input::{decode, unexpected};
 use super::{CLOSE_TIMEOUT_MS, Connection, LINGER_MS, Phase, put};
@@ -122,9 +124,9 @@ impl Connection {
                 self.open(&user, open.virtual_host, now)
                     .map_err(|fault| fault.about(method.ids()))?;
             }
-            (Phase::Running(_), Method::ConnectionUpdateSecret(_)) => {
-                // Passwords of the internal database do not expire: there is nothing to refresh (C16).
-                put(&mut self.output, 0, method::ConnectionUpdateSecretOk {});
+            (Phase::Running(principal), Method::ConnectionUpdateSecret(update)) => {
+                let principal = principal.clone();
+                self.renew_secret(&principal, update.new_secret);
             }
             (_, Method::ConnectionClose(_)) => self.closed_by_client(now),
             (Phase::Running(_), method) => {
@@ -188,9 +190,82 @@ impl Connection {
             return self.linger(now);
         };
         self.client.mechanism = mechanism.name();
-        match self.authenticate(&credentials) {
-            Some(user) => self.offer_limits(user),
-            None => self.refuse_login(mechanism, &credentials, now),
+        let loopback = self.peer.remote.ip().is_loopback();
+        let (user, password) = match credentials {
+            Credentials::Password { user, password } => (user, Some(password)),
+            Credentials::Certificate => {
+                (self.peer.certificate_user.clone().unwrap_or_default(), None)
+            }
+            Credentials::Anonymous => {
+                self.phase = Phase::Authenticating("(anonymous)".to_owned());
+                let identity = self.broker.anonymous(loopback).map(Identity::from);
+                return self.logged_in(identity, now);
+            }
+        };
+        self.phase = Phase::Authenticating(user.clone());
+        let login = Login {
+            user,
+            password,
+            address: self.peer.remote.ip(),
+            mailbox: self.mailbox.clone(),
+        };
+        if let Some(identity) = self.broker.log_in(login) {
+            self.logged_in(identity, now);
+        }
+    }
+
+    /// It is known who the client is, or that it is nobody who may come in.
+    pub(super) fn logged_in(&mut self, identity: Option<Identity>, now: Timestamp) {
+        let Phase::Authenticating(user) = &self.phase else {
+            // It took too long, or the client has gone.
+            return;
+        };
+        self.resumed = true;
+        let loopback = self.peer.remote.ip().is_loopback();
+        let welcome = identity.filter(|who| self.broker.may_log_in_from(&who.name, loopback));
+        match welcome {
+            Some(identity) => self.offer_limits(identity),
+            None => {
+                let user = user.clone();
+                self.refuse_login(&user, now);
+            }
+        }
+    }
+
+    /// C16. Passwords do not expire: who has shown one has nothing to renew.
+    fn renew_secret(&mut self, principal: &Principal, secret: &[u8]) {
+        let Some(authority) = principal.authority.clone() else {
+            return put(&mut self.output, 0, method::ConnectionUpdateSecretOk {});
+        };
+        let mailbox = self.mailbox.clone();
+        let answer = move |result| mailbox.put(Event::SecretRenewed(result));
+        let secret = String::from_utf8_lossy(secret).into_owned();
+        authority.renew(secret, Box::new(answer));
+    }
+
+    pub(super) fn secret_renewed(
+        &mut self,
+        result: Result<Option<Timestamp>, Refused>,
+        now: Timestamp,
+    ) {
+        let Phase::Running(principal) = &self.phase else {
+            return;
+        };
+        let question = Question::Vhost {
+            vhost: &principal.vhost_name,
+        };
+        let authority = principal.authority.as_ref();
+        let may_stay = authority.is_none_or(|it| it.decide(question) != Verdict::Deny);
+        match result {
+            Ok(expires) if may_stay => {
+                self.expires = expires;
+                self.broker.permissions_have_changed();
+                put(&mut self.output, 0, method::ConnectionUpdateSecretOk {});
+            }
+            _ => {
+                let text = "New secret was refused by one of the backends";
+                self.fail(&Fault::new(ReplyCode::NotAllowed, text), now);
+            }
         }
     }
 
@@ -211,34 +286,15 @@ impl Connection {
         self.client.properties = properties;
     }
 
-    fn authenticate(&self, credentials: &Credentials) -> Option<User> {
-        let loopback = self.peer.remote.ip().is_loopback();
-        match credentials {
-            Credentials::Password { user, password } => {
-                self.broker.authenticate(user, password, loopback)
-            }
-            Credentials::Anonymous => self.broker.anonymous(loopback),
-            Credentials::Certificate => {
-                let user = self.peer.certificate_user.as_deref()?;
-                self.broker.authenticated(user, loopback)
-            }
-        }
-    }
-
     /// C07.
-    fn refuse_login(&mut self, mechanism: Mechanism, credentials: &Credentials, now: Timestamp) {
-        let user = match credentials {
-            Credentials::Password { user, .. } => user,
-            Credentials::Anonymous => "(anonymous)",
-            Credentials::Certificate => self.peer.certificate_user.as_deref().unwrap_or_default(),
-        };
-        tracing::warn!(connection = %self.peer.name, user, mechanism = mechanism.name(), "login refused");
+    fn refuse_login(&mut self, user: &str, now: Timestamp) {
+        let mechanism = self.client.mechanism;
+        tracing::warn!(connection = %self.peer.name, user, mechanism, "login refused");
         if !self.client.told_of_refusal {
             return self.linger(now);
         }
         let text = ReplyCode::AccessRefused.text(&format!(
-            "Login was refused using authentication mechanism {}. For details see the broker logfile.",
-            mechanism.name()
+            "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
         ));
         put(
             &mut self.output,
@@ -255,7 +311,8 @@ impl Connection {
         };
     }
 
-    fn offer_limits(&mut self, user: User) {
+    fn offer_limits(&mut self, user: Identity) {
+        tracing::debug!(connection = %self.peer.name, user = %user.name, "logged in");
         self.client.user = Some(user.name.to_string());
         let limits = &self.limits;
         put(
@@ -271,7 +328,7 @@ impl Connection {
     }
 
     /// C08, but that "no limit" means our limit, and that frames may be as small as the specification allows.
-    fn tune(&mut self, user: Box<User>, tune: method::ConnectionTuneOk, now: Timestamp) {
+    fn tune(&mut self, user: Box<Identity>, tune: method::ConnectionTuneOk, now: Timestamp) {
         let limits = &self.limits;
         let refusal = if tune.frame_max != 0 && tune.frame_max < FRAME_MAX_LEAST {
             Some((
@@ -304,7 +361,11 @@ impl Connection {
         self.phase = Phase::Opening(user);
     }
 
-    fn open(&mut self, user: &User, vhost: &str, now: Timestamp) -> Result<(), Fault> {
+    fn open(&mut self, user: &Identity, vhost: &str, now: Timestamp) -> Result<(), Fault> {
+        // Asked once more while connecting; this is where it may have to wait.
+        if user.authority.is_some() {
+            self.broker.check_vhost(user, vhost)?;
+        }
         let facts = self.facts(now);
         let arrival = Arrival {
             connection: self.id,
@@ -320,6 +381,7 @@ impl Connection {
             connection = %self.peer.name, name = self.client.name.as_deref(), user = %principal.user,
             vhost = %principal.vhost_name, "connection opened"
         );
+        self.expires = user.expires;
         self.phase = Phase::Running(principal);
         Ok(())
     }

@@ -34,6 +34,8 @@ impl Connection {
         let bytes = &block[range.clone()];
         match self.phase {
             Phase::Header => return Ok(self.protocol_header(bytes)),
+            // What a hasty client says meanwhile is listened to afterwards.
+            Phase::Authenticating(_) => return Ok(0),
             // Whatever still comes is not listened to.
             Phase::Finished | Phase::Parting { .. } | Phase::Lingering { .. } => {
                 return Ok(bytes.len());
@@ -60,7 +62,13 @@ impl Connection {
             _ if matches!(self.phase, Phase::Closing { .. }) => self.after_goodbye(frame),
             (FrameType::Heartbeat, 0) => {}
             (FrameType::Heartbeat, _) => return Err(unexpected(8, frame.payload)),
-            (FrameType::Method, 0) => self.connection_method(frame.payload, now)?,
+            (FrameType::Method, 0) => match self.connection_method(frame.payload, now) {
+                Err(fault) if fault.is_undecided() => {
+                    self.parked = true;
+                    return Ok(0);
+                }
+                result => result?,
+            },
             (kind, channel) => {
                 if !matches!(self.phase, Phase::Running(_)) {
                     return self.too_early(kind, frame.payload, now).map(|()| len);
@@ -125,10 +133,17 @@ impl Connection {
                             &mut self.turn,
                         );
                         self.published(number, result, now);
-                        return Ok(end - range.start);
+                        return Ok(if self.parked { 0 } else { end - range.start });
                     }
                     Content::Partial { fits } if room && fits < REST_MAX => return Ok(0),
-                    Content::Partial { .. } => self.begin_content(number, &publish),
+                    Content::Partial { .. } => {
+                        // Its content can't be taken twice: what is still to be decided has to be before it comes.
+                        if channel.is_undecided(&self.broker, &publish) {
+                            self.parked = true;
+                            return Ok(0);
+                        }
+                        self.begin_content(number, &publish);
+                    }
                 }
             }
             Method::BasicAck(_) | Method::BasicNack(_) | Method::BasicReject(_) => {
@@ -140,7 +155,7 @@ impl Connection {
                 self.handle(number, &method, now);
             }
         }
-        Ok(len)
+        Ok(if self.parked { 0 } else { len })
     }
 
     /// A publish whose content follows piece by piece. One message of a connection at a time gets its memory when it is
@@ -261,7 +276,7 @@ impl Connection {
             Ok(message) => channel.publish(&self.broker, message, mandatory, now, &mut self.turn),
             Err(fault) => Err(fault),
         };
-        self.published(number, result, now);
+        self.published(number, result.map_err(Fault::decided), now);
     }
 
     fn published(&mut self, number: u16, result: Result<Option<Message>, Fault>, now: Timestamp) {

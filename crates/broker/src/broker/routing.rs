@@ -50,6 +50,17 @@ impl Broker {
         Ok(found.routed(Some(&exchange.tally)))
     }
 
+    /// What [`Self::route`] will ask before it routes: for a message of which only the beginning is there.
+    pub fn check_publish(&self, by: &Principal, exchange: &str, key: &[u8]) -> Result<()> {
+        let resource = Resource::exchange(exchange, &by.vhost_name);
+        let topology = self.topology.read();
+        topology.check(by, Access::Write, resource)?;
+        match topology.vhost(by)?.exchange(exchange) {
+            Some(exchange) => topology.check_topic(by, Access::Write, exchange, key),
+            None => Ok(()),
+        }
+    }
+
     /// Publishes dead messages where their queues send them.
     pub(super) fn dead_letter(&self, dead: Vec<DeadLettered>, now: Timestamp, outbox: &mut Outbox) {
         for DeadLettered {

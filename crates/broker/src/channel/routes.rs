@@ -118,6 +118,11 @@ impl Channel {
         self.publish_with_care(broker, message, mandatory, now, batch)
     }
 
+    /// Whether this may be published to, as far as that can be told without the message's properties.
+    pub fn may_publish(&self, broker: &Broker, exchange: &str, key: &[u8]) -> Result<()> {
+        broker.check_publish(&self.principal, exchange, key)
+    }
+
     /// The way for messages with a new route, or with properties that need looking at.
     fn publish_with_care(
         &mut self,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use tracing::level_filters::LevelFilter;
 
+use crate::auth::{self, BackendName};
 use crate::tls::login::CertificateLogin;
 
 /// Everything that can be configured. What is absent from every source has RabbitMQ's default, but for the interfaces:
@@ -27,6 +28,7 @@ pub(crate) struct Effective {
     pub(crate) ssl_handshake_timeout_ms: u64,
     pub(crate) limits: Limits,
     pub(crate) access: Access,
+    pub(crate) auth: Auth,
     pub(crate) default_queue_type: String,
     pub(crate) relaxed_quorum_redeclaration: bool,
     /// Deprecated features that the operator permitted (true) or forbade (false) by name.
@@ -118,6 +120,31 @@ pub(crate) struct Access {
     pub(crate) anonymous_login_pass: String,
     /// In order of preference.
     pub(crate) auth_mechanisms: Numbered<String>,
+}
+
+/// Who is asked who somebody is, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Auth {
+    /// By number.
+    pub(crate) chain: BTreeMap<u32, auth::Entry>,
+    pub(crate) http: auth::http::Options,
+    pub(crate) oauth2: auth::oauth2::Options,
+    pub(crate) cache: auth::cache::Options,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        let internal = auth::Entry {
+            authn: Some(BackendName::Internal),
+            authz: Some(BackendName::Internal),
+        };
+        Self {
+            chain: BTreeMap::from([(1, internal)]),
+            http: auth::http::Options::default(),
+            oauth2: auth::oauth2::Options::default(),
+            cache: auth::cache::Options::default(),
+        }
+    }
 }
 
 /// Three regular expressions on names.
@@ -255,6 +282,7 @@ impl Default for Effective {
             ssl_handshake_timeout_ms: 5_000,
             limits: Limits::default(),
             access: Access::default(),
+            auth: Auth::default(),
             default_queue_type: "classic".to_owned(),
             relaxed_quorum_redeclaration: false,
             deprecated_features: BTreeMap::new(),

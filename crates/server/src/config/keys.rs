@@ -1,6 +1,8 @@
 //! The keys that mean something here, each with its default, and what happens to the others.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use jsonwebtoken::Algorithm;
 
 use tracing::level_filters::LevelFilter;
 
@@ -8,6 +10,8 @@ use super::effective::{CrlCheck, Effective, TlsVersion, Watermark};
 use super::value::{
     address, flag, integer, integer_or_infinity, ip, one_of, part, relative, size, text,
 };
+use crate::auth::http::RequestMethod;
+use crate::auth::{self, BackendName};
 use crate::tls::login::{LoginFrom, SanType};
 
 /// One row of the table.
@@ -267,6 +271,56 @@ pub(crate) const KEYS: &[Key] = &[
         |c, name, v| { c.access.auth_mechanisms.set(name, text(v)?); Ok(()) })
         .entries(&[("1", "PLAIN"), ("2", "AMQPLAIN"), ("3", "ANONYMOUS")]).live(),
 
+    // Others who know who clients are and what they may do.
+    list("auth_backends.*", "Who is asked, in order: N for both, or N.authn and N.authz.", |c| c.auth.chain.clear(),
+        |c, name, v| auth_backend(&mut c.auth.chain, name, one_of(v, BACKENDS)?)).entries(&[("1", "internal")]),
+    one("auth_http.http_method", "get", "How the HTTP backend is asked.",
+        |c, _, v| put(&mut c.auth.http.method, one_of(v, &[("get", RequestMethod::Get), ("post", RequestMethod::Post)]))),
+    one("auth_http.user_path", "", "URL that knows users and passwords.",
+        |c, _, v| put(&mut c.auth.http.user_path, text(v).map(Some))),
+    one("auth_http.vhost_path", "", "URL that knows who may use which virtual host.",
+        |c, _, v| put(&mut c.auth.http.vhost_path, text(v).map(Some))),
+    one("auth_http.resource_path", "", "URL that knows who may do what with queues and exchanges.",
+        |c, _, v| put(&mut c.auth.http.resource_path, text(v).map(Some))),
+    one("auth_http.topic_path", "", "URL that knows who may use which keys with topic exchanges.",
+        |c, _, v| put(&mut c.auth.http.topic_path, text(v).map(Some))),
+    one("auth_http.request_timeout", "15000", "Milliseconds the HTTP backend has to answer.",
+        |c, _, v| put(&mut c.auth.http.request_timeout_ms, integer(v, 1..=86_400_000))),
+    one("auth_http.ssl_options.cacertfile", "", "PEM file: who may have signed its certificate; the system's when not set.",
+        |c, _, v| put(&mut c.auth.http.ca_cert_file, text(v).map(|p| Some(p.into())))),
+    one("auth_cache.cached_backend", "", "The backend whose answers are kept.",
+        |c, _, v| put(&mut c.auth.cache.cached, one_of(v, CACHED_BACKENDS).map(Some))),
+    one("auth_cache.cache_ttl", "15000", "Milliseconds for which an answer is kept.",
+        |c, _, v| put(&mut c.auth.cache.ttl_ms, integer(v, 0..=86_400_000))),
+    one("auth_cache.cache_refusals", "false", "Refusals are kept, too.",
+        |c, _, v| put(&mut c.auth.cache.refusals, flag(v))),
+    one("auth_oauth2.resource_server_id", "", "What tokens call us in their audience.",
+        |c, _, v| put(&mut c.auth.oauth2.resource_server_id, text(v).map(Some))),
+    one("auth_oauth2.scope_prefix", "", "In front of our scopes; resource_server_id and a dot when not set.",
+        |c, _, v| put(&mut c.auth.oauth2.scope_prefix, Ok(Some(v.to_owned())))),
+    one("auth_oauth2.additional_scopes_key", "", "Claims with more scopes.",
+        |c, _, v| put(&mut c.auth.oauth2.additional_scopes_key, text(v).map(Some))),
+    list("auth_oauth2.scope_aliases.*", "Our scopes that a scope of somebody else's stands for.", |_| {},
+        |c, name, v| { c.auth.oauth2.scope_aliases.insert(name.to_owned(), text(v)?); Ok(()) }),
+    one("auth_oauth2.verify_aud", "true", "A token has to name us in its audience.",
+        |c, _, v| put(&mut c.auth.oauth2.verify_aud, flag(v))),
+    one("auth_oauth2.require_exp", "true", "A token has to have an end.",
+        |c, _, v| put(&mut c.auth.oauth2.require_exp, flag(v))),
+    list("auth_oauth2.preferred_username_claims.*", "Claims with the user's name, before sub and client_id.", |_| {},
+        |c, name, v| { c.auth.oauth2.preferred_username_claims.set(name, text(v)?); Ok(()) }),
+    list("auth_oauth2.signing_keys.*", "PEM files: public keys of the issuer, by their ids.", |_| {},
+        |c, name, v| { c.auth.oauth2.signing_keys.insert(name.to_owned(), text(v)?.into()); Ok(()) }),
+    one("auth_oauth2.default_key", "", "The id of the key for tokens that name none.",
+        |c, _, v| put(&mut c.auth.oauth2.default_key, text(v).map(Some))),
+    one("auth_oauth2.jwks_uri", "", "URL of the issuer's keys, by https or on this machine.",
+        |c, _, v| put(&mut c.auth.oauth2.jwks_uri, trusted_url(v).map(Some))),
+    one("auth_oauth2.issuer", "", "URL of the issuer, which says where its keys are.",
+        |c, _, v| put(&mut c.auth.oauth2.issuer, trusted_url(v).map(Some))),
+    list("auth_oauth2.algorithms.*", "The signature algorithms that count.", |c| c.auth.oauth2.algorithms.clear(),
+        |c, name, v| { c.auth.oauth2.algorithms.set(name, one_of(v, ALGORITHMS)?); Ok(()) }),
+    one("auth_oauth2.https.cacertfile", "", "PEM file: who may have signed the issuer's certificate; the system's when not set.",
+        |c, _, v| put(&mut c.auth.oauth2.ca_cert_file, text(v).map(|p| Some(p.into())))),
+
     // Resources.
     one("vm_memory_high_watermark.relative", "0.6", "Publishers are blocked above this part of the memory.",
         |c, _, v| put(&mut c.memory_high_watermark, relative(v, 1.0))).live(),
@@ -343,8 +397,70 @@ fn path_prefix(value: &str) -> Result<String, String> {
     })
 }
 
+/// Of an entry of the chain, both backends or (`.authn`, `.authz`) one of them.
+fn auth_backend(
+    chain: &mut BTreeMap<u32, auth::Entry>,
+    name: &str,
+    backend: BackendName,
+) -> Result<(), String> {
+    let (number, part) = name.split_once('.').unwrap_or((name, ""));
+    let number = integer(number, 0..=u32::MAX)?;
+    let entry = chain.entry(number).or_default();
+    match part {
+        "" => (entry.authn, entry.authz) = (Some(backend), Some(backend)),
+        "authn" => entry.authn = Some(backend),
+        "authz" => entry.authz = Some(backend),
+        _ => return Err("behind the number there can only be authn or authz".to_owned()),
+    }
+    Ok(())
+}
+
+const BACKENDS: &[(&str, BackendName)] = &[
+    ("internal", BackendName::Internal),
+    ("rabbit_auth_backend_internal", BackendName::Internal),
+    ("http", BackendName::Http),
+    ("rabbit_auth_backend_http", BackendName::Http),
+    ("oauth2", BackendName::Oauth2),
+    ("oauth", BackendName::Oauth2),
+    ("rabbit_auth_backend_oauth2", BackendName::Oauth2),
+    ("cache", BackendName::Cache),
+    ("rabbit_auth_backend_cache", BackendName::Cache),
+];
+
+const CACHED_BACKENDS: &[(&str, BackendName)] = &[
+    ("internal", BackendName::Internal),
+    ("http", BackendName::Http),
+    ("oauth2", BackendName::Oauth2),
+];
+
+const ALGORITHMS: &[(&str, Algorithm)] = &[
+    ("RS256", Algorithm::RS256),
+    ("RS384", Algorithm::RS384),
+    ("RS512", Algorithm::RS512),
+    ("PS256", Algorithm::PS256),
+    ("PS384", Algorithm::PS384),
+    ("PS512", Algorithm::PS512),
+    ("ES256", Algorithm::ES256),
+    ("ES384", Algorithm::ES384),
+    ("EdDSA", Algorithm::EdDSA),
+    ("HS256", Algorithm::HS256),
+    ("HS384", Algorithm::HS384),
+    ("HS512", Algorithm::HS512),
+];
+
+fn trusted_url(value: &str) -> Result<String, String> {
+    if auth::oauth2::is_trusted_url(value) {
+        Ok(value.to_owned())
+    } else {
+        Err(format!(
+            "'{value}' is not an https URL, nor http on this machine"
+        ))
+    }
+}
+
 /// Older names of the same thing.
 const ALIASES: &[(&str, &str)] = &[
+    ("auth_oauth2.jwks_url", "auth_oauth2.jwks_uri"),
     ("channel_max", "max_channels_per_connection"),
     ("connection_max", "max_connections"),
 ];

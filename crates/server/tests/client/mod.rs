@@ -12,6 +12,7 @@ use leveret_amqp091::content_header::ContentHeader;
 use leveret_amqp091::frame::{self, FrameType};
 use leveret_amqp091::method::*;
 use leveret_amqp091::protocol_header::AMQP_0_9_1;
+use leveret_broker::table::{Table, Value};
 
 const CHANNEL: u16 = 1;
 const FRAME_MAX: u32 = 131_072;
@@ -71,6 +72,11 @@ pub(crate) fn is_gone(error: &io::Error) -> bool {
 impl Client {
     /// Connects as `guest` and opens the channel.
     pub(crate) fn connect(address: SocketAddr) -> io::Result<Self> {
+        Self::connect_as(address, "guest", "guest")
+    }
+
+    /// Connects as this user and opens the channel.
+    pub(crate) fn connect_as(address: SocketAddr, user: &str, password: &str) -> io::Result<Self> {
         let socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
@@ -83,17 +89,22 @@ impl Client {
         };
         client.flush()?;
         client.frame()?;
+        let mut properties = Vec::new();
+        client_properties().encode(&mut properties);
         client.send_on(
             0,
             ConnectionStartOk {
+                client_properties: RawTable(&properties[4..]),
                 mechanism: "PLAIN",
-                response: b"\0guest\0guest",
+                response: format!("\0{user}\0{password}").as_bytes(),
                 locale: "en_US",
-                ..Default::default()
             },
         );
         client.flush()?;
-        client.frame()?;
+        let (_, payload) = client.frame()?;
+        if let Method::ConnectionClose(close) = decode(&payload)? {
+            return Err(closed(&close));
+        }
         client.send_on(
             0,
             ConnectionTuneOk {
@@ -119,6 +130,24 @@ impl Client {
                 Method::ConnectionClose(close) => return Err(closed(&close)),
                 other => return Err(nonsense(other.name())),
             }
+        }
+    }
+
+    /// Shows a new secret and waits for the answer.
+    pub(crate) fn update_secret(&mut self, secret: &str) -> io::Result<()> {
+        self.send_on(
+            0,
+            ConnectionUpdateSecret {
+                new_secret: secret.as_bytes(),
+                reason: b"renewed",
+            },
+        );
+        self.flush()?;
+        let (_, payload) = self.frame()?;
+        match decode(&payload)? {
+            Method::ConnectionUpdateSecretOk(_) => Ok(()),
+            Method::ConnectionClose(close) => Err(closed(&close)),
+            other => Err(nonsense(other.name())),
         }
     }
 
@@ -246,6 +275,13 @@ impl Client {
             }
         }
     }
+}
+
+/// That it wants to be told when it is not let in.
+fn client_properties() -> Table {
+    let capability = Box::from("authentication_failure_close");
+    let capabilities = Table::from_iter([(capability, Value::Bool(true))]);
+    Table::from_iter([(Box::from("capabilities"), Value::Table(capabilities))])
 }
 
 fn decode(payload: &[u8]) -> io::Result<Method<'_>> {

@@ -1,5 +1,6 @@
 //! Who may do what: permissions (E13 to E15) and exclusive queues (Q10).
 
+use crate::authority::{Question, Verdict};
 use crate::broker::{Broker, Topology};
 use crate::catalogue::Exchange;
 use crate::error::{Error, Resource, ResourceKind, Result};
@@ -48,9 +49,24 @@ impl Topology {
             return Ok(());
         }
         let resource = as_checked(resource);
-        match self.catalogue.permissions(&by.user, &by.vhost_name) {
-            Some(permissions) if permissions.allow(access, resource.name) => Ok(()),
-            _ => Err(Error::AccessRefused(format!(
+        let question = || Question::Resource {
+            vhost: &by.vhost_name,
+            kind: resource.kind,
+            name: resource.name,
+            access,
+        };
+        let permissions = || self.catalogue.permissions(&by.user, &by.vhost_name);
+        let verdict = match &by.authority {
+            Some(authority) => authority.decide(question()),
+            None if permissions().is_some_and(|own| own.allow(access, resource.name)) => {
+                Verdict::Allow
+            }
+            None => Verdict::Deny,
+        };
+        match verdict {
+            Verdict::Allow => Ok(()),
+            Verdict::Wait => Err(Error::Undecided(resource.to_string())),
+            Verdict::Deny => Err(Error::AccessRefused(format!(
                 "{} access to {resource} refused for user '{}'",
                 access.name(),
                 by.user
@@ -60,11 +76,15 @@ impl Topology {
 
     /// X05: any one permission is enough to ask whether something is there.
     pub(super) fn check_any(&self, by: &Principal, resource: Resource<'_>) -> Result<()> {
-        [Access::Configure, Access::Write, Access::Read]
-            .into_iter()
-            .map(|access| self.check(by, access, resource))
-            .reduce(std::result::Result::or)
-            .unwrap_or(Ok(()))
+        let mut refusal = Ok(());
+        for access in [Access::Configure, Access::Write, Access::Read] {
+            match self.check(by, access, resource) {
+                Ok(()) => return Ok(()),
+                Err(_) if matches!(refusal, Err(Error::Undecided(_))) => {}
+                refused => refusal = refused,
+            }
+        }
+        refusal
     }
 
     /// E15: 403 unless the user may use this key with this topic exchange.
@@ -78,27 +98,48 @@ impl Topology {
         if exchange.declaration.kind != exchange::Kind::Topic || by.is_node() {
             return Ok(());
         }
-        let Some(permissions) =
-            self.catalogue
-                .topic_permissions(&by.user, &by.vhost_name, &exchange.name)
+        let key = String::from_utf8_lossy(key);
+        let verdict = match &by.authority {
+            Some(authority) => authority.decide(Question::Topic {
+                vhost: &by.vhost_name,
+                exchange: &exchange.name,
+                access,
+                key: &key,
+            }),
+            None if self.topic_is_permitted(by, access, exchange, &key) => Verdict::Allow,
+            None => Verdict::Deny,
+        };
+        match verdict {
+            Verdict::Allow => Ok(()),
+            Verdict::Wait => Err(Error::Undecided(format!("topic '{key}'"))),
+            Verdict::Deny => Err(Error::AccessRefused(format!(
+                "{} access to topic '{key}' in exchange '{}' in vhost '{}' refused for user '{}'",
+                access.name(),
+                exchange.name,
+                by.vhost_name,
+                by.user
+            ))),
+        }
+    }
+
+    /// Where nothing is said of the exchange, every key is allowed.
+    fn topic_is_permitted(
+        &self,
+        by: &Principal,
+        access: Access,
+        exchange: &Exchange,
+        key: &str,
+    ) -> bool {
+        let catalogue = &self.catalogue;
+        let Some(own) = catalogue.topic_permissions(&by.user, &by.vhost_name, &exchange.name)
         else {
-            return Ok(());
+            return true;
         };
         let pattern = match access {
-            Access::Read => &permissions.read,
-            Access::Write | Access::Configure => &permissions.write,
+            Access::Read => &own.read,
+            Access::Write | Access::Configure => &own.write,
         };
-        let key = String::from_utf8_lossy(key);
-        if pattern.matches_for(&by.user, &by.vhost_name, &key) {
-            return Ok(());
-        }
-        Err(Error::AccessRefused(format!(
-            "{} access to topic '{key}' in exchange '{}' in vhost '{}' refused for user '{}'",
-            access.name(),
-            exchange.name,
-            by.vhost_name,
-            by.user
-        )))
+        pattern.matches_for(&by.user, &by.vhost_name, key)
     }
 }
 

@@ -50,14 +50,23 @@ impl Broker {
     ) -> Result<Declared> {
         let generated;
         let name = if spec.name.is_empty() {
-            generated = self.generated_queue_name(&spec.arguments, &by.vhost_name)?;
+            let made_up = by.made_up.lock().take();
+            generated = match made_up {
+                Some(name) => name,
+                None => self.generated_queue_name(&spec.arguments, &by.vhost_name)?,
+            };
             &generated
         } else {
             spec.name
         };
         let resource = Resource::queue(name, &by.vhost_name);
         let mut topology = self.topology.write();
-        topology.check(by, Access::Configure, resource)?;
+        let allowed = topology.check(by, Access::Configure, resource);
+        if spec.name.is_empty() && matches!(allowed, Err(Error::Undecided(_))) {
+            // The answer will be about this very name.
+            *by.made_up.lock() = Some(name.to_owned());
+        }
+        allowed?;
         if spec.name.starts_with(RESERVED) {
             return Err(reserved_name(resource));
         }

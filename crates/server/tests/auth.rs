@@ -1,0 +1,479 @@
+//! Authentication backends, against the real program: an HTTP backend and a token issuer of our own.
+#![expect(clippy::unwrap_used, reason = "all of this file is test")]
+
+mod client;
+mod process;
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use client::{Client, Event};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use leveret_amqp091::method::{BasicConsume, BasicPublish, QueueBind, QueueDeclare};
+use process::{Directory, Node};
+use serde_json::{Value, json};
+
+type Parameters = BTreeMap<String, String>;
+type Answer = Arc<dyn Fn(&str, &Parameters) -> String + Send + Sync>;
+
+/// A web server on this machine, with a note of what it was asked.
+struct Web {
+    address: SocketAddr,
+    asked: Arc<Mutex<Vec<(String, Parameters)>>>,
+    ending: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Web {
+    fn start(answer: Answer) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (asked, ending) = (Arc::default(), Arc::new(AtomicBool::new(false)));
+        let (note, end) = (Arc::clone(&asked), Arc::clone(&ending));
+        let thread = std::thread::spawn(move || {
+            for socket in listener.incoming() {
+                if end.load(Ordering::Acquire) {
+                    return;
+                }
+                // A client that breaks off is no reason to end.
+                let _ = serve(&socket.unwrap(), &answer, &note);
+            }
+        });
+        let thread = Some(thread);
+        Self {
+            address,
+            asked,
+            ending,
+            thread,
+        }
+    }
+
+    fn count(&self, path: &str) -> usize {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().filter(|(asked, _)| asked == path).count()
+    }
+}
+
+impl Drop for Web {
+    fn drop(&mut self) {
+        self.ending.store(true, Ordering::Release);
+        drop(TcpStream::connect(self.address));
+        self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn serve(
+    mut socket: &TcpStream,
+    answer: &Answer,
+    note: &Mutex<Vec<(String, Parameters)>>,
+) -> io::Result<()> {
+    let mut reader = BufReader::new(socket);
+    let mut first = String::new();
+    reader.read_line(&mut first)?;
+    let mut body_len = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let line = line.trim_end().to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(len) = line.strip_prefix("content-length:") {
+            body_len = len.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; body_len];
+    reader.read_exact(&mut body)?;
+    let target = first.split(' ').nth(1).unwrap();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let form = if body.is_empty() {
+        query.as_bytes()
+    } else {
+        &body
+    };
+    let parameters = form_urlencoded::parse(form).into_owned().collect();
+    note.lock().unwrap().push((path.to_owned(), parameters));
+    let parameters = note.lock().unwrap().last().unwrap().1.clone();
+    let text = answer(path, &parameters);
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", text.len());
+    socket.write_all((head + &text).as_bytes())
+}
+
+/// Knows alice, whose password is `sesame`, and lets her use queues that are called like her or by the broker, and keys
+/// that begin with `alice.`.
+fn people() -> Web {
+    Web::start(Arc::new(|path, asked| {
+        let is = |name: &str, value: &str| asked.get(name).is_some_and(|v| v == value);
+        let begins =
+            |name: &str, start: &str| asked.get(name).is_some_and(|v| v.starts_with(start));
+        let allowed = match path {
+            "/user" => is("username", "alice") && is("password", "sesame"),
+            "/vhost" => is("vhost", "/") && is("username", "alice") && is("ip", "127.0.0.1"),
+            "/resource" if is("resource", "exchange") => !is("name", "amq.fanout"),
+            "/resource" => begins("name", "alice") || begins("name", "amq.gen-"),
+            "/topic" => begins("routing_key", "alice."),
+            _ => false,
+        };
+        if allowed {
+            "allow management".to_owned()
+        } else {
+            "deny".to_owned()
+        }
+    }))
+}
+
+fn asking(web: &Web) -> Vec<String> {
+    ["user", "vhost", "resource", "topic"]
+        .map(|name| format!("auth_http.{name}_path=http://{}/{name}", web.address))
+        .to_vec()
+}
+
+fn start(directory: &Directory, settings: &[String]) -> Node {
+    let program = Path::new(env!("CARGO_BIN_EXE_leveret"));
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    Node::start_with(program, &directory.0, &settings).unwrap()
+}
+
+fn declare(client: &mut Client, queue: &str) -> Result<(), u16> {
+    let declare = QueueDeclare {
+        queue,
+        exclusive: true,
+        ..Default::default()
+    };
+    client
+        .call(declare)
+        .unwrap()
+        .map(|_| ())
+        .map_err(|refusal| refusal.code)
+}
+
+fn refusal(result: io::Result<Client>) -> String {
+    result.err().unwrap().to_string()
+}
+
+/// Sends a message of this size through an exchange and waits for it in the queue, or for the refusal.
+fn send(client: &mut Client, exchange: &str, key: &str, size: usize) -> Result<usize, u16> {
+    let publish = BasicPublish {
+        exchange,
+        routing_key: key.as_bytes(),
+        ..Default::default()
+    };
+    client.publish(publish, &vec![7; size]);
+    client.flush().unwrap();
+    match client.next().unwrap() {
+        Event::Delivery { body, .. } => Ok(body.len()),
+        Event::Refused { code, .. } => Err(code),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_http_backend_decides_who_comes_in_and_what_they_may_do() {
+    for method in ["get", "post"] {
+        let web = people();
+        let mut settings = asking(&web);
+        settings.push("auth_backends.1=http".to_owned());
+        settings.push(format!("auth_http.http_method={method}"));
+        let directory = Directory::new("auth");
+        let node = start(&directory, &settings);
+
+        let refused = refusal(Client::connect_as(node.address, "alice", "guess"));
+        assert!(refused.contains("403 ACCESS_REFUSED"), "{refused}");
+        assert!(
+            Client::connect(node.address).is_err(),
+            "the catalogue is not asked"
+        );
+        let mut alice = Client::connect_as(node.address, "alice", "sesame").unwrap();
+        assert_eq!(declare(&mut alice, "bob"), Err(403));
+        assert_eq!(declare(&mut alice, ""), Ok(()));
+        assert_eq!(declare(&mut alice, "alice-q"), Ok(()));
+        let consume = BasicConsume {
+            queue: "alice-q",
+            no_ack: true,
+            ..Default::default()
+        };
+        alice.ask(consume).unwrap();
+        let bind = |routing_key: &'static str| QueueBind {
+            queue: "alice-q",
+            exchange: "amq.topic",
+            routing_key: routing_key.as_bytes(),
+            ..Default::default()
+        };
+        alice.ask(bind("alice.#")).unwrap();
+        assert_eq!(alice.call(bind("bob.#")).unwrap().unwrap_err().code, 403);
+        // That has closed the channel, and its consumer is gone.
+        alice.ask(consume_again()).unwrap();
+
+        // Small ones lie in one block with their method; of large ones the content comes later, and only once.
+        assert_eq!(send(&mut alice, "amq.topic", "alice.small", 10), Ok(10));
+        assert_eq!(
+            send(&mut alice, "amq.topic", "alice.large", 5_000_000),
+            Ok(5_000_000)
+        );
+        let before = web.asked.lock().unwrap().len();
+        for _ in 0..10 {
+            assert_eq!(send(&mut alice, "amq.topic", "alice.small", 10), Ok(10));
+        }
+        assert_eq!(
+            web.asked.lock().unwrap().len(),
+            before,
+            "what is granted is remembered"
+        );
+        assert_eq!(send(&mut alice, "amq.topic", "bob", 5_000_000), Err(403));
+        assert_eq!(send(&mut alice, "amq.fanout", "", 10), Err(403));
+        alice.close().unwrap();
+        assert!(node.stop().unwrap().success());
+    }
+}
+
+fn consume_again() -> BasicConsume<'static> {
+    BasicConsume {
+        queue: "alice-q",
+        no_ack: true,
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_backend_that_is_away_lets_nobody_in() {
+    let web = people();
+    let mut settings = asking(&web);
+    settings.push("auth_backends.1=http".to_owned());
+    let directory = Directory::new("auth");
+    let node = start(&directory, &settings);
+    let mut alice = Client::connect_as(node.address, "alice", "sesame").unwrap();
+    drop(web);
+    assert_eq!(declare(&mut alice, "alice-q"), Err(403));
+    let refused = refusal(Client::connect_as(node.address, "alice", "sesame"));
+    assert!(refused.contains("403 ACCESS_REFUSED"), "{refused}");
+}
+
+#[test]
+fn the_first_backend_of_the_chain_that_knows_a_client_decides() {
+    let web = people();
+    let mut settings = asking(&web);
+    settings.extend(["auth_backends.1=internal", "auth_backends.2=http"].map(str::to_owned));
+    let directory = Directory::new("auth");
+    let node = start(&directory, &settings);
+    let mut guest = Client::connect(node.address).unwrap();
+    assert_eq!(declare(&mut guest, "bob"), Ok(()));
+    let mut alice = Client::connect_as(node.address, "alice", "sesame").unwrap();
+    assert_eq!(declare(&mut alice, "bob2"), Err(403));
+    assert!(Client::connect_as(node.address, "guest", "sesame").is_err());
+}
+
+#[test]
+fn a_backend_may_know_who_and_the_catalogue_what_they_may_do() {
+    let web = Web::start(Arc::new(|_, asked| {
+        let known = asked
+            .get("password")
+            .is_some_and(|password| password == "sesame");
+        if known {
+            "allow".to_owned()
+        } else {
+            "deny".to_owned()
+        }
+    }));
+    let mut settings = asking(&web);
+    settings.push("auth_backends.1.authn=http".to_owned());
+    settings.push("auth_backends.1.authz=internal".to_owned());
+    let directory = Directory::new("auth");
+    let node = start(&directory, &settings);
+    let mut guest = Client::connect_as(node.address, "guest", "sesame").unwrap();
+    assert_eq!(declare(&mut guest, "any"), Ok(()));
+    assert!(
+        Client::connect(node.address).is_err(),
+        "that is the catalogue's password"
+    );
+    assert!(
+        Client::connect_as(node.address, "alice", "sesame").is_err(),
+        "the catalogue does not know alice"
+    );
+    assert_eq!(web.count("/resource"), 0);
+}
+
+#[test]
+fn answers_are_kept_for_a_while() {
+    let web = people();
+    let mut settings = asking(&web);
+    settings.extend(["auth_backends.1=cache", "auth_cache.cached_backend=http"].map(str::to_owned));
+    let directory = Directory::new("auth");
+    let node = start(&directory, &settings);
+    for _ in 0..3 {
+        let mut alice = Client::connect_as(node.address, "alice", "sesame").unwrap();
+        assert_eq!(declare(&mut alice, "alice-q"), Ok(()));
+        alice.close().unwrap();
+    }
+    assert_eq!(
+        (
+            web.count("/user"),
+            web.count("/vhost"),
+            web.count("/resource")
+        ),
+        (1, 1, 1)
+    );
+    for _ in 0..2 {
+        assert!(Client::connect_as(node.address, "alice", "guess").is_err());
+    }
+    assert_eq!(web.count("/user"), 3, "refusals are not kept");
+}
+
+/// Signs tokens, and tells its key to who asks.
+struct Issuer {
+    key: EncodingKey,
+    web: Web,
+}
+
+impl Issuer {
+    fn start() -> Self {
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let point = pair.public_key_raw().to_vec();
+        let answer = move |path: &str, _: &Parameters| {
+            // An uncompressed point: 4, then both coordinates (SEC 1, 2.3.3).
+            let coordinate = |range: std::ops::Range<usize>| url_base64(&point[range]);
+            let jwk = json!({
+                "kty": "EC", "crv": "P-256", "kid": "one", "alg": "ES256",
+                "x": coordinate(1..33), "y": coordinate(33..65),
+            });
+            match path {
+                "/keys" => json!({ "keys": [jwk] }).to_string(),
+                _ => String::new(),
+            }
+        };
+        Self {
+            key: EncodingKey::from_ec_der(&pair.serialize_der()),
+            web: Web::start(Arc::new(answer)),
+        }
+    }
+
+    fn token(&self, changes: Value) -> String {
+        self.token_by("one", changes)
+    }
+
+    /// For alice, who may use queues that are called like her for the next hour; with other claims put in.
+    fn token_by(&self, key: &str, changes: Value) -> String {
+        let mut claims = json!({
+            "sub": "alice",
+            "aud": ["another", "rabbitmq"],
+            "exp": now_s() + 3600,
+            "scope": "rabbitmq.configure:*/alice* rabbitmq.read:*/alice* rabbitmq.write:*/* other.read:*/bob",
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        let mut header = Header::new(Algorithm::ES256);
+        header.kid = Some(key.to_owned());
+        encode(&header, &claims, &self.key).unwrap()
+    }
+}
+
+fn now_s() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
+}
+
+/// RFC 4648, section 5, without padding.
+fn url_base64(octets: &[u8]) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::new();
+    for chunk in octets.chunks(3) {
+        let bits = chunk
+            .iter()
+            .fold(0_u32, |bits, octet| bits << 8 | u32::from(*octet));
+        let bits = bits << (8 * (3 - chunk.len()));
+        for place in 0..=chunk.len() {
+            text.push(LETTERS[(bits >> (18 - 6 * place)) as usize & 63] as char);
+        }
+    }
+    text
+}
+
+fn trusting(issuer: &Issuer) -> Vec<String> {
+    vec![
+        "auth_backends.1=oauth2".to_owned(),
+        "auth_oauth2.resource_server_id=rabbitmq".to_owned(),
+        format!("auth_oauth2.jwks_uri=http://{}/keys", issuer.web.address),
+    ]
+}
+
+#[test]
+fn a_token_says_who_comes_in_and_what_they_may_do() {
+    let issuer = Issuer::start();
+    let directory = Directory::new("auth");
+    let node = start(&directory, &trusting(&issuer));
+    let mut alice = Client::connect_as(node.address, "", &issuer.token(json!({}))).unwrap();
+    assert_eq!(declare(&mut alice, "alice-q"), Ok(()));
+    assert_eq!(declare(&mut alice, "bob"), Err(403));
+    assert_eq!(issuer.web.count("/keys"), 1);
+
+    let check = |changes: Value| {
+        let token = issuer.token(changes.clone());
+        let refused = refusal(Client::connect_as(node.address, "", &token));
+        assert!(
+            refused.contains("403 ACCESS_REFUSED"),
+            "{changes}: {refused}"
+        );
+    };
+    check(json!({ "exp": now_s() - 1 }));
+    check(json!({ "exp": null }));
+    check(json!({ "nbf": now_s() + 600 }));
+    check(json!({ "aud": "another" }));
+    check(json!({ "aud": null }));
+    let stranger = Issuer::start();
+    for token in [
+        stranger.token(json!({})),
+        issuer.token_by("two", json!({})),
+        "guest".to_owned(),
+        String::new(),
+    ] {
+        assert!(
+            Client::connect_as(node.address, "alice", &token).is_err(),
+            "{token}"
+        );
+    }
+    // Whoever makes up names of keys does not make us ask for each.
+    assert_eq!(issuer.web.count("/keys"), 1);
+    let without = issuer.token(json!({ "scope": "" }));
+    let refused = refusal(Client::connect_as(node.address, "", &without));
+    assert!(
+        refused.contains("530 NOT_ALLOWED - access to vhost '/' refused for user 'alice'"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_connection_ends_with_its_token_unless_there_is_a_newer_one() {
+    let issuer = Issuer::start();
+    let directory = Directory::new("auth");
+    let node = start(&directory, &trusting(&issuer));
+    let soon = || issuer.token(json!({ "exp": now_s() + 2 }));
+    let mut idle = Client::connect_as(node.address, "", &soon()).unwrap();
+    let mut renewed = Client::connect_as(node.address, "", &soon()).unwrap();
+    let wider = json!({ "scope": ["rabbitmq.configure:*/bob*", "rabbitmq.read:*/*"] });
+    renewed.update_secret(&issuer.token(wider)).unwrap();
+    let mut refused = Client::connect_as(node.address, "", &issuer.token(json!({}))).unwrap();
+    for secret in [issuer.token(json!({ "sub": "bob" })), "nonsense".to_owned()] {
+        let error = refused.update_secret(&secret).unwrap_err().to_string();
+        assert!(
+            error.contains("530 NOT_ALLOWED - New secret was refused"),
+            "{error}"
+        );
+        refused = Client::connect_as(node.address, "", &issuer.token(json!({}))).unwrap();
+    }
+
+    let end = idle.next().unwrap_err().to_string();
+    assert!(
+        end.contains("320 CONNECTION_FORCED - credential expired"),
+        "{end}"
+    );
+    assert_eq!(declare(&mut renewed, "bob"), Ok(()));
+    assert_eq!(declare(&mut renewed, "alice"), Err(403));
+}
