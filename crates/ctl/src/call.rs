@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction};
+use clap::{Arg, ArgAction, ArgMatches};
 
 use crate::command::{Column, Command, Switch, SwitchValue, TIMEOUT};
 use crate::failure::Failure;
@@ -68,8 +68,12 @@ impl<'a> Call<'a> {
             .map_err(|error| invalid_option(&error))?;
         let options: BTreeMap<String, String> = switches(command)
             .filter_map(|switch| {
-                let value = matches.get_one::<String>(switch.name)?;
-                Some((switch.name.to_owned(), value.clone()))
+                let value = match matches.get_one::<String>(switch.name) {
+                    Some(value) => value.clone(),
+                    None if is_negated(&matches, switch) => "false".to_owned(),
+                    None => return None,
+                };
+                Some((switch.name.to_owned(), value))
             })
             .collect();
         let format = match options.get("formatter") {
@@ -100,6 +104,16 @@ impl<'a> Call<'a> {
 
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
         self.options.get(name).map(String::as_str)
+    }
+
+    /// An option that says where the node is, unless the command has another meaning for its name.
+    pub(crate) fn connection(&self, name: &str) -> Option<&str> {
+        let is_own = self
+            .command
+            .switches
+            .iter()
+            .any(|switch| switch.name == name);
+        self.value(name).filter(|_| !is_own)
     }
 
     pub(crate) fn flag(&self, name: &str) -> bool {
@@ -243,13 +257,21 @@ fn arguments_of(command: &Command, switch: &Switch) -> Vec<Arg> {
                     "true" | "false" => Ok(text.to_owned()),
                     _ => Err("neither true nor false"),
                 });
-            let no = Arg::new(format!("no-{}", switch.name))
-                .long(format!("no-{}", switch.name))
+            let no = Arg::new(negation(switch))
+                .long(negation(switch))
                 .action(ArgAction::SetTrue)
                 .hide(true);
             vec![arg, no]
         }
     }
+}
+
+fn is_negated(matches: &ArgMatches, switch: &Switch) -> bool {
+    switch.value == SwitchValue::Flag && matches.get_flag(&negation(switch))
+}
+
+fn negation(switch: &Switch) -> String {
+    format!("no-{}", switch.name)
 }
 
 /// clap's complaint, as RabbitMQ words it: the option and its value.

@@ -9,12 +9,15 @@ use crate::output::{Output, Rows};
 use crate::tool::Tool;
 
 mod checks;
+mod cluster;
 mod connections;
 mod definitions;
+mod facts;
 mod features;
 mod help;
 mod lifecycle;
 mod listing;
+mod memory;
 mod parameters;
 mod permissions;
 mod plugins;
@@ -26,14 +29,16 @@ mod upgrade;
 mod users;
 mod vhosts;
 
-const ALL: [&[Command]; 17] = [
+const ALL: [&[Command]; 19] = [
     checks::COMMANDS,
+    cluster::COMMANDS,
     connections::COMMANDS,
     definitions::COMMANDS,
     features::COMMANDS,
     help::COMMANDS,
     lifecycle::COMMANDS,
     listing::COMMANDS,
+    memory::COMMANDS,
     parameters::COMMANDS,
     permissions::COMMANDS,
     plugins::COMMANDS,

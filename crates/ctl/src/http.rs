@@ -68,7 +68,7 @@ fn head(target: &Target, request: &Request<'_>) -> String {
         Target::Tcp { host, port } => format!("{host}:{port}"),
     };
     let mut head = format!(
-        "{} {} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAccept: application/json\r\n",
+        "{} {} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAccept: */*\r\n",
         request.method, request.path
     );
     for (name, value) in request.headers {
@@ -375,7 +375,7 @@ mod tests {
         };
         assert_eq!(
             head(&target, &request),
-            "DELETE /api/x HTTP/1.1\r\nHost: [::1]:1\r\nConnection: close\r\nAccept: application/json\r\n\
+            "DELETE /api/x HTTP/1.1\r\nHost: [::1]:1\r\nConnection: close\r\nAccept: */*\r\n\
              X-Reason: aX-Evil: b\r\n\r\n"
         );
     }

@@ -120,7 +120,8 @@ fn execute(
     let node = Node::of(call, surroundings.variable, surroundings.host)?;
     let banner = (command.banner)(call);
     if !banner.is_empty() && !call.is_quiet() && !call.format.is_for_machines() {
-        print(writeln!(out, "{banner}"))?;
+        // At once: a command may wait long, or ask for a password.
+        print(writeln!(out, "{banner}").and_then(|()| out.flush()))?;
     }
     if call.flag("dry-run") {
         return Ok(());

@@ -84,7 +84,9 @@ impl Node {
             .filter(|host| ![this_host, "localhost"].contains(host));
         let url = environment("LEVERET_CTL_URL");
         let asked_for_http = ["host", "port", "user", "password"];
-        let by_options = asked_for_http.iter().any(|name| call.value(name).is_some());
+        let by_options = asked_for_http
+            .iter()
+            .any(|name| call.connection(name).is_some());
 
         if let Some(url) = url.filter(|_| !by_options && other_host.is_none()) {
             let (target, authorization) = parse_url(&url).ok_or_else(|| {
@@ -93,14 +95,17 @@ impl Node {
             return Ok(Self::new(target, Some(authorization), timeout));
         }
         if by_options || other_host.is_some() {
-            let host = call.value("host").or(other_host).unwrap_or("localhost");
+            let host = call
+                .connection("host")
+                .or(other_host)
+                .unwrap_or("localhost");
             let port = call
                 .number("port")
                 .map_or(Ok(HTTP_PORT), u16::try_from)
                 .map_err(|_| Failure::argument("port is not a port number"))?;
             let host = host.trim_matches(['[', ']']).to_owned();
-            let user = call.value("user").unwrap_or("guest");
-            let password = call.value("password").unwrap_or("guest");
+            let user = call.connection("user").unwrap_or("guest");
+            let password = call.connection("password").unwrap_or("guest");
             let authorization = basic(user, password);
             return Ok(Self::new(
                 Target::Tcp { host, port },
@@ -345,7 +350,8 @@ fn refuse(response: Response) -> Result<Response, Refused> {
     }
     let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     let reason = reason(&body["reason"]).unwrap_or_else(|| format!("HTTP status {status}"));
-    Err(if status == 404 {
+    // RabbitMQ says 405 of paths that it does not know.
+    Err(if status == 404 || status == 405 {
         Refused::NotFound(reason)
     } else {
         Refused::Refusal(Refusal { status, reason })

@@ -145,9 +145,13 @@ fn write_json(out: &mut dyn Write, rows: &Rows) -> io::Result<()> {
     writeln!(out, "]")
 }
 
-fn object(columns: &[String], row: &[Term]) -> Value {
-    let fields = columns.iter().cloned().zip(row.iter().map(Term::to_json));
-    Value::Object(fields.collect())
+/// An object with its fields in the order of the columns, which a map of JSON would not keep.
+fn object(columns: &[String], row: &[Term]) -> String {
+    let field = |(name, value): (&String, &Term)| {
+        format!("{}:{}", Value::from(name.as_str()), value.to_json())
+    };
+    let fields: Vec<String> = columns.iter().zip(row).map(field).collect();
+    format!("{{{}}}", fields.join(","))
 }
 
 fn write_erlang(out: &mut dyn Write, rows: &Rows) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::all_columns;
-use super::status::{Alarm, Listener, alarms, listeners};
+use super::facts::{Alarm, Listener, alarms, listeners};
 use crate::call::Call;
 use crate::command::{
     CTL_AND_DIAGNOSTICS, Column, Command, DIAGNOSTICS, DIAGNOSTICS_AND_QUEUES, Section, Switch,

@@ -283,24 +283,33 @@ fn change(
     Ok(Output::Text(lines.join("\n")))
 }
 
-/// The plugins that the node says it has.
-fn running(node: &Node) -> Result<BTreeSet<String>, Failure> {
+/// The plugins that the node says it has: those asked for, and those that came with them.
+struct Running {
+    enabled: BTreeSet<String>,
+    all: BTreeSet<String>,
+}
+
+fn running(node: &Node) -> Result<Running, Failure> {
     let this = node.get(&path(["nodes", node.name()?]))?;
-    let list = this["enabled_plugins"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    Ok(list
-        .iter()
-        .filter_map(|name| Some(name.as_str()?.to_owned()))
-        .collect())
+    let names = |list: &Value, name: &dyn Fn(&Value) -> Option<String>| {
+        let list = list.as_array().into_iter().flatten();
+        list.filter_map(name).collect::<BTreeSet<String>>()
+    };
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let enabled = names(&this["enabled_plugins"], &text);
+    let mut all = names(&this["applications"], &|application| {
+        text(&application["name"])
+    });
+    all.retain(|name| KNOWN.contains(&name.as_str()));
+    all.extend(enabled.iter().cloned());
+    Ok(Running { enabled, all })
 }
 
 fn is_enabled(call: &Call<'_>, node: &Node) -> Result<Output, Failure> {
     let (enabled, place) = if call.flag("offline") {
         (read(&file(call))?, String::new())
     } else {
-        (running(node)?, format!(" on node {}", call.node))
+        (running(node)?.all, format!(" on node {}", call.node))
     };
     let asked_for = call.arguments.iter().cloned();
     let missing: Vec<String> = asked_for
@@ -331,8 +340,34 @@ fn capitalized(text: &str) -> String {
 /// A plugin in a list.
 struct Plugin {
     name: &'static str,
-    is_enabled: bool,
+    state: State,
     is_running: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Enabled,
+    /// It came with another.
+    Implicit,
+    NotEnabled,
+}
+
+impl State {
+    fn sign(self) -> char {
+        match self {
+            Self::Enabled => 'E',
+            Self::Implicit => 'e',
+            Self::NotEnabled => ' ',
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Implicit => "implicit",
+            Self::NotEnabled => "not_enabled",
+        }
+    }
 }
 
 fn list(call: &Call<'_>, node: &Node) -> Result<Output, Failure> {
@@ -351,20 +386,32 @@ fn list(call: &Call<'_>, node: &Node) -> Result<Output, Failure> {
     };
     let configured = read(&file(call))?;
     let pattern = pattern(call)?;
-    let only_enabled = call.flag("enabled") || call.flag("implicitly-enabled");
+    let is_shown = |state| match state {
+        State::Enabled => true,
+        State::Implicit => !call.flag("enabled"),
+        State::NotEnabled => !call.flag("enabled") && !call.flag("implicitly-enabled"),
+    };
     let known = KNOWN.into_iter().filter(|name| pattern.is_match(name));
     let plugins: Vec<Plugin> = known
         .map(|name| {
+            let enabled = running
+                .as_ref()
+                .map_or(&configured, |running| &running.enabled);
             let is_running = running
                 .as_ref()
-                .is_some_and(|running| running.contains(name));
+                .is_some_and(|running| running.all.contains(name));
+            let state = match enabled.contains(name) {
+                true => State::Enabled,
+                false if is_running => State::Implicit,
+                false => State::NotEnabled,
+            };
             Plugin {
                 name,
-                is_enabled: is_running || configured.contains(name),
+                state,
                 is_running,
             }
         })
-        .filter(|plugin| plugin.is_enabled || !only_enabled)
+        .filter(|plugin| is_shown(plugin.state))
         .collect();
     Ok(if call.format == Format::Json {
         let status = if running.is_some() {
@@ -399,7 +446,7 @@ fn list_text(call: &Call<'_>, plugins: &[Plugin], version: &str, is_up: bool) ->
         .max()
         .unwrap_or_default();
     for plugin in plugins {
-        let configured = if plugin.is_enabled { 'E' } else { ' ' };
+        let configured = plugin.state.sign();
         let running = if plugin.is_running { '*' } else { ' ' };
         let name = plugin.name;
         lines.push(if call.flag("verbose") {
@@ -425,7 +472,7 @@ fn list_json(call: &Call<'_>, plugins: &[Plugin], version: &str, status: &str) -
             true => json!({ "name": plugin.name }),
             false => json!({
                 "name": plugin.name,
-                "enabled": if plugin.is_enabled { "enabled" } else { "not_enabled" },
+                "enabled": plugin.state.name(),
                 "running": plugin.is_running,
                 "version": version,
                 "running_version": if plugin.is_running { version } else { "" },
