@@ -1,4 +1,6 @@
-// Prints one line per test and the tally line the interop suites share.
+// Prints one line per test and the tally line the interop suites share, with the name of the suite's folder.
+
+import { basename } from 'node:path';
 
 export default async function* report(events) {
   const count = { passed: 0, failed: 0, skipped: 0 };
@@ -16,5 +18,5 @@ export default async function* report(events) {
       yield `    ${String(cause?.stack ?? message).replaceAll('\n', '\n    ')}\n`;
     }
   }
-  yield `node: passed=${count.passed} failed=${count.failed} skipped=${count.skipped}\n`;
+  yield `${basename(process.cwd())}: passed=${count.passed} failed=${count.failed} skipped=${count.skipped}\n`;
 }

@@ -9,6 +9,7 @@ It prints the address it listens on. Port 0 means any free one.
 import argparse
 import http.client
 import mimetypes
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -37,11 +38,12 @@ class Handler(BaseHTTPRequestHandler):
         try:
             upstream.request(self.command, self.path, body, headers)
             answer = upstream.getresponse()
-            self.reply(answer.status, answer.getheader("content-type", "text/plain"), answer.read())
+            said = answer.status, answer.getheader("content-type", "text/plain"), answer.read()
         except OSError as error:
-            self.reply(502, "text/plain", str(error).encode())
+            said = 502, "text/plain", str(error).encode()
         finally:
             upstream.close()
+        self.reply(*said)
 
     def file(self):
         name = self.path.split("?")[0].lstrip("/") or "index.html"
@@ -69,12 +71,19 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        # A page that moves on no longer wants its answers; that is no error.
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--api", default="127.0.0.1:15672", metavar="HOST:PORT")
     arguments = parser.parse_args()
-    server = ThreadingHTTPServer(("127.0.0.1", arguments.port), Handler)
+    server = Server(("127.0.0.1", arguments.port), Handler)
     server.api = tuple(arguments.api.rsplit(":", 1))
     print(f"http://127.0.0.1:{server.server_port}/", flush=True)
     try:

@@ -109,7 +109,7 @@ function expire(reason) {
 async function failure(response, atLogin = false) {
   const said = await response.json().catch(() => ({}));
   const reason = typeof said.reason === 'string' ? said.reason : said.reason ? JSON.stringify(said.reason) : '';
-  return new Failure(response.status, reason || `HTTP status ${response.status}`, advice(response.status, atLogin, reason));
+  return new Failure(response.status, atLogin && response.status === 401 ? 'The broker does not let you in' : reason || `HTTP status ${response.status}`, advice(response.status, atLogin, reason));
 }
 
 function advice(status, atLogin, reason) {

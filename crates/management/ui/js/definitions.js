@@ -12,7 +12,7 @@ export function difference(file, present, vhost) {
   return Object.entries(IDENTITY).flatMap(([section, identity]) => {
     const inVhost = (entry) => (vhost && identity.includes('vhost') ? { vhost, ...entry } : entry);
     const key = (entry) => canonical(identity.map((field) => inVhost(entry)[field] ?? ''));
-    const known = new Map((present[section] ?? []).map((entry) => [key(entry), entry]));
+    const known = new Map((present[section] ?? []).map((entry) => [key(entry), inVhost(entry)]));
     return (file[section] ?? []).map((entry) => {
       const before = known.get(key(entry));
       const fields = before ? changedFields(before, inVhost(entry)) : [];

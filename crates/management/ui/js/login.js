@@ -7,8 +7,7 @@ import { h, render } from './view.js';
 
 /** The login form; calls `onLogin` when the broker accepted the user. */
 export function loginView(onLogin) {
-  const box = h('main', { class: 'login', key: 'login', ref: (element) => draw(element, onLogin) });
-  return box;
+  return h('main', { class: 'login', key: 'login', ref: (element) => draw(element, onLogin) });
 }
 
 function draw(element, onLogin, failure) {
@@ -24,9 +23,9 @@ function draw(element, onLogin, failure) {
   };
   queueMicrotask(() => render(element, h('form', { class: 'card', onsubmit: send, 'aria-label': 'Log in' },
     h('div', { class: 'brand' }, h('img', { src: 'favicon.svg', alt: '', width: 32, height: 32 }), h('h1', null, 'Leveret')),
-    failure && note('bad', h('strong', null, failure.message), failure.advice && h('p', null, failure.advice)),
-    h('div', { class: 'field' }, h('label', { for: 'login-name' }, 'User'), h('input', { id: 'login-name', name: 'name', autocomplete: 'username', required: true })),
-    h('div', { class: 'field' }, h('label', { for: 'login-password' }, 'Password'), h('input', { id: 'login-password', name: 'password', type: 'password', autocomplete: 'current-password' })),
+    failure && h('div', { key: 'failure' }, note('bad', h('strong', null, failure.message), failure.advice && h('p', null, failure.advice))),
+    h('div', { class: 'field', key: 'name' }, h('label', { for: 'login-name' }, 'User'), h('input', { id: 'login-name', name: 'name', autocomplete: 'username', required: true })),
+    h('div', { class: 'field', key: 'password' }, h('label', { for: 'login-password' }, 'Password'), h('input', { id: 'login-password', name: 'password', type: 'password', autocomplete: 'current-password' })),
     h('button', { class: 'primary', type: 'submit' }, 'Log in'),
     h('p', { class: 'muted' }, 'A new broker has the user guest with the password guest, from its own machine only.'))));
 }

@@ -62,12 +62,24 @@ export class Screen {
   /** Draws again from what was loaded last. */
   redraw() {
     if (this.stopped) return;
-    const { failure, data } = this;
+    const { data } = this;
+    const { nodes, failure = this.failure } = this.view();
     this.draw(
       data === undefined && heading(this.page.title),
-      failure && note('bad', h('strong', null, failure.message), failure.advice && h('p', null, failure.advice)),
-      data !== undefined && this.page.view(data),
+      failure && h('div', { key: 'failure' }, note('bad', h('strong', null, failure.message), failure.advice && h('p', null, failure.advice))),
+      nodes,
     );
+  }
+
+  /** The page's nodes; an answer that the page can't read must not stop it from asking again. */
+  view() {
+    if (this.data === undefined) return {};
+    try {
+      return { nodes: this.page.view(this.data) };
+    } catch (error) {
+      console.error(error);
+      return { failure: new Failure(0, 'This page cannot show what the broker answered', `It is an error of the page: ${error.message}`) };
+    }
   }
 
   /** Changes the state in the address, and loads what it now asks for. */

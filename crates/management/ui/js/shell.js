@@ -96,8 +96,8 @@ export class Shell {
   }
 
   select(label, value, options, onchange) {
-    return h('label', { class: `choice ${label === 'Virtual host' ? 'vhost' : ''}`, key: label }, h('span', { class: 'visually-hidden' }, label),
-      h('select', { value, title: label, onchange: (event) => onchange(event.target.value) }, options.map(([key, text]) => h('option', { value: key, selected: key === value }, text))));
+    return h('span', { class: 'choice', key: label },
+      h('select', { value, title: label, 'aria-label': label, onchange: (event) => onchange(event.target.value) }, options.map(([key, text]) => h('option', { value: key, selected: key === value }, text))));
   }
 
   keep(name, value) {

@@ -4,6 +4,9 @@
 const SVG = 'http://www.w3.org/2000/svg';
 const SVG_TAGS = new Set(['svg', 'g', 'path', 'line', 'rect', 'circle', 'polyline', 'text', 'marker', 'defs']);
 
+// State that the operator changes, with what a form's reset goes back to.
+const DEFAULTS = { value: 'defaultValue', checked: 'defaultChecked', selected: 'defaultSelected', open: 'open' };
+
 /**
  * One element. `props`: attributes; `onclick` and the like are listeners; `key` tells siblings apart; `style` is an object
  * (set through the CSSOM, which the content security policy allows, where a style attribute would be refused); `ref` is
@@ -16,7 +19,10 @@ export function h(tag, props, ...children) {
 /** Makes the content of `container` equal to `nodes`. */
 export function render(container, ...nodes) {
   const children = nodes.flat(Infinity).filter(isShown).map(asNode);
+  const focused = document.activeElement;
   patchChildren(container, children);
+  // An element that moves among its siblings loses the focus on the way.
+  if (focused?.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
 }
 
 const isShown = (child) => child !== null && child !== undefined && child !== false && child !== true;
@@ -42,6 +48,7 @@ function patchChildren(parent, children) {
   for (const child of children) {
     const key = child.props?.key;
     const found = key === undefined ? at : keyed.get(key);
+    keyed.delete(key);
     if (found && fits(found, child)) {
       if (found === at) at = at.nextSibling;
       else parent.insertBefore(found, at);
@@ -85,7 +92,7 @@ function patchProps(element, props) {
 function setProp(element, name, value) {
   if (name === 'key' || name === 'ref') return;
   if (name.startsWith('on')) listen(element, name.slice(2), value);
-  else if (name === 'value' || name === 'checked' || name === 'selected' || name === 'open') element[name] = value ?? '';
+  else if (name in DEFAULTS) element[DEFAULTS[name]] = element[name] = value ?? '';
   else if (value === undefined || value === null || value === false) element.removeAttribute(name);
   else element.setAttribute(name, value === true ? '' : String(value));
 }

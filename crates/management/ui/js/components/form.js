@@ -3,9 +3,12 @@
 import { h } from '../view.js';
 import { attempt } from './toast.js';
 
-/** A field. `type`: text, number, password, textarea, select (with `options`: [value, label] pairs or values) or checkbox. */
-export function field({ label, name, type = 'text', options = [], value, hint, ...rest }) {
-  const id = `field-${rest.form ?? ''}${name}`;
+/**
+ * A field. `form` is a prefix that keeps the ids of two forms on a page apart. `type`: text, number, password, textarea, select (with
+ * `options`: [value, label] pairs or values) or checkbox.
+ */
+export function field({ label, name, type = 'text', options = [], value, hint, form: owner = '', ...rest }) {
+  const id = `field-${owner}${name}`;
   const described = hint ? { 'aria-describedby': `${id}-hint` } : {};
   const props = { id, name, ...described, ...rest };
   return h('div', { class: `field ${type === 'checkbox' ? 'check' : ''}`, key: id },

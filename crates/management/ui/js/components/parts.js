@@ -7,7 +7,7 @@ import { link } from '../router.js';
 /** The heading of a page, with what can be done at its right. */
 export const heading = (title, ...actions) => h('div', { class: 'heading' }, h('h1', null, title), h('div', { class: 'actions' }, actions));
 
-export const card = (title, ...content) => h('section', { class: 'card', key: `card-${title}` }, title && h('h2', null, title), content);
+export const card = (title, ...content) => h('section', { class: 'card', key: title ? `card-${title}` : undefined }, title && h('h2', null, title), content);
 
 /** A number that matters, with its name. */
 export const stat = (label, value, { href, hint, tone } = {}) =>

@@ -10,8 +10,8 @@ const SIZES = ['25', '50', '100', '250', '500'];
 /** The parameters of RabbitMQ's API for the table state in `query`. */
 export function listQuery(query, { sort = 'name', reverse = false } = {}) {
   return {
-    page: query.page ?? 1,
-    page_size: query.page_size ?? 50,
+    page: query.page || 1,
+    page_size: query.page_size || 50,
     name: query.name ?? '',
     use_regex: query.use_regex === 'true',
     sort: query.sort ?? sort,
@@ -19,6 +19,9 @@ export function listQuery(query, { sort = 'name', reverse = false } = {}) {
     pagination: true,
   };
 }
+
+/** What the API gave as a page; a few of RabbitMQ's lists, such as a vhost's connections, come whole whatever was asked. */
+export const pageOf = (answer, query) => (Array.isArray(answer) ? localPage(answer, query, (item) => item.name) : answer);
 
 /** The same page of a list that came whole: for what the API does not page. `text` is what the filter looks at. */
 export function localPage(items, query, text, sort) {

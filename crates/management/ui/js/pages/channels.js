@@ -3,7 +3,7 @@
 import { get, path, samples } from '../api.js';
 import { chart, ratePoints, spanOf, spanPicker, sparkline } from '../components/chart.js';
 import { badge, card, channelLink, connectionLink, empty, exchangeLink, facts, heading, queueLink, stat, state, userLink, vhostLink } from '../components/parts.js';
-import { listQuery, plainTable, table } from '../components/table.js';
+import { listQuery, pageOf, plainTable, table } from '../components/table.js';
 import { count, plain, rate, rateOf } from '../format.js';
 import { h } from '../view.js';
 
@@ -20,7 +20,7 @@ export function channelsPage(ctx) {
     view: (page) => [
       heading('Channels'),
       table({
-        ctx, id: 'channels', label: 'Channels', page, rowKey: (one) => one.name, columns: COLUMNS,
+        ctx, id: 'channels', label: 'Channels', page: pageOf(page, ctx.query), rowKey: (one) => one.name, columns: COLUMNS,
         empty: empty('No channels are open', h('p', { class: 'muted' }, 'A client opens a channel inside its connection to publish or to consume.')),
       }),
     ],

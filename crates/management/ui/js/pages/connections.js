@@ -6,7 +6,7 @@ import { open } from '../components/dialog.js';
 import { field, values } from '../components/form.js';
 import { argumentList, badge, card, channelLink, connectionLink, empty, facts, heading, stat, state, userLink, vhostLink } from '../components/parts.js';
 import { attempt } from '../components/toast.js';
-import { listQuery, plainTable, table } from '../components/table.js';
+import { listQuery, pageOf, plainTable, table } from '../components/table.js';
 import { byteRate, bytes, count, moment, plain, rate, rateOf } from '../format.js';
 import { h } from '../view.js';
 
@@ -22,7 +22,7 @@ export function connectionsPage(ctx) {
     view: (page) => [
       heading('Connections'),
       table({
-        ctx, id: 'connections', label: 'Connections', page, rowKey: (one) => one.name, columns: COLUMNS,
+        ctx, id: 'connections', label: 'Connections', page: pageOf(page, ctx.query), rowKey: (one) => one.name, columns: COLUMNS,
         empty: empty('Nobody is connected', h('p', { class: 'muted' }, 'Clients connect with AMQP to the ports on the overview. If one should be here: look for refused log-ins in the broker’s log.')),
       }),
     ],

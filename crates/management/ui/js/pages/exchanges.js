@@ -4,7 +4,7 @@ import { get, getOr, path, put, samples } from '../api.js';
 import { chart, ratePoints, spanOf, spanPicker, sparkline } from '../components/chart.js';
 import { argumentsField, argumentsFrom, field, fold, form } from '../components/form.js';
 import { argumentList, badge, card, empty, exchangeLink, facts, heading, queueLink, stat, vhostLink } from '../components/parts.js';
-import { listQuery, plainTable, table } from '../components/table.js';
+import { listQuery, pageOf, plainTable, table } from '../components/table.js';
 import { exchangeName, rate, rateOf } from '../format.js';
 import { link } from '../router.js';
 import { h } from '../view.js';
@@ -25,7 +25,7 @@ export function exchangesPage(ctx) {
     view: ({ page, types }) => [
       heading('Exchanges'),
       table({
-        ctx, id: 'exchanges', label: 'Exchanges', page, rowKey: (one) => `${one.vhost}/${one.name}`, empty: empty('No exchanges', h('p', { class: 'muted' }, 'A virtual host has seven from the start. Choose another virtual host, or ask for permissions.')),
+        ctx, id: 'exchanges', label: 'Exchanges', page: pageOf(page, ctx.query), rowKey: (one) => `${one.vhost}/${one.name}`, empty: empty('No exchanges', h('p', { class: 'muted' }, 'A virtual host has seven from the start. Choose another virtual host, or ask for permissions.')),
         columns: columns(ctx),
       }),
       fold('Declare an exchange', declareForm(ctx, types)),

@@ -4,7 +4,7 @@ import { get, path, put, samples } from '../api.js';
 import { lengthPoints, sparkline } from '../components/chart.js';
 import { argumentsField, argumentsFrom, field, fold, form } from '../components/form.js';
 import { badge, heading, queueLink, state, vhostLink } from '../components/parts.js';
-import { listQuery, table } from '../components/table.js';
+import { listQuery, pageOf, table } from '../components/table.js';
 import { at, bytes, count, rate, rateOf } from '../format.js';
 import { firstSteps } from './first-steps.js';
 import { vhostField } from './common.js';
@@ -32,7 +32,7 @@ export function queuesPage(ctx) {
     load: (signal) => get(ctx.vhost ? path('queues', ctx.vhost) : 'queues', { ...listQuery(ctx.query), ...lengthSamples() }, signal),
     view: (page) => [
       heading('Queues and Streams'),
-      table({ ctx, id: 'queues', label: 'Queues', columns: columns(ctx), page, rowKey: (queue) => `${queue.vhost}/${queue.name}`, empty: firstSteps() }),
+      table({ ctx, id: 'queues', label: 'Queues', columns: columns(ctx), page: pageOf(page, ctx.query), rowKey: (queue) => `${queue.vhost}/${queue.name}`, empty: firstSteps() }),
       fold('Declare a queue', declareForm(ctx)),
     ],
   };

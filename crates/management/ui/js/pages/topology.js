@@ -17,14 +17,15 @@ const MOST_DETAILS = 12;
 export function topologyPage(ctx) {
   const { exchange, key } = ctx.query;
   const tester = { asked: key === undefined ? undefined : { exchange: exchange ?? '', key, headers: {} } };
-  const vhost = ctx.query.vhost ?? (ctx.vhost || '/');
+  const vhostOf = () => ctx.query.vhost ?? (ctx.vhost || '/');
   return {
     title: 'Topology',
-    load: (signal) => topologyOf(vhost, ctx.query.exchange, signal),
+    load: (signal) => topologyOf(vhostOf(), ctx.query.exchange, signal),
     view: (topology) => {
+      const vhost = vhostOf();
       const routed = tester.asked && route(topology, tester.asked.exchange, tester.asked.key, tester.asked.headers);
       return [
-        heading([h('span', { class: 'crumb' }, `Virtual host ${vhost}`), 'Topology'], startPicker(ctx, topology)),
+        heading('Topology', vhostPicker(ctx, vhost), startPicker(ctx, topology)),
         testForm(ctx, topology, tester),
         routed && verdict(vhost, tester.asked, routed),
         topology.isTooLarge && note('warn', h('strong', null, `${count(topology.total)} queues are too many for one picture.`), h('p', null, 'Choose the exchange to start from above.')),
@@ -81,6 +82,10 @@ async function edgeRates(vhost, bindings, queues, signal) {
   }));
   return rates;
 }
+
+const vhostPicker = (ctx, vhost) => h('label', { class: 'inline' }, 'Virtual host',
+  h('select', { value: vhost, onchange: (event) => ctx.setQuery({ vhost: event.target.value, exchange: undefined, key: undefined }) },
+    ctx.vhosts.map(({ name }) => h('option', { value: name, selected: name === vhost }, name))));
 
 const startPicker = (ctx, { exchanges }) => h('label', { class: 'inline' }, 'Start from',
   h('select', { value: ctx.query.exchange ?? '', onchange: (event) => ctx.setQuery({ exchange: event.target.value || undefined }) },
@@ -154,10 +159,11 @@ function edgeLabel(edge, { nodes }) {
 function box(vhost, node, routed) {
   const go = () => { location.hash = link(node.kind === 'exchange' ? ['exchanges', vhost, node.name] : ['queues', vhost, node.queue ?? node.name]); };
   const isRouted = node.kind === 'exchange' ? routed?.exchanges.has(node.name) : node.kind === 'queue' && routed?.queues.has(node.name);
+  const shown = shortened(node.name, 24);
   const keys = (event) => { if (event.key === 'Enter') go(); };
-  return h('g', { key: node.id, class: `node ${node.kind} ${isRouted ? 'routed' : ''}`, role: 'link', tabindex: '0', 'aria-label': `${node.kind} ${node.name}, ${node.sub}`, onclick: go, onkeydown: keys },
+  return h('g', { key: node.id, class: `node ${node.kind} ${isRouted ? 'routed' : ''}`, role: 'link', tabindex: '0', onclick: go, onkeydown: keys },
     h('rect', { class: 'box', x: node.x, y: node.y, width: node.width, height: node.height, rx: node.kind === 'exchange' ? 20 : 6 }),
-    h('text', { x: node.x + 16, y: node.y + 17 }, shortened(node.name, 24)),
+    h('text', { x: node.x + 16, y: node.y + 17 }, shown),
     h('text', { class: 'sub', x: node.x + 16, y: node.y + 32 }, node.sub));
 }
 

@@ -1,0 +1,378 @@
+// An operator's day: each test does with the mouse and the keyboard what it says, and asks the API whether it happened.
+
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { after, before, test } from 'node:test';
+import { api, launch, login, open, pages, visit } from './browser.js';
+
+const VHOST = `ui-${randomUUID().slice(0, 8)}`;
+const at = (...parts) => parts.map(encodeURIComponent).join('/');
+
+let browser;
+let tab;
+
+before(async () => {
+  browser = await launch();
+  await api('PUT', at('vhosts', VHOST), {});
+  await api('PUT', at('permissions', VHOST, 'guest'), { configure: '.*', write: '.*', read: '.*' });
+  tab = await open(browser);
+  await login(tab);
+  await tab.locator('.shell').waitFor();
+  await tab.getByLabel('Virtual host', { exact: true }).selectOption(VHOST);
+});
+
+after(async () => {
+  await api('DELETE', at('vhosts', VHOST));
+  await browser.close();
+});
+
+const fold = async (title) => {
+  const details = tab.locator('details.fold').filter({ has: tab.locator('summary', { hasText: title }) });
+  if ((await details.getAttribute('open')) === null) await details.locator('summary').click();
+  return details;
+};
+const said = (text) => tab.locator('.toast', { hasText: text }).first().waitFor();
+const agree = async (name) => tab.getByRole('dialog').getByRole('button', { name }).click();
+
+test('a wrong password is refused with advice, and a deep link survives the login', async () => {
+  const stranger = await open(browser);
+  await stranger.goto(`${pages}#/vhosts/${encodeURIComponent(VHOST)}`);
+  await stranger.getByLabel('User').fill('guest');
+  await stranger.getByLabel('Password').fill('wrong');
+  await stranger.getByRole('button', { name: 'Log in' }).click();
+  await stranger.getByText('Check name and password').waitFor();
+  await stranger.getByLabel('Password').fill('guest');
+  await stranger.getByRole('button', { name: 'Log in' }).click();
+  await stranger.getByRole('heading', { level: 1, name: VHOST }).waitFor();
+  await stranger.getByRole('button', { name: 'Log out' }).click();
+  await stranger.getByLabel('Password').waitFor();
+  await stranger.context().close();
+});
+
+test('declare, bind, publish, browse, copy, purge, delete', async () => {
+  await visit(tab, 'queues');
+  for (const name of ['work', 'copies']) {
+    const form = await fold('Declare a queue');
+    await form.getByLabel('Name').fill(name);
+    await form.getByLabel('Type').selectOption('classic');
+    await form.getByLabel('Arguments').fill('x-max-length = 100\nx-dead-letter-exchange = amq.fanout');
+    await form.getByRole('button', { name: 'Declare queue' }).click();
+    await tab.getByRole('link', { name, exact: true }).waitFor();
+    await tab.waitForFunction(() => document.querySelector('#field-queue-name').value === '');
+  }
+  const { body: queue } = await api('GET', at('queues', VHOST, 'work'));
+  assert.equal(queue.arguments['x-max-length'], 100);
+  assert.equal(queue.arguments['x-dead-letter-exchange'], 'amq.fanout');
+
+  await visit(tab, at('exchanges', VHOST, 'amq.topic'));
+  const bind = await fold('Bind to a queue');
+  await bind.getByLabel('Name').fill('work');
+  await bind.getByLabel('Routing key').fill('a.*');
+  await bind.getByRole('button', { name: 'Bind' }).click();
+  await said('The binding is added');
+  await tab.getByRole('link', { name: 'work', exact: true }).waitFor();
+
+  const publish = await fold('Publish a message');
+  for (const [key, payload] of [['a.b', '{"id":1}'], ['a.c', 'plain text']]) {
+    await publish.getByLabel('Routing key').fill(key);
+    await publish.getByLabel('Headers').fill('attempt = 3');
+    await publish.getByLabel('Payload').fill(payload);
+    await publish.getByRole('button', { name: 'Publish' }).click();
+    await said('Published, and routed.');
+    await tab.locator('.toast button').first().click();
+  }
+  await publish.getByLabel('Routing key').fill('nobody');
+  await publish.getByRole('button', { name: 'Publish' }).click();
+  await said('no queue took it');
+
+  await visit(tab, at('messages', VHOST, 'work'));
+  await tab.getByRole('button', { name: 'Get messages' }).click();
+  await tab.locator('.message').nth(1).waitFor();
+  await tab.locator('.message').first().locator('summary').click();
+  assert.match(await tab.locator('.message pre').first().textContent(), /"id": 1/);
+  await tab.locator('.message').first().getByRole('button', { name: 'Hex' }).click();
+  await tab.locator('.message pre', { hasText: '7b 22 69 64 22' }).waitFor();
+  await tab.getByLabel('Search in these messages').fill('plain');
+  await tab.getByText('1 of 2 messages').waitFor();
+  await tab.getByRole('button', { name: 'Copy 1 to …' }).click();
+  await tab.getByRole('dialog').getByLabel('To queue').fill('copies');
+  await agree('Copy');
+  await said('Copied 1 message to copies');
+  const { body: [copy] } = await api('POST', `${at('queues', VHOST, 'copies')}/get`, { count: 1, ackmode: 'ack_requeue_true', encoding: 'auto' });
+  assert.equal(copy.payload, 'plain text');
+  assert.equal(copy.properties.headers.attempt, 3);
+
+  await tab.getByRole('button', { name: 'Purge', exact: true }).click();
+  assert.match(await tab.getByRole('dialog').textContent(), /2 ready messages/);
+  await agree('Purge 2 messages');
+  await said('Purged work');
+  const { body: rest } = await api('POST', `${at('queues', VHOST, 'work')}/get`, { count: 1, ackmode: 'ack_requeue_true', encoding: 'auto' });
+  assert.deepEqual(rest, []);
+
+  await visit(tab, at('queues', VHOST, 'work'));
+  await tab.getByRole('button', { name: 'Delete', exact: true }).click();
+  const typed = tab.getByRole('dialog').getByLabel('Type “work” to go on');
+  if (await typed.count()) await typed.fill('work');
+  await agree('Delete');
+  await said('Deleted: work');
+  assert.equal((await api('GET', at('queues', VHOST, 'work'))).status, 404);
+  assert.match(tab.url(), /#\/queues$/);
+});
+
+test('a refused declare says why and what to do', async () => {
+  await api('PUT', at('queues', VHOST, 'taken'), { durable: true, arguments: { 'x-queue-type': 'classic' } });
+  await visit(tab, 'queues');
+  const form = await fold('Declare a queue');
+  await form.getByLabel('Name').fill('taken');
+  await form.getByLabel('Type').selectOption('quorum');
+  await form.getByRole('button', { name: 'Declare queue' }).click();
+  await said('inequivalent arg');
+  await said('It exists with other properties');
+  assert.equal(await form.getByLabel('Name').inputValue(), 'taken');
+});
+
+test('a table pages, sorts and filters on the server, and its address shows the same rows', async () => {
+  const names = Array.from({ length: 60 }, (_, index) => `many-${String(index).padStart(2, '0')}`);
+  await Promise.all(names.map((name) => api('PUT', at('queues', VHOST, name), { durable: true, arguments: { 'x-queue-type': 'classic' } })));
+  await visit(tab, 'queues?name=many&page_size=25');
+  await tab.getByText('Page 1 of 3').waitFor();
+  await tab.getByRole('button', { name: 'Next' }).click();
+  await tab.getByRole('link', { name: 'many-25' }).waitFor();
+  await tab.getByRole('button', { name: 'Name', exact: true }).click();
+  await tab.getByRole('link', { name: 'many-59' }).waitFor();
+  assert.equal(await tab.getByRole('columnheader', { name: 'Name' }).getAttribute('aria-sort'), 'descending');
+  await tab.getByLabel('Regex').check();
+  await tab.getByLabel('Filter Queues by name').fill('many-0[12]');
+  await tab.getByText('2 of ').waitFor();
+  const other = await tab.context().newPage();
+  await other.addInitScript((login) => sessionStorage.setItem('leveret.login', login), await tab.evaluate(() => sessionStorage.getItem('leveret.login')));
+  await other.goto(tab.url());
+  await other.getByRole('link', { name: 'many-02' }).waitFor();
+  assert.equal(await other.getByRole('row').count(), 3);
+  await other.close();
+});
+
+test('what is typed stays while the numbers go on', async () => {
+  await visit(tab, 'queues');
+  const form = await fold('Declare a queue');
+  await form.getByLabel('Name').fill('half-typed');
+  const answered = () => tab.waitForResponse((response) => response.url().includes('/api/queues'));
+  await answered();
+  await answered();
+  assert.equal(await form.getByLabel('Name').inputValue(), 'half-typed');
+});
+
+test('the keyboard finds every object', async () => {
+  await visit(tab, '');
+  await tab.keyboard.press('/');
+  await tab.getByRole('combobox', { name: 'Search everything' }).fill('many-42');
+  await tab.getByRole('option', { name: /queue many-42/ }).waitFor();
+  await tab.keyboard.press('Enter');
+  await tab.getByRole('heading', { level: 1, name: /many-42/ }).waitFor();
+});
+
+test('a chart reads out earlier moments by keyboard', async () => {
+  await visit(tab, '?span=1m');
+  const chart = tab.getByRole('slider', { name: 'Queued messages' });
+  await chart.focus();
+  const newest = Number(await chart.getAttribute('aria-valuenow'));
+  await tab.keyboard.press('ArrowLeft');
+  await tab.waitForFunction(([element, before]) => Number(element.getAttribute('aria-valuenow')) < before, [await chart.elementHandle(), newest]);
+  assert.match(await chart.getAttribute('aria-valuetext'), /\d\d:\d\d:\d\d: Ready \d/);
+});
+
+test('a user’s life: added, permitted, checked, changed, deleted', async () => {
+  const name = `${VHOST}-ann`;
+  await visit(tab, 'users');
+  const form = await fold('Add a user');
+  await form.getByLabel('Name').fill(name);
+  await form.getByLabel('Password').fill('secret-1');
+  await form.getByLabel('The same again').fill('secret-2');
+  await form.getByRole('button', { name: 'Add user' }).click();
+  await said('The two passwords differ');
+  await form.getByLabel('The same again').fill('secret-1');
+  await form.getByLabel('Tags').fill('management');
+  await form.getByRole('button', { name: 'Add user' }).click();
+  await tab.getByRole('link', { name, exact: true }).click();
+  await tab.getByText('This user has no permissions').waitFor();
+
+  const permit = await fold('Set permissions');
+  await permit.getByLabel('Virtual host').selectOption(VHOST);
+  await permit.getByLabel('Configure').fill('');
+  await permit.getByLabel('Write').fill('^many-1');
+  await permit.getByLabel('Read').fill('^many');
+  await permit.getByRole('button', { name: 'Set permissions' }).click();
+  await said('The permissions are set');
+  assert.deepEqual((await api('GET', at('permissions', VHOST, name))).body, { user: name, vhost: VHOST, configure: '', write: '^many-1', read: '^many' });
+
+  await visit(tab, `permissions?user=${name}&vhost=${VHOST}&name=many-10`);
+  const row = tab.getByRole('row', { name: /many-10 queue/ });
+  await row.waitFor();
+  assert.match(await row.textContent(), /nono?yesyes|noyesyes/);
+
+  const stranger = await open(browser);
+  await login(stranger, name, 'secret-1');
+  await visit(stranger, 'users');
+  await stranger.getByText('Your user may not do this').waitFor();
+  await stranger.context().close();
+
+  await visit(tab, at('users', name));
+  const change = await fold('Change password or tags');
+  await change.getByLabel('Tags').fill('monitoring');
+  await change.getByRole('button', { name: 'Change user' }).click();
+  await said('The user is changed');
+  assert.deepEqual((await api('GET', at('users', name))).body.tags, ['monitoring']);
+  await tab.getByRole('button', { name: 'Delete', exact: true }).click();
+  await agree('Delete');
+  await said(`Deleted: user ${name}`);
+  assert.equal((await api('GET', at('users', name))).status, 404);
+});
+
+test('a virtual host is added, limited, protected and deleted', async () => {
+  const name = `${VHOST}-second`;
+  await visit(tab, 'vhosts');
+  const form = await fold('Add a virtual host');
+  await form.getByLabel('Name').fill(name);
+  await form.getByLabel('Description').fill('for a test');
+  await form.getByRole('button', { name: 'Add virtual host' }).click();
+  await tab.getByRole('link', { name, exact: true }).waitFor();
+  await visit(tab, 'limits');
+  const limit = await fold('Set a virtual host limit');
+  await limit.getByLabel('Virtual host', { exact: true }).selectOption(name);
+  await limit.getByLabel('Limit', { exact: true }).selectOption('max-queues');
+  await limit.getByLabel('Value').fill('7');
+  await limit.getByRole('button', { name: 'Set limit' }).click();
+  await said('The limit is set');
+  assert.deepEqual((await api('GET', at('vhost-limits', name))).body, [{ vhost: name, value: { 'max-queues': 7 } }]);
+  await visit(tab, at('vhosts', name));
+  await tab.getByRole('button', { name: 'Protect from deletion' }).click();
+  await tab.getByRole('button', { name: 'Allow deletion' }).click();
+  await tab.getByRole('button', { name: 'Protect from deletion' }).waitFor();
+  await tab.getByRole('button', { name: 'Delete', exact: true }).click();
+  await tab.getByRole('dialog').getByLabel(/Type/).fill(name);
+  await agree('Delete');
+  await said('Deleted: virtual host');
+  assert.equal((await api('GET', at('vhosts', name))).status, 404);
+});
+
+test('a policy shows what it would match before it is saved', async () => {
+  await api('PUT', at('policies', VHOST, 'strong'), { pattern: '^many-00$', definition: { 'max-length': 5 }, 'apply-to': 'queues', priority: 9 });
+  await visit(tab, 'policies');
+  const form = await fold('Add or change a policy');
+  await form.getByLabel('Name').fill('weak');
+  await form.getByLabel('Pattern').fill('^many-0[0-2]$');
+  await form.getByLabel('Apply to').selectOption('queues');
+  await form.getByLabel('Priority').fill('1');
+  await form.getByLabel('Definition').fill('max-length = 7');
+  await form.getByRole('button', { name: 'Preview' }).click();
+  await form.getByText('3 matches.').waitFor();
+  assert.match(await form.getByRole('row', { name: /many-00/ }).textContent(), /loses/);
+  assert.match(await form.getByRole('row', { name: /many-01/ }).textContent(), /would take effect/);
+  assert.equal((await api('GET', at('policies', VHOST, 'weak'))).status, 404);
+  await form.getByRole('button', { name: 'Save policy' }).click();
+  await said('Saved policy weak');
+  await visit(tab, at('queues', VHOST, 'many-01'));
+  await tab.getByRole('row', { name: /max-length 7 policy weak/ }).waitFor({ timeout: 30_000 });
+});
+
+test('definitions: a dry run first, then the import', async () => {
+  const file = {
+    queues: [{ name: 'imported', vhost: VHOST, durable: true, auto_delete: false, arguments: { 'x-queue-type': 'classic' } }, { name: 'many-00', vhost: VHOST, durable: true, auto_delete: false, arguments: { 'x-queue-type': 'classic' } }],
+    policies: [{ vhost: VHOST, name: 'strong', pattern: '^many-00$', 'apply-to': 'queues', definition: { 'max-length': 6 }, priority: 9 }],
+    exchanges: [], bindings: [],
+  };
+  await visit(tab, 'definitions');
+  await tab.getByLabel('Definitions file').setInputFiles({ name: 'shop.json', mimeType: 'application/json', buffer: Buffer.from(JSON.stringify(file)) });
+  await tab.getByText('1 added, 1 changed, 1 unchanged').waitFor();
+  assert.match(await tab.getByRole('row', { name: /strong/ }).textContent(), /changed.*definition/);
+  assert.equal((await api('GET', at('queues', VHOST, 'imported'))).status, 404);
+  await tab.getByRole('button', { name: 'Import 2 changes' }).click();
+  await agree('Import 2 changes');
+  await said('Imported shop.json');
+  assert.equal((await api('GET', at('queues', VHOST, 'imported'))).status, 200);
+  const [download] = await Promise.all([tab.waitForEvent('download'), tab.getByRole('button', { name: 'Download definitions' }).click()]);
+  assert.match(download.suggestedFilename(), /^definitions-.*\.json$/);
+});
+
+test('the topology leads to its objects, and the route tester marks the way', async () => {
+  await api('PUT', at('exchanges', VHOST, 'inner'), { type: 'fanout', durable: true });
+  await api('POST', at('bindings', VHOST, 'e', 'amq.topic', 'e', 'inner'), { routing_key: 'x.#', arguments: {} });
+  await api('POST', at('bindings', VHOST, 'e', 'inner', 'q', 'many-00'), { routing_key: '', arguments: {} });
+  await api('POST', at('bindings', VHOST, 'e', 'amq.topic', 'q', 'many-01'), { routing_key: 'x.*', arguments: {} });
+  await visit(tab, `topology?vhost=${VHOST}`);
+  const form = await fold('Route tester');
+  await form.getByLabel('Exchange').selectOption('amq.topic');
+  for (const [key, words] of [['x.y', 'reaches 2 queues'], ['x.y.z', 'reaches 1 queue'], ['y', 'reaches no queue']]) {
+    await form.getByLabel('Routing key').fill(key);
+    await form.getByRole('button', { name: 'Test the route' }).click();
+    await tab.getByText(words).waitFor();
+  }
+  await tab.locator('.graph').getByRole('link', { name: /^many-01/ }).press('Enter');
+  await tab.getByRole('heading', { level: 1, name: /many-01/ }).waitFor();
+});
+
+test('an alarm is shown on every page, with what to do', async () => {
+  const watched = await open(browser);
+  // A real alarm would block the publishers of everybody who uses this broker.
+  await watched.route('**/api/nodes*', async (request) => {
+    const response = await request.fetch();
+    const nodes = (await response.json()).map((node) => ({ ...node, mem_alarm: true }));
+    await request.fulfill({ response, json: nodes });
+  });
+  await login(watched);
+  await visit(watched, 'queues');
+  await watched.getByText('publishers are blocked').waitFor();
+  await watched.getByText('vm_memory_high_watermark').waitFor();
+  await watched.context().close();
+});
+
+test('a broker that goes away and comes back', async () => {
+  const watched = await open(browser);
+  await login(watched);
+  await visit(watched, 'queues');
+  await watched.route('**/api/**', (request) => request.abort());
+  await watched.getByText('The broker does not answer').waitFor();
+  await watched.unroute('**/api/**');
+  await watched.getByText('The broker does not answer').waitFor({ state: 'detached' });
+  await watched.context().close();
+});
+
+test('dark and light are kept', async () => {
+  await visit(tab, '');
+  const colour = () => tab.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const light = await colour();
+  await tab.getByLabel('Theme').selectOption('dark');
+  assert.notEqual(await colour(), light);
+  await tab.reload();
+  await tab.locator('.shell').waitFor();
+  assert.notEqual(await colour(), light);
+  await tab.getByLabel('Theme').selectOption('auto');
+});
+
+test('a connection is seen, followed to its channel and closed', { skip: !process.env.AMQP_URL && 'no AMQP_URL' }, async () => {
+  const { default: amqp } = await import('amqplib');
+  const url = new URL(process.env.AMQP_URL);
+  url.pathname = `/${VHOST}`;
+  const client = await amqp.connect(url.href, { clientProperties: { connection_name: 'ui-test-client' } });
+  const closed = new Promise((resolve) => { client.on('error', resolve); client.on('close', resolve); });
+  const channel = await client.createChannel();
+  channel.on('error', () => {});
+  await channel.prefetch(7);
+  await channel.consume('many-03', () => {}, { consumerTag: 'reader' });
+  await visit(tab, 'connections');
+  const row = tab.getByRole('row', { name: /ui-test-client/ });
+  await row.waitFor({ timeout: 20_000 });
+  await visit(tab, at('queues', VHOST, 'many-03'));
+  await tab.getByRole('row', { name: /reader/ }).waitFor({ timeout: 20_000 });
+  assert.match(await tab.getByRole('row', { name: /reader/ }).textContent(), /7/);
+  await visit(tab, 'connections');
+  await row.getByRole('link').first().click();
+  await tab.getByRole('heading', { level: 1, name: /ui-test-client/ }).waitFor();
+  await tab.getByRole('button', { name: 'Close connection' }).click();
+  await tab.getByRole('dialog').getByLabel(/Reason/).fill('closed by a test');
+  await agree('Close connection');
+  const reason = await closed;
+  assert.match(String(reason?.message ?? ''), /closed by a test|CONNECTION_FORCED/);
+});
+
+test('nothing complained', () => assert.deepEqual(tab.errors, []));
