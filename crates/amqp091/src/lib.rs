@@ -17,3 +17,6 @@ mod output;
 pub mod protocol_header;
 pub mod reply_code;
 pub mod sasl;
+
+/// The rest of the wire format, which the broker reads as well.
+pub use leveret_broker::{properties, table};

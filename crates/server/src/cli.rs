@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use leveret_ctl::Tool;
@@ -12,6 +13,7 @@ Usage: leveret [run] [OPTIONS]
        leveret config effective [OPTIONS]
        leveret dev-certs DIR [USER]
        leveret ctl | diagnostics | queues | streams | plugins | upgrade COMMAND
+       leveret perf COMMAND [OPTIONS]
 
   run               run a node
   config check      say what is wrong with a configuration, and start nothing
@@ -20,6 +22,7 @@ Usage: leveret [run] [OPTIONS]
                     the client's is that of USER [default: guest]
   ctl, diagnostics, queues, streams, plugins, upgrade
                     RabbitMQ's command-line tools: leveret ctl help
+  perf              put load on any broker and measure it; see leveret perf --help
 
 Options:
   --config PATH     rabbitmq.conf, or a directory of *.conf files
@@ -36,7 +39,12 @@ pub(crate) enum Command {
     Run(Run),
     ConfigCheck(Run),
     ConfigEffective(Run),
-    DevCerts { directory: PathBuf, user: String },
+    DevCerts {
+        directory: PathBuf,
+        user: String,
+    },
+    /// What follows is the load generator's.
+    Perf(Vec<OsString>),
     Keys,
     Version,
     Help,
@@ -63,6 +71,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
     let mut arguments = arguments.into_iter().peekable();
     let mut run = Run::default();
     let mut command: fn(Run) -> Command = Command::Run;
+    if arguments.next_if(|argument| argument == "perf").is_some() {
+        return Ok(Command::Perf(arguments.map(OsString::from).collect()));
+    }
     if arguments.next_if(|argument| argument == "config").is_some() {
         match arguments.next().as_deref() {
             Some("check") => {
@@ -183,6 +194,10 @@ mod tests {
         check("config", Err("config needs `check` or `effective`"));
         check("--version", Ok(Command::Version));
         check("run --help", Ok(Command::Help));
+        check(
+            "perf latency --help",
+            Ok(Command::Perf(vec!["latency".into(), "--help".into()])),
+        );
         check("--keys", Ok(Command::Keys));
         check("--config", Err("--config needs a value"));
         check("stop", Err("unexpected 'stop'"));

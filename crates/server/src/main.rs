@@ -53,6 +53,7 @@ fn main() -> ExitCode {
         Ok(cli::Command::DevCerts { directory, user }) => {
             dev_certs::make(&directory, &user).and_then(|text| print(&text))
         }
+        Ok(cli::Command::Perf(arguments)) => leveret_perf::run(arguments),
         Ok(cli::Command::Keys) => print(&config::describe_keys()),
         Ok(cli::Command::Version) => print(&format!("leveret {}\n", env!("CARGO_PKG_VERSION"))),
         Ok(cli::Command::Help) => print(cli::HELP),

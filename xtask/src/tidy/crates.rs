@@ -3,15 +3,16 @@
 use super::Source;
 
 /// The arrows of ARCHITECTURE.md. Each crate, and the crates of ours it may import.
-const ARROWS: [(&str, &[&str]); 6] = [
+const ARROWS: [(&str, &[&str]); 7] = [
     ("storage", &[]),
     ("broker", &["storage"]),
     ("amqp091", &["broker"]),
     ("management", &["broker"]),
     ("ctl", &[]),
+    ("perf", &["amqp091"]),
     (
         "server",
-        &["storage", "broker", "amqp091", "management", "ctl"],
+        &["storage", "broker", "amqp091", "management", "ctl", "perf"],
     ),
 ];
 
