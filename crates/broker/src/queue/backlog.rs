@@ -130,6 +130,8 @@ pub(super) struct Backlog {
     counts: BTreeMap<u64, Counts>,
     /// Nothing at the head of a lane expires before this. It may be early, never late.
     next_expiry: Timestamp,
+    /// Pages that may be read for their expired messages until [`Backlog::start_expiry`].
+    expiry_pages_left: u32,
     /// Those on disk included.
     length: u64,
     bytes: u64,
@@ -149,6 +151,9 @@ pub(super) struct Backlog {
 #[derive(Debug)]
 pub struct Freed(#[expect(dead_code, reason = "to be dropped")] Line<Entry>);
 
+/// Pages that an op may read for their expired messages. Dead-lettered, they are in memory all at once.
+const EXPIRY_PAGES: u32 = 32;
+
 /// Above every priority: what comes back in a quorum queue goes first.
 const RETURNED: u16 = 256;
 
@@ -161,6 +166,7 @@ impl Backlog {
             spare: Vec::new(),
             counts: BTreeMap::new(),
             next_expiry: NEVER,
+            expiry_pages_left: 0,
             length: 0,
             bytes: 0,
             resident: 0,
@@ -255,7 +261,18 @@ impl Backlog {
         false
     }
 
-    /// Takes a message that has expired from the head of any lane.
+    /// An op begins: it may look for expired messages on disk.
+    pub(super) fn start_expiry(&mut self) {
+        self.expiry_pages_left = EXPIRY_PAGES;
+    }
+
+    /// Whether a head has expired, as far as is known of those on disk.
+    pub(super) fn has_expired(&self, now: Timestamp) -> bool {
+        self.next_expiry <= now && self.lanes.iter().any(|lane| lane.head_expiry() <= now)
+    }
+
+    /// Takes a message that has expired from the head of any lane. `None` while there still are some: too many pages have
+    /// been read for it; [`Self::next_expiry`] stays due.
     pub(super) fn pop_expired(&mut self, now: Timestamp) -> Option<Taken> {
         if now < self.next_expiry {
             return None;
@@ -265,7 +282,11 @@ impl Backlog {
             if self.lanes[at].has_head() {
                 return Some(self.pop_from(at));
             }
+            if self.expiry_pages_left == 0 {
+                return None;
+            }
             // What is known of a page may be early.
+            self.expiry_pages_left -= 1;
             self.bring_in(at);
         }
         let heads = self.lanes.iter().map(Lane::head_expiry);

@@ -54,6 +54,8 @@ pub struct QueueCore {
     last_used: Timestamp,
     /// No delivery times out before this. It may be early, never late.
     next_timeout: Option<Timestamp>,
+    /// There are more expired messages than an op lets go: nobody gets any before they have left.
+    expiring: bool,
     /// [`Effect::Delete`] has been given.
     deleted: bool,
 }
@@ -71,6 +73,9 @@ struct Unsettled {
 /// Stored messages that are handed out while the unsettled ones hold more than this stay in the log alone, and are read
 /// again if they come back. Most never do.
 const UNSETTLED_RESIDENT_MAX: u64 = 16 << 20;
+
+/// With so many dead letters kept until their targets have them, expired messages stay where they are.
+const DEAD_LETTERS_EXPIRED_MAX: usize = 4096;
 
 /// What a classic queue notes of a message that came back.
 const ONCE: Counts = Counts {
@@ -102,6 +107,7 @@ impl QueueCore {
             persistent: 0,
             last_used: now,
             next_timeout: None,
+            expiring: false,
             deleted: false,
         }
     }
@@ -115,6 +121,7 @@ impl QueueCore {
 
     /// Applies one op, and appends what has to be done to `effects`.
     pub fn apply(&mut self, now: Timestamp, op: Op<'_>, effects: &mut Vec<Effect>) {
+        self.backlog.start_expiry();
         self.expire(now, effects);
         match op {
             Op::Publish(incoming) => self.publish(now, incoming, effects),
@@ -140,14 +147,17 @@ impl QueueCore {
 
     /// Whether [`Op::Assign`] would hand something out.
     pub fn has_work(&self) -> bool {
-        self.consumers.is_ready() && !self.backlog.is_empty()
+        self.consumers.is_ready() && !self.backlog.is_empty() && !self.expiring
     }
 
     /// When the next [`Op::Tick`] is needed. It may be earlier than anything happens, never later.
     pub fn deadline(&self) -> Option<Timestamp> {
         let delayed = self.delayed.first_key_value().map(|(&(due, _), _)| due);
+        // They are what it waits for.
+        let expiry = self.backlog.next_expiry();
+        let expiry = expiry.filter(|_| !self.keeps_enough_dead_letters());
         [
-            self.backlog.next_expiry(),
+            expiry,
             self.next_timeout,
             delayed,
             self.dead_letters.retry_at(),
@@ -396,7 +406,7 @@ impl QueueCore {
 
     /// Hands the next message to the next consumer. Gives whether there were both.
     fn hand_out(&mut self, now: Timestamp, effects: &mut Vec<Effect>) -> bool {
-        if !self.consumers.is_ready() || !self.backlog.has_head() {
+        if !self.consumers.is_ready() || self.expiring || !self.backlog.has_head() {
             return false;
         }
         let Some(place) = self.consumers.next() else {
@@ -424,7 +434,16 @@ impl QueueCore {
 
     fn get(&mut self, now: Timestamp, acknowledges: bool, effects: &mut Vec<Effect>) {
         self.last_used = now;
-        let Some(taken) = self.backlog.pop() else {
+        while self.expiring && !self.keeps_enough_dead_letters() {
+            self.backlog.start_expiry();
+            self.expire(now, effects);
+        }
+        let taken = if self.expiring {
+            None
+        } else {
+            self.backlog.pop()
+        };
+        let Some(taken) = taken else {
             return effects.push(Effect::Empty);
         };
         let left = self.backlog.len();
@@ -676,11 +695,22 @@ impl QueueCore {
         }
     }
 
-    /// Lets the heads go whose time is up.
+    /// Lets the heads go whose time is up. Of very many some stay for the next op: in a queue that keeps its dead letters
+    /// until their targets have taken enough, otherwise for the tick that is due at once.
     fn expire(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        while let Some(taken) = self.backlog.pop_expired(now) {
-            self.bury(taken.entry, Reason::Expired, effects);
+        self.expiring = false;
+        while !self.keeps_enough_dead_letters() {
+            match self.backlog.pop_expired(now) {
+                Some(taken) => self.bury(taken.entry, Reason::Expired, effects),
+                None => break,
+            }
         }
+        self.expiring = self.backlog.has_expired(now);
+    }
+
+    fn keeps_enough_dead_letters(&self) -> bool {
+        self.settings.dead_letter == DeadLetter::AtLeastOnce
+            && self.dead_letters.len() >= DEAD_LETTERS_EXPIRED_MAX
     }
 
     /// Drops all that is not in the hands of a client.

@@ -371,3 +371,79 @@ fn a_head_stays_in_memory_and_a_short_tail_too() {
         assert_eq!(found, (pages, resident), "after {messages} more");
     }
 }
+
+/// Publishes messages that expire at time 50 and one that does not, each to a page of its own.
+fn expiring(settings: Settings, messages: u64) -> (QueueCore, Arc<Shelf>) {
+    let (mut queue, shelf) = on_shelf(QueueCore::new(settings, Timestamp(0)));
+    for number in 1..=messages + 1 {
+        let ttl = if number <= messages { "t50" } else { "" };
+        let incoming = Script::incoming(&["a", &number.to_string(), ttl]);
+        shelf.store(incoming.id, &incoming.message);
+        queue.apply(Timestamp(0), Op::Publish(incoming), &mut Vec::new());
+    }
+    let sizes = PageSizes {
+        head_bytes: 0,
+        page_bytes: 1000,
+        page_messages: 1,
+        page_bytes_min: 0,
+    };
+    shelf.page_all(&mut queue, &sizes);
+    (queue, shelf)
+}
+
+#[test]
+fn very_many_expired_messages_leave_by_and_by() {
+    let settings = Settings {
+        dead_letter: DeadLetter::AtMostOnce,
+        ..classic()
+    };
+    let (mut queue, _) = expiring(settings.clone(), 70);
+    let mut effects = Vec::new();
+    queue.apply(Timestamp(50), Op::Attach(consumer(1)), &mut effects);
+    for ready in [39, 7] {
+        assert_eq!(queue.stats().ready, ready);
+        assert!(!queue.has_work(), "an expired message would be handed out");
+        assert_eq!(queue.deadline(), Some(Timestamp(50)));
+        queue.apply(Timestamp(50), Op::Tick, &mut effects);
+    }
+    assert!(queue.has_work());
+    assert_eq!((queue.stats().ready, queue.deadline()), (1, None));
+    // Whoever asks does not get one, and does not have to ask twice.
+    let (mut queue, _) = expiring(settings, 70);
+    let (session, acknowledges) = (SessionId(0), false);
+    let get = Op::Get {
+        session,
+        acknowledges,
+    };
+    let mut effects = Vec::new();
+    queue.apply(Timestamp(50), get, &mut effects);
+    let [.., Effect::Got(_, 0), Effect::Release(MessageId(71))] = effects[..] else {
+        panic!("{effects:?}");
+    };
+}
+
+#[test]
+fn expired_messages_wait_for_dead_letters_that_are_kept() {
+    let settings = Settings {
+        dead_letter: DeadLetter::AtLeastOnce,
+        overflow: Overflow::RejectPublish,
+        ..quorum()
+    };
+    let (mut queue, _) = expiring(settings, 5000);
+    let mut effects = Vec::new();
+    for _ in 0..5000 / 32 {
+        queue.apply(Timestamp(50), Op::Tick, &mut effects);
+    }
+    let kept = queue.stats().dead_lettering;
+    assert!((4096..5000).contains(&kept), "{kept} are kept");
+    assert_eq!(queue.deadline(), None);
+    // The answers make room, and in the end none is left.
+    while let Some(effect) = effects.pop() {
+        if let Effect::DeadLetter(_, _, Some(id)) = effect {
+            let done = Op::DeadLettered(id, true);
+            queue.apply(Timestamp(50), done, &mut effects);
+        }
+    }
+    let stats = queue.stats();
+    assert_eq!((stats.ready, stats.dead_lettering), (1, 0));
+}
