@@ -1,12 +1,14 @@
 //! Backlogs larger than the memory they may take, in a node with a log.
 #![expect(clippy::unwrap_used, reason = "all of this file is test")]
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use leveret_broker::broker::definitions::QueueSpec;
+use leveret_broker::broker::definitions::{BindingSpec, QueueSpec};
 use leveret_broker::broker::{Arrival, Broker, Restored};
 use leveret_broker::channel::{Channel, Publish, Settle, Settlements};
 use leveret_broker::connections::Facts;
+use leveret_broker::error::ResourceKind;
 use leveret_broker::live_queue::{ConnectionId, Outbox};
 use leveret_broker::message::Message;
 use leveret_broker::options::Options;
@@ -69,13 +71,17 @@ impl Node {
     }
 
     fn declare(&self, name: &str, arguments: &[(&str, i32)]) {
+        self.declare_as(name, true, arguments);
+    }
+
+    fn declare_as(&self, name: &str, durable: bool, arguments: &[(&str, i32)]) {
         let mut table = Table::new();
         for (key, value) in arguments {
             table.insert(*key, Value::I32(*value));
         }
         let spec = QueueSpec {
             name,
-            durable: true,
+            durable,
             exclusive: false,
             auto_delete: false,
             arguments: table,
@@ -86,13 +92,17 @@ impl Node {
     }
 
     /// Publishes messages whose bodies begin with these numbers, and waits until they are on disk.
-    fn publish(&mut self, queue: &str, properties: &[u8], numbers: std::ops::Range<u32>) {
+    fn publish(&mut self, queue: &str, properties: &[u8], numbers: Range<u32>) {
+        self.publish_to("", queue, properties, numbers);
+    }
+
+    fn publish_to(&mut self, exchange: &str, key: &str, properties: &[u8], numbers: Range<u32>) {
         let mut batch = Batch::default();
         for number in numbers {
             let mut body = vec![0; 500];
             body[..4].copy_from_slice(&number.to_be_bytes());
             let publish = Publish {
-                message: Message::new(b"", queue.as_bytes(), properties, &body),
+                message: Message::new(exchange.as_bytes(), key.as_bytes(), properties, &body),
                 mandatory: false,
             };
             self.channel
@@ -103,6 +113,11 @@ impl Node {
         self.broker
             .commit(&mut batch, self.now, &mut outbox, |_| {});
         self.broker.finish(&mut outbox, self.now);
+        self.sync();
+    }
+
+    /// Waits until all so far is on disk.
+    fn sync(&self) {
         let last = self.log.append(&mut storage::Batch::new()).lsn;
         self.log.wait(last).unwrap();
     }
@@ -242,6 +257,48 @@ fn purged_and_deleted_pages_leave_nothing() {
     drop(log);
     let mut node = Node::start(disk, Timestamp(2000));
     assert_eq!(node.get("a"), None);
+}
+
+#[test]
+fn pages_of_a_transient_queue_go_with_it() {
+    let mut node = Node::start(SimDisk::new(6), Timestamp(1000));
+    node.declare_as("q", false, &[]);
+    node.publish("q", PERSISTENT, 0..5000);
+    node.page();
+    node.sync();
+    assert!(node.log.stats().pages > 0);
+    let deleted = node.broker.delete_queue(&node.principal, "q", false, false);
+    deleted.unwrap();
+    let log = node.log.clone();
+    node.stop();
+    assert_eq!(log.stats().pages, 0);
+}
+
+#[test]
+fn queues_that_share_their_messages_page_them_each() {
+    let mut node = Node::start(SimDisk::new(7), Timestamp(1000));
+    for name in ["a", "b"] {
+        node.declare(name, &[]);
+        let spec = BindingSpec {
+            source: "amq.fanout",
+            destination: name,
+            destination_kind: ResourceKind::Queue,
+            key: b"",
+            arguments: Table::new(),
+        };
+        node.broker.bind(&node.principal, spec, node.now).unwrap();
+    }
+    for start in (0..6000).step_by(1000) {
+        node.publish_to("amq.fanout", "", PERSISTENT, start..start + 1000);
+        node.page();
+    }
+    assert!(node.get_all("a").into_iter().eq(0..6000));
+    let mut node = Node::start(node.stop(), Timestamp(2000));
+    assert_eq!(node.get("a"), None);
+    assert!(node.get_all("b").into_iter().eq(0..6000));
+    let log = node.log.clone();
+    node.stop();
+    assert_eq!((log.stats().records, log.stats().pages), (0, 0));
 }
 
 #[test]
