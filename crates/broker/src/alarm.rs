@@ -9,6 +9,16 @@ pub enum Alarm {
     Disk = 2,
 }
 
+impl Alarm {
+    /// Its name in events.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+        }
+    }
+}
+
 /// The alarms that are on.
 #[derive(Debug, Default)]
 pub struct Alarms(AtomicU8);

@@ -17,12 +17,15 @@ use crate::alarm::Alarms;
 use crate::arguments;
 use crate::authority::{Backends, Identity, Login, Question, Verdict};
 use crate::catalogue::{Catalogue, Command, Definition, Map, RecordError, Vhost, VhostMetadata};
-use crate::connections::{Activity, ChurnTally, Connected, Connections, Facts, LiveChannel};
+use crate::connections::{
+    Activity, Attempt, ChurnTally, Connected, Connections, Facts, LiveChannel, LoginTally, Protocol,
+};
 use crate::counters::DeadLetterTally;
 use crate::error::{Error, Resource, Result};
+use crate::events::{Event, EventSink, Events, text};
 use crate::ids::{MessageId, PageId, QueueId};
 use crate::live_queue::{ConnectionId, DeadLettered, LiveQueue, Outbox};
-use crate::mailbox::{Event, Mailbox};
+use crate::mailbox::{self, Mailbox};
 use crate::message::Message;
 use crate::options::Options;
 use crate::paging::{LogPages, Paging};
@@ -64,6 +67,8 @@ pub struct Broker {
     connections: Mutex<Connections>,
     last_connection: AtomicU64,
     churn: ChurnTally,
+    logins: [LoginTally; Protocol::ALL.len()],
+    events: Events,
     dead_letters: [DeadLetterTally; 3],
 }
 
@@ -256,6 +261,8 @@ impl Broker {
             connections: Mutex::default(),
             last_connection: AtomicU64::new(0),
             churn: ChurnTally::default(),
+            logins: Default::default(),
+            events: Events::default(),
             dead_letters: Default::default(),
         };
         broker.start_queues(now)?;
@@ -265,6 +272,21 @@ impl Broker {
             broker.define_defaults().map_err(StartError::First)?;
         }
         Ok(Arc::new(broker))
+    }
+
+    /// Tells `sink` of everything that happens from now on; `false`: there is one already.
+    pub fn set_event_sink(&self, sink: Arc<dyn EventSink>) -> bool {
+        self.events.set(sink)
+    }
+
+    pub(crate) fn event_sink(&self) -> Option<Arc<dyn EventSink>> {
+        self.events.sink().cloned()
+    }
+
+    /// Notes that somebody has logged in, or was not let in.
+    pub fn note_login(&self, login: &Attempt<'_>) {
+        self.logins[login.protocol as usize].count(login.succeeded);
+        self.events.tell(|| login.event());
     }
 
     /// How far the log is on disk.
@@ -296,12 +318,12 @@ impl Broker {
         let _ = self.backends.set(backends);
     }
 
-    /// Who somebody is. `None`: that takes a while, and comes as [`Event::LoggedIn`].
+    /// Who somebody is. `None`: that takes a while, and comes as [`mailbox::Event::LoggedIn`].
     pub fn log_in(&self, login: Login) -> Option<Option<Identity>> {
         let loopback = login.address.is_loopback();
         if let Some(backends) = self.backends.get() {
             let mailbox = login.mailbox.clone();
-            let answer = move |identity| mailbox.put(Event::LoggedIn(identity));
+            let answer = move |identity| mailbox.put(mailbox::Event::LoggedIn(identity));
             backends.log_in(login, Box::new(answer));
             return None;
         }
@@ -368,6 +390,7 @@ impl Broker {
             channels: BTreeMap::new(),
             exclusive: Vec::new(),
         };
+        self.events.tell(|| entry.created());
         self.connections.lock().open.insert(connection, entry);
         ChurnTally::count(&self.churn.connection_created);
         Ok(principal)
@@ -423,9 +446,11 @@ impl Broker {
             return;
         };
         ChurnTally::count(&self.churn.connection_closed);
-        for _ in 0..channels {
+        for number in channels {
             ChurnTally::count(&self.churn.channel_closed);
+            self.events.tell(|| entry.channel_closed(number));
         }
+        self.events.tell(|| entry.closed());
         for queue in entry.exclusive {
             self.remove_queue(&queue, |_| true);
         }
@@ -456,20 +481,19 @@ impl Broker {
                 self.options.node_name
             )));
         }
-        if connections.add_channel(by.connection, number, &channel) {
+        if let Some(entry) = connections.add_channel(by.connection, number, &channel) {
             ChurnTally::count(&self.churn.channel_created);
+            self.events.tell(|| entry.channel_created(number));
         }
         Ok(channel)
     }
 
     /// The channel has ended. Saying it again changes nothing.
     pub(crate) fn close_channel(&self, by: &Principal, number: u16, channel: &Arc<LiveChannel>) {
-        if self
-            .connections
-            .lock()
-            .retire(by.connection, number, channel)
-        {
+        let mut connections = self.connections.lock();
+        if let Some(entry) = connections.retire(by.connection, number, channel) {
             ChurnTally::count(&self.churn.channel_closed);
+            self.events.tell(|| entry.channel_closed(number));
         }
     }
 
@@ -481,6 +505,9 @@ impl Broker {
     /// Sets or clears a resource alarm and lets every connection know.
     pub fn set_alarm(&self, alarm: crate::alarm::Alarm, on: bool) {
         if self.alarms.set(alarm, on) {
+            let name = if on { "alarm.set" } else { "alarm.cleared" };
+            let source = ("source", text(alarm.name()));
+            self.events.tell(|| Event::new(name, [source]));
             for entry in self.connections.lock().open.values() {
                 entry.mailbox.poke();
             }
@@ -713,7 +740,7 @@ impl Broker {
         ];
         let mut topology = self.topology.write();
         for command in commands {
-            self.apply(&mut topology, command)?;
+            self.apply(&mut topology, command, None)?;
         }
         Ok(())
     }

@@ -249,6 +249,21 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The vhost in which it changes exchanges, queues or bindings.
+    pub(crate) fn vhost(&self) -> Option<VhostId> {
+        match *self {
+            Self::DeclareExchange { vhost, .. }
+            | Self::DeleteExchange { vhost, .. }
+            | Self::DeclareQueue { vhost, .. }
+            | Self::DeleteQueue { vhost, .. }
+            | Self::Bind { vhost, .. }
+            | Self::Unbind { vhost, .. } => Some(vhost),
+            _ => None,
+        }
+    }
+}
+
 /// What a command did.
 #[derive(Debug, Default)]
 pub struct Changes {
@@ -262,6 +277,19 @@ pub struct Changes {
     pub dropped: Vec<QueueId>,
     /// Queues that other policies apply to than before.
     pub configured: Vec<QueueId>,
+    /// Exchanges and bindings that are gone, on their own or with what they belonged to; not those of a vhost that is gone.
+    pub gone: Vec<Gone>,
+}
+
+/// Something that is no longer there, by names.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Gone {
+    Exchange(Arc<str>),
+    Binding {
+        source: Arc<str>,
+        destination: Arc<str>,
+        binding: Binding,
+    },
 }
 
 /// Why a command can't be applied: what it refers to is no longer there, or already is.
@@ -589,6 +617,11 @@ impl Vhost {
             .filter_map(|id| self.bindings.get(id))
     }
 
+    /// Whether this binding is there.
+    pub fn has_binding(&self, binding: &Binding) -> bool {
+        self.binding_ids.contains_key(&binding.lookup_key())
+    }
+
     /// The number and declaration of the queue of that name.
     pub fn queue(&self, name: &str) -> Option<(QueueId, &Declaration)> {
         self.queues
@@ -632,10 +665,8 @@ impl Vhost {
     }
 
     fn delete_exchange(&mut self, id: ExchangeId, changes: &mut Changes) -> Result<(), ApplyError> {
-        let name = self
-            .exchange_names
-            .remove(&id)
-            .ok_or(ApplyError::NoExchange)?;
+        let name = self.exchange_names.get(&id).cloned();
+        let name = name.ok_or(ApplyError::NoExchange)?;
         let exchange = self.exchanges.remove(&name).ok_or(ApplyError::NoExchange)?;
         if exchange.declaration.durable {
             changes.undefined.push((record::EXCHANGE, u64::from(id.0)));
@@ -650,6 +681,8 @@ impl Vhost {
             self.forget_binding(&binding, changes);
         }
         self.delete_bindings_to(Destination::Exchange(id), changes);
+        self.exchange_names.remove(&id);
+        changes.gone.push(Gone::Exchange(name));
         Ok(())
     }
 
@@ -663,12 +696,12 @@ impl Vhost {
             return Err(ApplyError::NoQueue);
         }
         let entry = self.queues.remove(name).ok_or(ApplyError::NoQueue)?;
-        self.queue_names.remove(&id);
         changes.dropped.push(id);
         if entry.declaration.outlives_restarts() {
             changes.undefined.push((record::QUEUE, u64::from(id.0)));
         }
         self.delete_bindings_to(Destination::Queue(id), changes);
+        self.queue_names.remove(&id);
         Ok(())
     }
 
@@ -753,7 +786,25 @@ impl Vhost {
             }
         }
         changes.undefined.push((record::BINDING, id));
+        if let (Some(source), Some(destination)) = (
+            self.exchange_names.get(&binding.source),
+            self.destination_name(binding.destination),
+        ) {
+            changes.gone.push(Gone::Binding {
+                source: source.clone(),
+                destination: destination.clone(),
+                binding: binding.clone(),
+            });
+        }
         true
+    }
+
+    /// The name of what a binding leads to.
+    pub(crate) fn destination_name(&self, destination: Destination) -> Option<&Arc<str>> {
+        match destination {
+            Destination::Queue(id) => self.queue_names.get(&id),
+            Destination::Exchange(id) => self.exchange_names.get(&id),
+        }
     }
 
     /// Takes the binding out of its source's router; an auto-delete source goes with its last binding.
@@ -785,5 +836,6 @@ impl Changes {
         self.undefined.extend(other.undefined);
         self.dropped.extend(other.dropped);
         self.configured.extend(other.configured);
+        self.gone.extend(other.gone);
     }
 }

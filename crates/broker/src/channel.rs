@@ -14,6 +14,7 @@ use crate::broker::Broker;
 use crate::catalogue::Map;
 use crate::connections::LiveChannel;
 use crate::error::{Error, Resource, Result};
+use crate::events::{Event, EventSink, text};
 use crate::ids::{ConsumerId, DeliveryId, SessionId};
 use crate::live_queue::{ConsumerFacts, Got, LiveQueue, Outbox, Subscriber};
 use crate::mailbox::{ConsumerKey, Mailbox};
@@ -21,7 +22,7 @@ use crate::principal::Principal;
 use crate::publish::Outcome;
 use crate::queue::{AttachRefusal, Consumer, Delivery, Kind, Op, Return, SharedCredit};
 use crate::reply_to::{self, ReplyConsumer};
-use crate::table::Table;
+use crate::table::{Table, Value};
 use crate::time::Timestamp;
 use crate::users::Access;
 
@@ -45,6 +46,8 @@ pub struct Channel {
     mailbox: Arc<Mailbox>,
     /// What others may know of it.
     live: Arc<LiveChannel>,
+    /// Who wants to know of its consumers.
+    sink: Option<Arc<dyn EventSink>>,
     routes: Routes,
     /// Publisher confirms, once selected.
     confirms: Option<Confirms>,
@@ -120,6 +123,7 @@ impl Channel {
             number,
             session,
             live,
+            sink: broker.event_sink(),
             principal,
             mailbox,
             routes: Routes::default(),
@@ -236,7 +240,7 @@ impl Channel {
         };
         self.last_key = key;
         self.keys_by_tag.insert(tag.clone(), key);
-        let acknowledges = spec.acknowledges;
+        let (acknowledges, exclusive) = (spec.acknowledges, spec.exclusive);
         let entry = ConsumerEntry {
             tag: tag.clone(),
             acknowledges,
@@ -244,6 +248,13 @@ impl Channel {
             subscriber,
             attached,
         };
+        if let Some(sink) = &self.sink {
+            let facts = ConsumerEvent {
+                exclusive,
+                prefetch: self.prefetch,
+            };
+            sink.take(entry.created(&self.principal, self.number, &facts));
+        }
         self.consumers.insert(key, entry);
         self.count_consumers();
         Ok(tag)
@@ -271,7 +282,8 @@ impl Channel {
     /// The second half of `basic.cancel`. A tag that is not known is fine (H15).
     pub fn forget_consumer(&mut self, tag: &str) {
         if let Some(key) = self.keys_by_tag.remove(tag) {
-            self.consumers.remove(&key);
+            let gone = self.consumers.remove(&key);
+            self.tell_of_end(gone.iter());
             self.count_consumers();
         }
     }
@@ -291,6 +303,7 @@ impl Channel {
     /// The broker has detached a consumer. Gives its tag, if the channel still has it.
     pub fn cancelled(&mut self, key: ConsumerKey) -> Option<Box<str>> {
         let entry = self.consumers.remove(&key)?;
+        self.tell_of_end(std::iter::once(&entry));
         self.keys_by_tag.remove(&entry.tag);
         self.count_consumers();
         Some(entry.tag)
@@ -453,9 +466,10 @@ impl Channel {
 
     /// The channel ends, after [`Self::stop_consuming`]: unsettled deliveries return.
     pub fn close(&mut self, broker: &Broker, now: Timestamp, outbox: &mut Outbox) {
-        broker.close_channel(&self.principal, self.number, &self.live);
         self.keys_by_tag.clear();
+        self.tell_of_end(self.consumers.values());
         self.consumers.clear();
+        broker.close_channel(&self.principal, self.number, &self.live);
         let mut settlements = Settlements::default();
         for (_, entries) in self
             .transaction
@@ -553,6 +567,14 @@ impl Channel {
         self.live.unacknowledged.set(self.unsettled.len() as u64);
     }
 
+    fn tell_of_end<'a>(&self, consumers: impl Iterator<Item = &'a ConsumerEntry>) {
+        if let Some(sink) = &self.sink {
+            for entry in consumers {
+                sink.take(entry.deleted(&self.principal, self.number));
+            }
+        }
+    }
+
     fn count_consumers(&self) {
         self.live.consumers.set(self.consumers.len() as u64);
     }
@@ -633,6 +655,44 @@ impl Channel {
             broker.reply_consumers.remove(token);
             self.reply_consumer = None;
         }
+    }
+}
+
+/// What is told of a new consumer, beside what its entry has.
+struct ConsumerEvent {
+    exclusive: bool,
+    prefetch: u16,
+}
+
+// What is told of consumers (E19).
+impl ConsumerEntry {
+    fn created(&self, by: &Principal, channel: u16, facts: &ConsumerEvent) -> Event {
+        let arguments = &self.subscriber.about.arguments;
+        let mut event = self.deleted(by, channel);
+        event.name = "consumer.created";
+        let properties = &mut event.properties;
+        properties.insert("exclusive", Value::Bool(facts.exclusive));
+        properties.insert("ack_required", Value::Bool(self.acknowledges));
+        properties.insert("prefetch_count", Value::I64(facts.prefetch.into()));
+        properties.insert("arguments", Value::Table(arguments.clone()));
+        event
+    }
+
+    fn deleted(&self, by: &Principal, channel: u16) -> Event {
+        let queue = self
+            .queue
+            .as_ref()
+            .map_or(reply_to::REPLY_TO, |it| it.name());
+        Event::new(
+            "consumer.deleted",
+            [
+                ("consumer_tag", text(&self.tag)),
+                ("channel", Value::I64(channel.into())),
+                ("queue", text(queue)),
+                ("vhost", text(&by.vhost_name)),
+                ("user_who_performed_action", text(&by.user)),
+            ],
+        )
     }
 }
 

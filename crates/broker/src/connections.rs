@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::catalogue::Map;
 use crate::counters::{ChannelCounters, ChannelTally, Counter};
+use crate::events::{Event, text};
 use crate::live_queue::{ConnectionId, LiveQueue};
 use crate::mailbox::Mailbox;
 use crate::principal::Principal;
-use crate::table::Table;
+use crate::table::{Table, Value};
 use crate::time::Timestamp;
 
 /// What a connection speaks.
@@ -278,44 +279,40 @@ impl Connections {
         theirs.map(|entry| entry.channels.len()).sum()
     }
 
-    /// Notes a channel; `false`: its connection is not there.
+    /// Notes a channel. Gives its connection; `None`: that is not there.
     pub(crate) fn add_channel(
         &mut self,
         connection: ConnectionId,
         number: u16,
         channel: &Arc<LiveChannel>,
-    ) -> bool {
-        let Some(connected) = self.open.get_mut(&connection) else {
-            return false;
-        };
+    ) -> Option<&Connected> {
+        let connected = self.open.get_mut(&connection)?;
         connected.channels.insert(number, channel.clone());
         self.channels += 1;
-        true
+        Some(connected)
     }
 
-    /// Takes the channel's numbers into the totals; `false`: it was not there any more.
+    /// Takes the channel's numbers into the totals. Gives its connection; `None`: it was not there any more.
     pub(crate) fn retire(
         &mut self,
         connection: ConnectionId,
         number: u16,
         channel: &Arc<LiveChannel>,
-    ) -> bool {
-        let Some(connected) = self.open.get_mut(&connection) else {
-            return false;
-        };
+    ) -> Option<&Connected> {
+        let connected = self.open.get_mut(&connection)?;
         let known = connected.channels.get(&number);
         if !known.is_some_and(|known| Arc::ptr_eq(known, channel)) {
-            return false;
+            return None;
         }
         connected.channels.remove(&number);
         self.channels -= 1;
         let total = &mut self.retired[place(connected.facts.protocol)];
         *total = total.plus(&channel.counters.read());
-        true
+        Some(connected)
     }
 
-    /// Takes the connection out, with all channels that it still has; gives how many those were.
-    pub(crate) fn remove(&mut self, connection: ConnectionId) -> Option<(Connected, usize)> {
+    /// Takes the connection out, with all channels that it still has; gives their numbers.
+    pub(crate) fn remove(&mut self, connection: ConnectionId) -> Option<(Connected, Vec<u16>)> {
         let mut connected = self.open.remove(&connection)?;
         let channels = std::mem::take(&mut connected.channels);
         self.channels -= channels.len();
@@ -323,7 +320,7 @@ impl Connections {
         for channel in channels.values() {
             *total = total.plus(&channel.counters.read());
         }
-        Some((connected, channels.len()))
+        Some((connected, channels.into_keys().collect()))
     }
 
     pub(crate) fn list(&self, is_alarm_on: bool) -> Vec<ConnectionInfo> {
@@ -375,6 +372,142 @@ impl Connections {
 fn place(protocol: Protocol) -> usize {
     match protocol {
         Protocol::Amqp091 => 0,
+    }
+}
+
+/// Somebody who wants to log in.
+#[derive(Debug)]
+pub struct Attempt<'a> {
+    pub protocol: Protocol,
+    pub user: &'a str,
+    pub auth_mechanism: &'a str,
+    pub peer: SocketAddr,
+    pub is_tls: bool,
+    pub succeeded: bool,
+}
+
+impl Attempt<'_> {
+    pub(crate) fn event(&self) -> Event {
+        let name = if self.succeeded {
+            "user.authentication.success"
+        } else {
+            "user.authentication.failure"
+        };
+        Event::new(
+            name,
+            [
+                ("name", text(self.user)),
+                ("protocol", text(self.protocol.name())),
+                ("auth_mechanism", text(self.auth_mechanism)),
+                ("peer_host", text(&self.peer.ip().to_string())),
+                ("peer_port", Value::I64(self.peer.port().into())),
+                ("ssl", Value::Bool(self.is_tls)),
+            ],
+        )
+    }
+}
+
+/// Log-ins by one protocol since the node started.
+#[derive(Debug, Default)]
+pub(crate) struct LoginTally {
+    succeeded: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// See [`LoginTally`]; RabbitMQ's `auth_attempts_*`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoginCounters {
+    pub protocol: Protocol,
+    pub succeeded: u64,
+    pub failed: u64,
+}
+
+impl LoginTally {
+    pub(crate) fn count(&self, succeeded: bool) {
+        let which = if succeeded {
+            &self.succeeded
+        } else {
+            &self.failed
+        };
+        which.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self, protocol: Protocol) -> LoginCounters {
+        LoginCounters {
+            protocol,
+            succeeded: self.succeeded.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+        }
+    }
+}
+
+// What is told of connections and channels (E19).
+impl Connected {
+    pub(crate) fn created(&self) -> Event {
+        let facts = &self.facts;
+        let named = facts.user_provided_name.as_deref();
+        let address = |names: [&'static str; 2], address: Option<SocketAddr>| {
+            let parts = address.map(|it| (text(&it.ip().to_string()), it.port()));
+            parts.map(|(host, port)| [(names[0], host), (names[1], Value::I64(port.into()))])
+        };
+        let optional = named.map(|name| ("user_provided_name", text(name)));
+        let peer = address(["peer_host", "peer_port"], facts.peer);
+        let local = address(["host", "port"], facts.local);
+        let properties = [
+            ("name", text(&facts.name)),
+            ("user", text(&self.principal.user)),
+            ("vhost", text(&self.principal.vhost_name)),
+            ("protocol", text(facts.protocol.name())),
+            ("auth_mechanism", text(facts.auth_mechanism)),
+            ("ssl", Value::Bool(facts.tls.is_some())),
+            ("channel_max", Value::I64(facts.channel_max.into())),
+            ("frame_max", Value::I64(facts.frame_max.into())),
+            ("timeout", Value::I64(facts.timeout_s.into())),
+            (
+                "connected_at",
+                Value::I64(facts.connected_at.0.cast_signed()),
+            ),
+            (
+                "client_properties",
+                Value::Table(facts.client_properties.clone()),
+            ),
+        ];
+        let addresses = peer.into_iter().chain(local).flatten();
+        let properties = properties.into_iter().chain(addresses).chain(optional);
+        Event::new("connection.created", properties)
+    }
+
+    pub(crate) fn closed(&self) -> Event {
+        Event::new(
+            "connection.closed",
+            [
+                ("name", text(&self.facts.name)),
+                ("user", text(&self.principal.user)),
+                ("vhost", text(&self.principal.vhost_name)),
+            ],
+        )
+    }
+
+    pub(crate) fn channel_created(&self, number: u16) -> Event {
+        self.channel_event("channel.created", number)
+    }
+
+    pub(crate) fn channel_closed(&self, number: u16) -> Event {
+        self.channel_event("channel.closed", number)
+    }
+
+    fn channel_event(&self, name: &'static str, number: u16) -> Event {
+        let connection = &self.facts.name;
+        Event::new(
+            name,
+            [
+                ("name", text(&format!("{connection} ({number})"))),
+                ("number", Value::I64(number.into())),
+                ("connection", text(connection)),
+                ("user", text(&self.principal.user)),
+                ("vhost", text(&self.principal.vhost_name)),
+            ],
+        )
     }
 }
 

@@ -13,6 +13,7 @@ pub mod connections;
 pub mod counters;
 mod dead_letter;
 pub mod error;
+pub mod events;
 pub mod exchange;
 pub mod ids;
 pub mod live_queue;

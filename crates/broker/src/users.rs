@@ -88,6 +88,11 @@ impl PasswordHash {
         }
     }
 
+    /// Whether it is that.
+    pub fn is_none(&self) -> bool {
+        self.salted.is_empty()
+    }
+
     /// Whether `password` is the one. Takes as long for a wrong one as for the right one. A blank password never is.
     pub fn matches(&self, password: &str) -> bool {
         if password.is_empty() || self.salted.len() <= SALT {

@@ -3,7 +3,7 @@
 
 use leveret_broker::authority::{Identity, Login, Question, Refused, Verdict};
 use leveret_broker::broker::Arrival;
-use leveret_broker::connections::{Facts, Protocol};
+use leveret_broker::connections::{Attempt, Facts, Protocol};
 use leveret_broker::mailbox::Event;
 use leveret_broker::principal::Principal;
 use leveret_broker::table::{Table, Value};
@@ -223,12 +223,11 @@ impl Connection {
         self.resumed = true;
         let loopback = self.peer.remote.ip().is_loopback();
         let welcome = identity.filter(|who| self.broker.may_log_in_from(&who.name, loopback));
+        let claimed = user.clone();
+        self.note_login(&claimed, welcome.as_ref());
         match welcome {
             Some(identity) => self.offer_limits(identity),
-            None => {
-                let user = user.clone();
-                self.refuse_login(&user, now);
-            }
+            None => self.refuse_login(&claimed, now),
         }
     }
 
@@ -267,6 +266,17 @@ impl Connection {
                 self.fail(&Fault::new(ReplyCode::NotAllowed, text), now);
             }
         }
+    }
+
+    fn note_login(&self, claimed: &str, identity: Option<&Identity>) {
+        self.broker.note_login(&Attempt {
+            protocol: Protocol::Amqp091,
+            user: identity.map_or(claimed, |identity| &*identity.name),
+            auth_mechanism: self.client.mechanism,
+            peer: self.peer.remote,
+            is_tls: self.peer.tls.is_some(),
+            succeeded: identity.is_some(),
+        });
     }
 
     fn read_client_properties(&mut self, properties: Table) {

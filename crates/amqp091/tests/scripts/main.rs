@@ -7,6 +7,7 @@ mod channels;
 mod consumers;
 mod dead_letters;
 mod definitions;
+mod events;
 mod handshake;
 mod listings;
 mod liveness;

@@ -104,7 +104,7 @@ impl Broker {
 
     /// Applies a command that asks for nothing but the catalogue.
     fn administer(&self, command: Command) -> Outcome {
-        let (_, durable_at) = self.apply(&mut self.topology.write(), command)?;
+        let (_, durable_at) = self.apply(&mut self.topology.write(), command, None)?;
         Ok(durable_at)
     }
 

@@ -11,6 +11,7 @@ use leveret_storage::{Batch as Records, Lsn};
 use super::{Broker, Topology};
 use crate::catalogue::{ApplyError, Changes, Command, Vhost};
 use crate::error::{Error, Resource, Result};
+use crate::events::Event;
 use crate::ids::QueueId;
 use crate::live_queue::LiveQueue;
 use crate::principal::Principal;
@@ -29,12 +30,17 @@ pub use queues::{Declared, QueueSpec};
 const RESERVED: &str = "amq.";
 
 impl Broker {
-    /// Applies a command and puts what it changed into the log.
+    /// Applies a command and puts what it changed into the log. `by`: the client that wanted it.
     pub(super) fn apply(
         &self,
         topology: &mut Topology,
         command: Command,
+        by: Option<&Principal>,
     ) -> std::result::Result<(Changes, Option<Lsn>), ApplyError> {
+        let sink = self.events.sink();
+        let user = by.map(|by| &*by.user);
+        let event = sink.and_then(|_| Event::of_command(&topology.catalogue, &command, user));
+        let vhost = sink.and_then(|_| command.vhost());
         let changes = topology.catalogue.apply(command)?;
         self.version.fetch_add(1, Ordering::Release);
         let mut records = Records::default();
@@ -52,6 +58,14 @@ impl Broker {
         if let Some(Lsn(at)) = durable_at {
             self.last_change.store(at, Ordering::Release);
         }
+        if let Some(sink) = sink {
+            let vhost = vhost.and_then(|id| topology.catalogue.vhost_of(id));
+            let vhost = vhost.map_or("", |vhost| &vhost.name);
+            for gone in &changes.gone {
+                sink.take(Event::of_gone(gone, vhost, user));
+            }
+            event.into_iter().for_each(|event| sink.take(event));
+        }
         Ok((changes, durable_at))
     }
 
@@ -61,8 +75,13 @@ impl Broker {
         Some(Lsn(self.last_change.load(Ordering::Acquire)))
     }
 
-    fn change(&self, topology: &mut Topology, command: Command) -> Result<Option<Lsn>> {
-        self.apply(topology, command)
+    fn change(
+        &self,
+        topology: &mut Topology,
+        command: Command,
+        by: &Principal,
+    ) -> Result<Option<Lsn>> {
+        self.apply(topology, command, Some(by))
             .map(|(_, durable_at)| durable_at)
             .map_err(refused)
     }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use super::{Broker, Topology};
 use crate::catalogue::{self, Vhost, VhostLimits, VhostMetadata};
-use crate::connections::{ChannelInfo, Churn, ConnectionInfo, GlobalCounters};
+use crate::connections::{
+    ChannelInfo, Churn, ConnectionInfo, GlobalCounters, LoginCounters, Protocol,
+};
 use crate::counters::{DeadLettered, ExchangeCounters};
 use crate::error::ResourceKind;
 use crate::exchange::{self, Destination};
@@ -303,6 +305,14 @@ impl Broker {
             strategy,
             counters: tally.read(),
         })
+    }
+
+    /// Log-ins by protocol since the node started.
+    pub fn logins(&self) -> Vec<LoginCounters> {
+        let protocols = Protocol::ALL.into_iter();
+        protocols
+            .map(|protocol| self.logins[protocol as usize].read(protocol))
+            .collect()
     }
 
     /// How often connections, channels and queues came and went since the node started.

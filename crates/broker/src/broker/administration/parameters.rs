@@ -82,7 +82,7 @@ impl Broker {
         let mut outbox = Outbox::default();
         let mut topology = self.topology.write();
         let vhost = Self::vhost_id(&topology, vhost)?;
-        let (changes, durable_at) = self.apply(&mut topology, command(vhost))?;
+        let (changes, durable_at) = self.apply(&mut topology, command(vhost), None)?;
         self.configure_queues(&topology, vhost, &changes, now, &mut outbox);
         drop(topology);
         self.finish(&mut outbox, now);
@@ -131,7 +131,7 @@ impl Broker {
                     name: name.into(),
                     value,
                 };
-                Ok(self.apply(topology, command)?.1)
+                Ok(self.apply(topology, command, None)?.1)
             }
             unknown => Err(Refused::validation(&format!(
                 "component {unknown} not found"
@@ -161,7 +161,7 @@ impl Broker {
                     component: component.into(),
                     name: name.into(),
                 };
-                Ok(self.apply(topology, command)?.1)
+                Ok(self.apply(topology, command, None)?.1)
             }
         }
     }

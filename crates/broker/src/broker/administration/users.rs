@@ -54,7 +54,7 @@ impl Broker {
             tags: tags.unwrap_or_default(),
             limits: UserLimits::default(),
         };
-        let (_, durable_at) = self.apply(&mut topology, Command::PutUser(user))?;
+        let (_, durable_at) = self.apply(&mut topology, Command::PutUser(user), None)?;
         Ok(durable_at)
     }
 
@@ -175,7 +175,7 @@ impl Broker {
         let mut outbox = Outbox::default();
         let mut topology = self.topology.write();
         let command = command(user.clone(), vhost.clone());
-        let (_, durable_at) = self.apply(&mut topology, command)?;
+        let (_, durable_at) = self.apply(&mut topology, command, None)?;
         self.enforce_access(&topology, user, vhost, now, &mut outbox);
         drop(topology);
         self.finish(&mut outbox, now);

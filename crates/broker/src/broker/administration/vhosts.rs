@@ -3,6 +3,7 @@
 use super::{Outcome, Refused, check_name};
 use crate::broker::Broker;
 use crate::catalogue::{Command, VhostLimits, VhostMetadata};
+use crate::connections::ChurnTally;
 use crate::ids::VhostId;
 
 impl Broker {
@@ -27,7 +28,7 @@ impl Broker {
                 metadata,
             },
         };
-        let (_, durable_at) = self.apply(&mut topology, command)?;
+        let (_, durable_at) = self.apply(&mut topology, command, None)?;
         Ok(durable_at)
     }
 
@@ -55,7 +56,11 @@ impl Broker {
         let vhost = vhost.id;
         let queues = ids.iter().filter_map(|id| topology.queues.remove(id));
         let held: Vec<_> = queues.filter_map(|queue| queue.close(|_| true)).collect();
-        let (_, durable_at) = self.apply(&mut topology, Command::DeleteVhost { vhost })?;
+        for (_, resident_bytes) in &held {
+            self.paging.add(-resident_bytes.cast_signed());
+            ChurnTally::count(&self.churn.queue_deleted);
+        }
+        let (_, durable_at) = self.apply(&mut topology, Command::DeleteVhost { vhost }, None)?;
         drop(topology);
         // Letting millions of messages go takes its time: nobody has to wait for that.
         drop(held);
@@ -66,7 +71,7 @@ impl Broker {
     fn change_vhost(&self, name: &str, command: impl FnOnce(VhostId) -> Command) -> Outcome {
         let mut topology = self.topology.write();
         let vhost = Self::vhost_id(&topology, name)?;
-        let (_, durable_at) = self.apply(&mut topology, command(vhost))?;
+        let (_, durable_at) = self.apply(&mut topology, command(vhost), None)?;
         Ok(durable_at)
     }
 }

@@ -64,6 +64,7 @@ impl Broker {
                 vhost: by.vhost,
                 binding,
             },
+            by,
         )?;
         let bindings = topology
             .vhost(by)?
@@ -90,6 +91,7 @@ impl Broker {
                 vhost: by.vhost,
                 binding,
             },
+            by,
         )
     }
 

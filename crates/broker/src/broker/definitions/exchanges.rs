@@ -64,7 +64,7 @@ impl Broker {
             name: spec.name.into(),
             declaration,
         };
-        self.change(&mut topology, command)
+        self.change(&mut topology, command, by)
     }
 
     /// Whether an exchange is there (404 if not).
@@ -106,7 +106,7 @@ impl Broker {
             vhost: by.vhost,
             id: exchange.id,
         };
-        self.change(&mut topology, command)
+        self.change(&mut topology, command, by)
     }
 
     /// X09: unroutable messages will be published to the alternate exchange.

@@ -107,7 +107,9 @@ impl Broker {
             vhost: by.vhost,
             declaration: declaration.clone(),
         };
-        let (changes, durable_at) = self.apply(&mut topology, command).map_err(refused)?;
+        let (changes, durable_at) = self
+            .apply(&mut topology, command, Some(by))
+            .map_err(refused)?;
         let id = changes.queue.expect("declaring a queue makes one");
         let vhost = (by.vhost, by.vhost_name.clone());
         let applied = topology.vhost(by)?.applied_to_queue(name);
@@ -308,7 +310,7 @@ impl Broker {
             id: queue.id,
             name: queue.declaration.name.clone(),
         };
-        let applied = self.apply(&mut topology, command);
+        let applied = self.apply(&mut topology, command, None);
         // Letting millions of messages go takes its time: nobody has to wait for that.
         drop(topology);
         let stats = held.stats();
