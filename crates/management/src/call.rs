@@ -40,6 +40,11 @@ pub(crate) struct Call<'a> {
 }
 
 impl Admitted {
+    /// Who asks; nobody where anybody may.
+    pub fn user_name(&self) -> Option<&str> {
+        self.user.as_ref().map(|user| &*user.name)
+    }
+
     /// Has the handler answer it.
     pub(crate) fn answer(
         &self,

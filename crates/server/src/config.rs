@@ -178,6 +178,7 @@ impl Loader {
         if let Some(directory) = directory.or_else(in_base) {
             self.config.data_dir = directory;
         }
+        self.read_log_variables(environment);
         let (ip, port) = (
             variable("RABBITMQ_NODE_IP_ADDRESS"),
             variable("RABBITMQ_NODE_PORT"),
@@ -205,6 +206,34 @@ impl Loader {
             if let Some(value) = variable(name) {
                 self.apply_value(Place::Environment(name), key, value);
             }
+        }
+    }
+
+    /// RABBITMQ_LOG is a list of levels, alone or behind a category (`debug,queue=warning`); RABBITMQ_LOGS is the file, or `-`
+    /// for the standard output.
+    fn read_log_variables(&mut self, environment: Environment<'_>) {
+        let mut apply = |name, key: &str, value: &str| {
+            self.apply_value(Place::Environment(name), key, value.to_owned());
+        };
+        for word in variable(environment, "RABBITMQ_LOG")
+            .iter()
+            .flat_map(|list| list.split(','))
+        {
+            let name = "RABBITMQ_LOG";
+            match word.split_once('=') {
+                Some((category, level)) => apply(name, &format!("log.{category}.level"), level),
+                None if word == "+color" => apply(name, "log.console.use_colors", "true"),
+                None if word == "-color" => apply(name, "log.console.use_colors", "false"),
+                None => apply(name, "log.level", word),
+            }
+        }
+        if let Some(directory) = variable(environment, "RABBITMQ_LOG_BASE") {
+            apply("RABBITMQ_LOG_BASE", "log.dir", &directory);
+        }
+        match variable(environment, "RABBITMQ_LOGS").as_deref() {
+            None => {}
+            Some("-") => apply("RABBITMQ_LOGS", "log.console", "true"),
+            Some(file) => apply("RABBITMQ_LOGS", "log.file", file),
         }
     }
 

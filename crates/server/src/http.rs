@@ -27,7 +27,7 @@ use leveret_broker::time::Timestamp;
 use leveret_management::{Answer, Management, SAMPLE_PERIOD_MS};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tracing::{debug, error};
+use tracing::{debug, error, info};
 
 use crate::clock::Clock;
 use crate::config::effective::HttpListener;
@@ -135,7 +135,10 @@ impl Site {
         match timeout(BODY_TIMEOUT, limited.collect()).await {
             Ok(Ok(body)) => {
                 let body = body.to_bytes();
-                work(move || management.answer(admitted, &body, clock.now())).await
+                let user = admitted.user_name().map(str::to_owned);
+                let answer = work(move || management.answer(admitted, &body, clock.now())).await;
+                audit(&head, user.as_deref(), peer, answer.response.status());
+                answer
             }
             Ok(Err(error)) if error.is::<LengthLimitError>() => management.refuse_body(&admitted),
             // The client is gone or silent, and will not read this.
@@ -164,6 +167,14 @@ impl Site {
             }
             poll_fn(|context| mailbox.poll_poked(context)).await;
         }
+    }
+}
+
+/// What somebody has changed, or tried to. Bodies have passwords in them, and queries may have.
+fn audit(head: &Parts, user: Option<&str>, peer: IpAddr, status: StatusCode) {
+    if !head.method.is_safe() {
+        let (method, path) = (head.method.as_str(), head.uri.path());
+        info!(target: "audit", user, %peer, method, path, status = status.as_u16(), "administration");
     }
 }
 

@@ -29,6 +29,7 @@ mod protocol;
 mod proxy_protocol;
 mod reload;
 mod resources;
+mod service_manager;
 mod stream;
 mod tls;
 
@@ -84,7 +85,7 @@ fn load(sources: &config::Sources<'_>) -> Result<config::Loaded, String> {
 fn run(arguments: cli::Run, started: Instant) -> Result<(), String> {
     let sources = sources(arguments);
     let loaded = load(&sources)?;
-    let logs = logs::start(&loaded.config);
+    let logs = logs::start(&loaded.config)?;
     loaded.warnings.iter().for_each(|text| warn!("{text}"));
     node::run(loaded, &sources, logs, started)
 }

@@ -33,6 +33,7 @@ use crate::pager::PagerThread;
 use crate::protocol::{NewProtocol, Protocol};
 use crate::reload::{Live, LiveLimits, Reloader};
 use crate::resources::{self, Resources};
+use crate::service_manager;
 use crate::tls::Tls;
 
 /// RabbitMQ's port of the HTTP API.
@@ -130,9 +131,11 @@ pub(crate) fn run(
             loaded,
             live,
         };
+        service_manager::ready();
         let told = tokio::select! {
             signal = signals.wait_for_stop(|| reloader.reload()) => {
                 info!(signal, "stopping");
+                service_manager::stopping();
                 Ok(())
             }
             // None of them ends by itself, and without timers or listeners a node only seems to run.

@@ -10,6 +10,7 @@ use crate::config::{self, Effective, Loaded, Sources};
 use crate::logs::Logs;
 use crate::node;
 use crate::resources::Resources;
+use crate::service_manager;
 use crate::tls::Tls;
 
 /// The parts of a running node that can be configured anew.
@@ -37,7 +38,7 @@ impl LiveLimits {
 
 impl Live {
     fn configure(&self, config: &Effective) {
-        self.logs.set_level(config);
+        self.logs.configure(config);
         *self.limits.0.write() = Arc::new(node::limits(config));
         self.resources.configure(config);
         // Files may have changed where the configuration did not.
@@ -59,6 +60,12 @@ pub(crate) struct Reloader<'a> {
 impl Reloader<'_> {
     /// A configuration that can't be used changes nothing.
     pub(crate) fn reload(&mut self) {
+        service_manager::reloading();
+        self.load();
+        service_manager::ready();
+    }
+
+    fn load(&mut self) {
         match config::load(self.sources) {
             Ok(loaded) => self.take(loaded),
             Err(error) => {

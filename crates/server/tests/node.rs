@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use leveret_amqp091::method::{ConnectionStartOk, Method, RawTable};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -375,6 +377,82 @@ fn a_configuration_is_read_again_on_sighup() {
         ],
     );
     node.stop(Signal::TERM);
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    let folder = Folder::new();
+    let path = folder.0.join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    let heard = |expected: &str| {
+        let mut buffer = [0; 256];
+        let len = manager.recv(&mut buffer).unwrap();
+        let text = String::from_utf8_lossy(&buffer[..len]).into_owned();
+        assert!(text.starts_with(expected), "{text}");
+    };
+    let mut program = command(&folder, &["--set", "listeners.tcp.1=127.0.0.1:0"]);
+    program.env("NOTIFY_SOCKET", &path);
+    let node = Node::spawn(folder, program);
+    heard("READY=1");
+    kill_process(Pid::from_child(&node.process), Signal::HUP).unwrap();
+    heard("RELOADING=1\nMONOTONIC_USEC=");
+    heard("READY=1");
+    kill_process(Pid::from_child(&node.process), Signal::TERM).unwrap();
+    heard("STOPPING=1");
+    node.stop(Signal::TERM);
+}
+
+/// One request to the HTTP API, as guest; gives the status line.
+fn request(address: SocketAddr, line: &str, body: &str) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    let head = format!(
+        "{line} HTTP/1.1\r\nhost: x\r\nauthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\
+         connection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    socket.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer.lines().next().unwrap().to_owned()
+}
+
+#[test]
+fn what_administrators_do_is_logged_without_passwords() {
+    let arguments = [
+        "--set",
+        "listeners.tcp.1=127.0.0.1:0",
+        "--set",
+        "log.file=node.log",
+        "--set",
+        "log.file.formatter=json",
+        "--set",
+        "log.console=false",
+    ];
+    let mut node = Node::start(Folder::new(), &arguments);
+    let address = node.addresses("http")[0];
+    request(
+        address,
+        "PUT /api/users/alice",
+        r#"{"password":"sesame","tags":""}"#,
+    );
+    request(address, "GET /api/users", "");
+    let file = node.folder.0.join("data/log/node.log");
+    let folder = std::mem::replace(&mut node.folder, Folder::new());
+    let rest = node.stop(Signal::TERM);
+    let text = std::fs::read_to_string(file).unwrap();
+    drop(folder);
+    assert_eq!(rest, "", "nothing is on the console");
+    let audit: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|event: &Value| event["domain"] == "rabbitmq.audit")
+        .collect();
+    assert_eq!(audit.len(), 1, "reading changes nothing: {audit:?}");
+    assert_eq!(audit[0]["user"], "guest");
+    assert_eq!(audit[0]["method"], "PUT");
+    assert_eq!(audit[0]["path"], "/api/users/alice");
+    assert_eq!(audit[0]["peer"], "127.0.0.1");
+    assert!(!text.contains("sesame"));
 }
 
 #[test]

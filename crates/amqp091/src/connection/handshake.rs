@@ -299,7 +299,7 @@ impl Connection {
     /// C07.
     fn refuse_login(&mut self, user: &str, now: Timestamp) {
         let mechanism = self.client.mechanism;
-        tracing::warn!(connection = %self.peer.name, user, mechanism, "login refused");
+        tracing::warn!(target: "user", connection = %self.peer.name, user, mechanism, "login refused");
         if !self.client.told_of_refusal {
             return self.linger(now);
         }

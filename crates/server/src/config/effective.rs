@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use tracing::level_filters::LevelFilter;
-
 use crate::auth::{self, BackendName};
+use crate::logs;
 use crate::tls::login::CertificateLogin;
 
 /// Everything that can be configured. What is absent from every source has RabbitMQ's default, but for the interfaces:
@@ -40,7 +39,7 @@ pub(crate) struct Effective {
     pub(crate) disk_free_limit: Option<Watermark>,
     /// What the watermarks are a part of; the machine's memory when not set. Bytes.
     pub(crate) total_memory: Option<u64>,
-    pub(crate) log_level: LevelFilter,
+    pub(crate) log: logs::Options,
     pub(crate) management: Management,
     pub(crate) prometheus: Prometheus,
 }
@@ -290,7 +289,7 @@ impl Default for Effective {
             paging_ratio: None,
             disk_free_limit: None,
             total_memory: None,
-            log_level: LevelFilter::INFO,
+            log: logs::Options::default(),
             management: Management::default(),
             prometheus: Prometheus::default(),
         }

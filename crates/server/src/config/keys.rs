@@ -12,6 +12,7 @@ use super::value::{
 };
 use crate::auth::http::RequestMethod;
 use crate::auth::{self, BackendName};
+use crate::logs::{self, Category, Format};
 use crate::tls::login::{LoginFrom, SanType};
 
 /// One row of the table.
@@ -338,12 +339,39 @@ pub(crate) const KEYS: &[Key] = &[
         |c, _, v| put(&mut c.total_memory, size(v, 1..=u64::MAX).map(Some))).live(),
     one("cluster_name", "", "What the cluster is called; the node's name when not set.",
         |c, _, v| put(&mut c.cluster_name, text(v).map(Some))),
-    one("log.level", "info", "What is logged.",
-        |c, _, v| put(&mut c.log_level, one_of(v, LEVELS))),
-    one("log.console.level", "info", "What is logged; the console is where all of it goes.",
-        |c, _, v| put(&mut c.log_level, one_of(v, LEVELS))),
-    one("log.console", "", "`false`: log nothing.",
-        |c, _, v| { if !flag(v)? { c.log_level = LevelFilter::OFF; } Ok(()) }),
+    // The log.
+    one("log.level", "info", "How much is logged where nothing else is said.",
+        |c, _, v| put(&mut c.log.level, one_of(v, LEVELS))).live(),
+    one("log.connection.level", "", "The same of connections.",
+        |c, _, v| category(&mut c.log, Category::Connection, v)).live(),
+    one("log.channel.level", "", "The same of channels.",
+        |c, _, v| category(&mut c.log, Category::Channel, v)).live(),
+    one("log.queue.level", "", "The same of queues.",
+        |c, _, v| category(&mut c.log, Category::Queue, v)).live(),
+    one("log.user.level", "", "The same of log-ins.",
+        |c, _, v| category(&mut c.log, Category::User, v)).live(),
+    one("log.audit.level", "", "The same of what administrators do; ours.",
+        |c, _, v| category(&mut c.log, Category::Audit, v)).live(),
+    one("log.console", "true", "Whether the log goes to the standard output.",
+        |c, _, v| put(&mut c.log.console.on, flag(v))).live(),
+    one("log.console.level", "", "How much of it.",
+        |c, _, v| put(&mut c.log.console.level, one_of(v, LEVELS).map(Some))).live(),
+    one("log.console.formatter", "plaintext", "How it looks there.",
+        |c, _, v| put(&mut c.log.console.format, one_of(v, FORMATS))),
+    one("log.console.use_colors", "", "Whether it is coloured there; if somebody may be looking when not set.",
+        |c, _, v| put(&mut c.log.colors, flag(v).map(Some))),
+    one("log.file", "false", "The file that the log goes to; `true`: one named like the node.",
+        |c, _, v| log_file(&mut c.log, v)),
+    one("log.file.level", "", "How much of it.",
+        |c, _, v| put(&mut c.log.file.level, one_of(v, LEVELS).map(Some))).live(),
+    one("log.file.formatter", "plaintext", "How it looks there.",
+        |c, _, v| put(&mut c.log.file.format, one_of(v, FORMATS))),
+    one("log.file.rotation.size", "0", "A file of this size is moved aside; 0: never.",
+        |c, _, v| put(&mut c.log.rotation_bytes, size(v, 0..=u64::MAX))),
+    one("log.file.rotation.count", "10", "How many older files are kept.",
+        |c, _, v| put(&mut c.log.rotation_count, integer(v, 0..=1000))),
+    one("log.dir", "", "Where the file is; `log` in the data directory when not set.",
+        |c, _, v| put(&mut c.log.directory, text(v).map(|p| Some(p.into())))),
 
     // HTTP.
     one("management.tcp.port", "", "Port of the HTTP API on every interface; 15672 on this machine's own when not set.",
@@ -458,8 +486,25 @@ fn trusted_url(value: &str) -> Result<String, String> {
     }
 }
 
+fn category(log: &mut logs::Options, category: Category, value: &str) -> Result<(), String> {
+    log.categories.insert(category, one_of(value, LEVELS)?);
+    Ok(())
+}
+
+/// A name, or whether there is a file at all.
+fn log_file(log: &mut logs::Options, value: &str) -> Result<(), String> {
+    match flag(value) {
+        Ok(on) => (log.file.on, log.file_name) = (on, None),
+        Err(_) => (log.file.on, log.file_name) = (true, Some(text(value)?.into())),
+    }
+    Ok(())
+}
+
+const FORMATS: &[(&str, Format)] = &[("plaintext", Format::Plaintext), ("json", Format::Json)];
+
 /// Older names of the same thing.
 const ALIASES: &[(&str, &str)] = &[
+    ("log.default.level", "log.level"),
     ("auth_oauth2.jwks_url", "auth_oauth2.jwks_uri"),
     ("channel_max", "max_channels_per_connection"),
     ("connection_max", "max_connections"),
@@ -475,6 +520,12 @@ const WITHOUT_EFFECT: &[&str] = &[
     "delegate_count",
     "distribution.",
     "hipe_compile",
+    "log.error_logger_format_depth",
+    "log.federation.",
+    "log.mirroring.",
+    "log.ra.",
+    "log.summarize_process_state",
+    "log.upgrade.",
     "message_store_shutdown_timeout",
     "metadata_store.khepri.",
     "mirroring_",
