@@ -24,11 +24,14 @@ export async function startDemo(url = process.env.AMQP_URL) {
     setInterval(() => channel.publish('orders', 'order.paid.us', Buffer.from(JSON.stringify({ id: 4712, paid: true })), { persistent: true }), 25),
     setInterval(() => channel.publish('orders', 'order.cancelled.eu', Buffer.from('{"id":4713}')), 400),
   ];
-  await consume(worker, 'warehouse', 50, (message, on) => setTimeout(() => on.ack(message), 40));
-  await consume(worker, 'invoices', 10, (message, on) => setTimeout(() => on.ack(message), 15));
-  await consume(worker, 'warehouse', 50, (message, on) => setTimeout(() => on.ack(message), 60));
+  let isOver = false;
+  const ackAfter = (ms) => (message, on) => setTimeout(() => isOver || on.ack(message), ms);
+  await consume(worker, 'warehouse', 50, ackAfter(40));
+  await consume(worker, 'invoices', 10, ackAfter(15));
+  await consume(worker, 'warehouse', 50, ackAfter(60));
   await consume(worker, 'refunds', 5, () => {});
   return async () => {
+    isOver = true;
     timers.forEach(clearInterval);
     await Promise.allSettled([publisher.close(), worker.close()]);
     await api('DELETE', `vhosts/${VHOST}`);

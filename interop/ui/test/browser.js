@@ -3,8 +3,8 @@
 import { chromium } from 'playwright-core';
 
 export const pages = process.env.PAGES ?? 'http://127.0.0.1:15672/';
-const user = process.env.MANAGEMENT_USER ?? 'guest';
-const password = process.env.MANAGEMENT_PASSWORD ?? 'guest';
+const user = process.env.MGMT_USER ?? 'guest';
+const password = process.env.MGMT_PASSWORD ?? 'guest';
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 
 export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS });

@@ -4,13 +4,14 @@ use super::Source;
 
 /// The features by area: a letter, and the number of the last one. The numbers are ours; the list was made once from
 /// RabbitMQ 4.3's documentation and sources, and a feature added there gets the next number here.
-const AREAS: [(char, u32); 6] = [
+const AREAS: [(char, u32); 7] = [
     ('C', 21),
     ('H', 28),
     ('X', 21),
     ('Q', 18),
     ('T', 29),
     ('E', 21),
+    ('U', 11),
 ];
 
 /// The arguments of queues, consumers and exchanges, listed by their names.
