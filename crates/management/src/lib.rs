@@ -4,7 +4,7 @@
 //! A request is looked at twice: [`Management::admit`] finds its route and who asks before any of its body is read, then
 //! [`Management::answer`] does what it asks for. To read it: `routes` is the table of everything there is, `access` who
 //! may do it, `call` what a handler is given; `list` and `json` write what it finds; the files below `api` are the
-//! handlers, one for each kind of object.
+//! handlers, one for each kind of object. `ui` has the web pages, which are files below the folder `ui`.
 #![forbid(unsafe_code)]
 
 use std::net::IpAddr;
@@ -32,11 +32,13 @@ mod sampler;
 mod session;
 mod stats;
 mod table;
+mod ui;
 
 pub use answer::{Answer, Body};
 pub use call::Admitted;
 pub use definitions::{ImportError, Report};
 pub use options::{Cors, Host, ListenerFacts, Options};
+pub use ui::{File, file};
 
 pub use sampler::SAMPLE_PERIOD_MS;
 
@@ -102,7 +104,10 @@ impl Management {
             Found::OtherMethods(allowed) => {
                 return Err(Answer::from(Failure::method_not_allowed()).allowing(&allowed));
             }
-            Found::Nothing => return Err(Failure::no_such_object().into()),
+            Found::Nothing => {
+                let page = self.page(head);
+                return Err(page.unwrap_or_else(|| Failure::no_such_object().into()));
+            }
             Found::Malformed => {
                 return Err(Failure::bad_request("the path is not percent-encoded UTF-8").into());
             }
@@ -118,13 +123,20 @@ impl Management {
         }
     }
 
+    /// A file of the web pages. They ask the API for everything else, so that anybody may have them.
+    fn page(&self, head: &Parts) -> Option<Answer> {
+        let path = head.uri.path();
+        let path = path.strip_prefix(self.options.path_prefix.as_str())?;
+        ui::answer(head, path)
+    }
+
     /// What every answer has, and what a page of another origin needs to read it.
     fn with_headers(&self, mut answer: Answer, head: &Parts) -> Answer {
         let headers = answer.response.headers_mut();
         headers
             .entry(header::CACHE_CONTROL)
             .or_insert(HeaderValue::from_static("no-cache"));
-        headers.insert(header::VARY, HeaderValue::from_static("origin"));
+        headers.append(header::VARY, HeaderValue::from_static("origin"));
         headers.insert(
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),

@@ -1,0 +1,310 @@
+//! The web pages: the files below `ui/`, which are part of the program. There is nothing to install beside it, and the
+//! pages are always those of the API that they talk to.
+
+use std::hash::{DefaultHasher, Hasher};
+use std::io::Write;
+use std::sync::OnceLock;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+use crate::answer::{Answer, Body};
+
+/// The pages load nothing from elsewhere, run no script but the files here, and can't be framed by another site.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                      connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
+
+/// One of the files.
+pub struct File {
+    path: &'static str,
+    bytes: &'static [u8],
+    made: OnceLock<Made>,
+}
+
+/// What is made of a file when somebody asks for it first.
+struct Made {
+    gzip: Vec<u8>,
+    etag: String,
+}
+
+impl File {
+    const fn new(path: &'static str, bytes: &'static [u8]) -> Self {
+        Self {
+            path,
+            bytes,
+            made: OnceLock::new(),
+        }
+    }
+
+    pub fn bytes(&self) -> &'static [u8] {
+        self.bytes
+    }
+
+    /// The bytes, compressed.
+    pub fn gzip(&self) -> &[u8] {
+        &self.made().gzip
+    }
+
+    /// Changes with the bytes. It is weak, since it is the same for both encodings.
+    pub fn etag(&self) -> &str {
+        &self.made().etag
+    }
+
+    pub fn content_type(&self) -> &'static str {
+        match self.path.rsplit('.').next() {
+            Some("html") => "text/html; charset=utf-8",
+            Some("css") => "text/css; charset=utf-8",
+            Some("js") => "text/javascript; charset=utf-8",
+            Some("svg") => "image/svg+xml",
+            _ => "application/octet-stream",
+        }
+    }
+
+    fn made(&self) -> &Made {
+        self.made.get_or_init(|| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+            let written = encoder.write_all(self.bytes);
+            let gzip = written.and_then(|()| encoder.finish());
+            let mut hasher = DefaultHasher::new();
+            hasher.write(self.bytes);
+            Made {
+                gzip: gzip.expect("writing to memory does not fail"),
+                etag: format!("W/\"{:016x}\"", hasher.finish()),
+            }
+        })
+    }
+}
+
+macro_rules! files {
+    ($($path:literal,)*) => {
+        [$(File::new($path, include_bytes!(concat!("../ui/", $path)))),*]
+    };
+}
+
+static FILES: [File; 45] = files![
+    "app.css",
+    "favicon.svg",
+    "index.html",
+    "js/api.js",
+    "js/components/chart.js",
+    "js/components/dialog.js",
+    "js/components/form.js",
+    "js/components/parts.js",
+    "js/components/table.js",
+    "js/components/toast.js",
+    "js/definitions.js",
+    "js/format.js",
+    "js/graph.js",
+    "js/limits.js",
+    "js/login.js",
+    "js/main.js",
+    "js/messages.js",
+    "js/pages.js",
+    "js/pages/channels.js",
+    "js/pages/cluster.js",
+    "js/pages/common.js",
+    "js/pages/connections.js",
+    "js/pages/consumers.js",
+    "js/pages/definitions.js",
+    "js/pages/exchanges.js",
+    "js/pages/first-steps.js",
+    "js/pages/limits.js",
+    "js/pages/messages.js",
+    "js/pages/node.js",
+    "js/pages/overview.js",
+    "js/pages/parameters.js",
+    "js/pages/permissions.js",
+    "js/pages/policies.js",
+    "js/pages/queue.js",
+    "js/pages/queues.js",
+    "js/pages/topology.js",
+    "js/pages/users.js",
+    "js/pages/vhosts.js",
+    "js/policies.js",
+    "js/router.js",
+    "js/routing.js",
+    "js/screen.js",
+    "js/search.js",
+    "js/shell.js",
+    "js/view.js",
+];
+
+/// The file at a path such as `js/main.js`; the empty path is the page itself.
+pub fn file(path: &str) -> Option<&'static File> {
+    let path = if path.is_empty() { "index.html" } else { path };
+    FILES.iter().find(|file| file.path == path)
+}
+
+/// The answer to a request for `path`, which begins after the prefix of all paths; none if there is no such file.
+pub(crate) fn answer(head: &Parts, path: &str) -> Option<Answer> {
+    if head.method != Method::GET && head.method != Method::HEAD {
+        return None;
+    }
+    if path.is_empty() {
+        // The page's own links are relative, so that its address has to end in a slash.
+        let to = HeaderValue::from_str(&format!("{}/", head.uri.path())).ok()?;
+        let moved = Answer::empty(StatusCode::MOVED_PERMANENTLY);
+        return Some(moved.with(header::LOCATION, to));
+    }
+    let file = file(path.strip_prefix('/')?)?;
+    let etag = HeaderValue::from_str(file.etag()).ok()?;
+    let answer = match is_known(&head.headers, file.etag()) {
+        true => Answer::empty(StatusCode::NOT_MODIFIED),
+        false => whole(file, &head.headers),
+    };
+    let answer = answer
+        .with(header::ETAG, etag)
+        .with(header::VARY, HeaderValue::from_static("accept-encoding"))
+        .with(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(POLICY),
+        )
+        .with(
+            header::REFERRER_POLICY,
+            HeaderValue::from_static("no-referrer"),
+        );
+    Some(answer)
+}
+
+fn whole(file: &File, headers: &HeaderMap) -> Answer {
+    if takes_gzip(headers) {
+        return Answer::text(file.content_type(), Body::Whole(file.gzip().to_vec()))
+            .with(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    Answer::text(file.content_type(), Body::Whole(file.bytes().to_vec()))
+}
+
+fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    words(headers, header::IF_NONE_MATCH).any(|word| word == etag || word == "*")
+}
+
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    words(headers, header::ACCEPT_ENCODING).any(|word| match word.split_once(';') {
+        Some((name, weight)) => name.trim() == "gzip" && !is_zero(weight),
+        None => word == "gzip",
+    })
+}
+
+/// Whether a `q=` says "not this one" (RFC 9110, 12.4.2).
+fn is_zero(weight: &str) -> bool {
+    let value = weight.trim().strip_prefix("q=").unwrap_or("1");
+    value.trim().parse().is_ok_and(|value: f32| value == 0.0)
+}
+
+/// The members of a header that is a list with commas.
+fn words(headers: &HeaderMap, name: header::HeaderName) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(name).into_iter();
+    let texts = values.filter_map(|value| value.to_str().ok());
+    texts.flat_map(|text| text.split(',')).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use http::Request;
+
+    use super::*;
+    use crate::tests::World;
+
+    /// Paths of the files below `folder`, from `ui/`.
+    fn collect(folder: &Path, prefix: &str, into: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let path = format!("{prefix}{}", entry.file_name().to_str().unwrap());
+            match entry.file_type().unwrap().is_dir() {
+                true => collect(&entry.path(), &format!("{path}/"), into),
+                false => into.push(path),
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_is_the_folder() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("ui");
+        let mut found = Vec::new();
+        collect(&folder, "", &mut found);
+        // The server for development is for development.
+        found.retain(|path| !path.starts_with("dev/"));
+        found.sort();
+        let listed: Vec<_> = FILES.iter().map(|file| file.path).collect();
+        assert_eq!(listed, found);
+    }
+
+    /// One request; the answer's status, its encoding and how many bytes it has.
+    fn check(request: http::request::Builder, expected: Option<(u16, &str, usize)>) {
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        let path = head.uri.path().strip_prefix("/mq").unwrap();
+        let seen = answer(&head, path).map(|answer| {
+            let headers = answer.response.headers();
+            let encoding = headers.get(header::CONTENT_ENCODING);
+            let encoding = encoding.map_or("", |value| value.to_str().unwrap());
+            let Body::Whole(body) = answer.response.body() else {
+                panic!("a file is whole");
+            };
+            let status = answer.response.status().as_u16();
+            (status, encoding.to_owned(), body.len())
+        });
+        let expected = expected.map(|(status, encoding, len)| (status, encoding.to_owned(), len));
+        assert_eq!(seen, expected, "{head:?}");
+    }
+
+    #[test]
+    fn files_whole_packed_and_known() {
+        let page = file("").unwrap();
+        let get = |path: &str| Request::get(path);
+        let plain = Some((200, "", page.bytes().len()));
+        let packed = Some((200, "gzip", page.gzip().len()));
+        let accepts = |value| get("/mq/").header(header::ACCEPT_ENCODING, value);
+        let knows = |value: &str| get("/mq/").header(header::IF_NONE_MATCH, value);
+        check(get("/mq/"), plain);
+        check(get("/mq/index.html"), plain);
+        check(Request::head("/mq/"), plain);
+        check(get("/mq"), Some((301, "", 0)));
+        check(accepts("br, gzip;q=0.5"), packed);
+        check(accepts("gzip"), packed);
+        check(accepts("gzip;q=0, br"), plain);
+        check(accepts("gzipped"), plain);
+        check(knows(page.etag()), Some((304, "", 0)));
+        check(
+            knows(&format!("\"other\", {}", page.etag())),
+            Some((304, "", 0)),
+        );
+        check(knows("W/\"0\""), plain);
+        check(Request::post("/mq/"), None);
+        check(get("/mq/js/nothing.js"), None);
+        check(get("/mq//index.html"), None);
+        check(get("/mq/../Cargo.toml"), None);
+    }
+
+    #[test]
+    fn anybody_may_have_the_pages() {
+        let world = World {
+            user: None,
+            ..World::new()
+        };
+        let seen = world.ask("GET /");
+        assert_eq!(seen.status, 200);
+        assert_eq!(
+            seen.headers[header::CONTENT_TYPE],
+            "text/html; charset=utf-8"
+        );
+        assert_eq!(seen.headers[header::CONTENT_SECURITY_POLICY], POLICY);
+        let vary: Vec<_> = seen.headers.get_all(header::VARY).iter().collect();
+        assert_eq!(vary, ["accept-encoding", "origin"]);
+        assert!(seen.body.contains("js/main.js"));
+    }
+
+    #[test]
+    fn what_is_packed_is_the_same() {
+        for file in &FILES {
+            let mut unpacked = Vec::new();
+            let mut decoder = flate2::read::GzDecoder::new(file.gzip());
+            std::io::Read::read_to_end(&mut decoder, &mut unpacked).unwrap();
+            assert_eq!(unpacked, file.bytes(), "{}", file.path);
+        }
+    }
+}
