@@ -132,7 +132,8 @@ impl<'a> Call<'a> {
 
     /// `--timeout`, or this many seconds.
     pub(crate) fn timeout_or(&self, seconds: u64) -> Duration {
-        self.timeout().unwrap_or(Duration::from_secs(seconds))
+        self.timeout()
+            .unwrap_or_else(|| Duration::from_secs(seconds))
     }
 
     /// `--timeout`, which is in seconds.
@@ -301,8 +302,10 @@ mod tests {
         line.split_whitespace().map(str::to_owned).collect()
     }
 
-    /// Name, arguments and options of a line, or the complaint.
-    fn parse(line: &str) -> Result<(String, Vec<String>, BTreeMap<String, String>), Failure> {
+    /// Name, arguments and options.
+    type Parsed = (String, Vec<String>, BTreeMap<String, String>);
+
+    fn parse(line: &str) -> Result<Parsed, Failure> {
         let words = words(line);
         let (name, rest) = split_command(&words);
         let command = commands::find(Tool::Ctl, name.unwrap()).unwrap();

@@ -115,7 +115,7 @@ impl Node {
         }
         let folder = call
             .value("data-dir")
-            .or(call.value("mnesia-dir"))
+            .or_else(|| call.value("mnesia-dir"))
             .map(PathBuf::from)
             .or_else(|| environment("RABBITMQ_MNESIA_DIR").map(PathBuf::from))
             .unwrap_or_else(|| PathBuf::from("data"));

@@ -65,7 +65,7 @@ fn check_export(call: &Call<'_>) -> Result<(), Failure> {
     check_format(call)?;
     let folder = Path::new(call.argument(0))
         .parent()
-        .unwrap_or(Path::new("/"));
+        .unwrap_or_else(|| Path::new("/"));
     if folder.as_os_str().is_empty() || folder.exists() {
         return Ok(());
     }

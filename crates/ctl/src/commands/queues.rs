@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::lifecycle::not_offered;
 use super::{all_columns, exists, gone};
 use crate::call::Call;
 use crate::command::{
@@ -103,8 +104,11 @@ pub(super) const COMMANDS: &[Command] = &[
         2..=2,
         |call, node| {
             let body = json!({ "node": call.argument(1) });
+            if queue_type(call, node)?.is_none() {
+                return Err(no_queue(call));
+            }
             node.post(&members(call, "add"), &body)
-                .map_err(|refused| refused.or_not_found(|| no_queue(call)))?;
+                .map_err(not_offered)?;
             Ok(Output::Done)
         },
     )
@@ -125,8 +129,11 @@ pub(super) const COMMANDS: &[Command] = &[
         2..=2,
         |call, node| {
             let body = json!({ "node": call.argument(1) });
+            if queue_type(call, node)?.is_none() {
+                return Err(no_queue(call));
+            }
             node.delete_with_body(&members(call, "delete"), &body)
-                .map_err(|refused| refused.or_not_found(|| no_queue(call)))?;
+                .map_err(not_offered)?;
             Ok(Output::Done)
         },
     )
@@ -404,7 +411,7 @@ fn rebalance(_: &Call<'_>, node: &Node) -> Result<Output, Failure> {
 pub(super) fn leaders(queues: &[Value]) -> Vec<Value> {
     let mut counts = std::collections::BTreeMap::<&str, u64>::new();
     for queue in queues.iter().filter(|queue| queue["type"] == "quorum") {
-        let leader = queue["leader"].as_str().or(queue["node"].as_str());
+        let leader = queue["leader"].as_str().or_else(|| queue["node"].as_str());
         *counts.entry(leader.unwrap_or_default()).or_default() += 1;
     }
     let count = |(node, queues)| json!({ "node": node, "queues": queues });

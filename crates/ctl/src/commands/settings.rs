@@ -82,7 +82,7 @@ pub(super) const COMMANDS: &[Command] = &[
         limit => format!("Setting disk free limit on {} to {limit} bytes ...", call.node),
     }),
     Command::new(Section::Configuration, "environment", "Prints the configuration in effect", 0..=0, |_, node| {
-        let text = node.get_raw("/api/config/effective")?;
+        let text = node.get_raw("/api/config/effective").map_err(not_offered)?;
         Ok(Output::Text(String::from_utf8_lossy(&text).trim_end().to_owned()))
     })
     .tools(CTL_AND_DIAGNOSTICS)
