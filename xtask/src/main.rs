@@ -1,9 +1,10 @@
 //! The project's own commands, behind `cargo xtask`. Needs nothing but cargo.
 //!
-//! Read `check.rs` for the gate, then `tidy.rs` for what it asks of our own sources.
+//! Read `check.rs` for the gate, then `tidy.rs` for what it asks of our own sources. `compare.rs` measures.
 #![forbid(unsafe_code)]
 
 mod check;
+mod compare;
 mod run;
 mod tidy;
 
@@ -12,13 +13,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// What the documents may name.
-const COMMANDS: [&str; 4] = ["check", "fix", "tidy", "fuzz"];
+const COMMANDS: [&str; 5] = ["check", "fix", "tidy", "fuzz", "compare"];
 
 const USAGE: &str = "\
 cargo xtask check           the whole gate: format, tidy, clippy, tests, docs, dependencies; writes nothing
 cargo xtask fix             formats, and applies what clippy can repair by itself
 cargo xtask tidy            only the reading of our own sources
-cargo xtask fuzz [SECONDS]  each fuzz target for so long (default 60)";
+cargo xtask fuzz [SECONDS]  each fuzz target for so long (default 60)
+cargo xtask compare         Leveret beside the brokers of this machine, under the same load";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::tidy(&root()),
         ["fuzz"] => check::fuzz(&root(), "60"),
         ["fuzz", seconds] => check::fuzz(&root(), seconds),
+        ["compare", ref rest @ ..] => compare::compare(&root(), rest),
         _ => Err(USAGE.to_owned()),
     };
     match done {

@@ -232,9 +232,7 @@ impl Run<'_> {
         let before = self.counts();
         self.watch_until(from + seconds_ns(self.load.seconds), |_| false);
         let (to, after) = (self.now(), self.counts());
-        let mut last = Latencies::new();
-        self.take_latencies(&mut last);
-        self.sum.add(&last);
+        self.end_of_series(to);
         let seconds = (to - from) as f64 / 1e9;
         let each = (after.published - before.published).max(after.received - before.received);
         let (client, server) = watch.stop(seconds, each);
@@ -385,6 +383,16 @@ impl Run<'_> {
                 return;
             }
             thread::sleep(LOOK.min(Duration::from_nanos(deadline - now)));
+        }
+    }
+
+    /// A last second that is too short would only show noise.
+    fn end_of_series(&mut self, now: u64) {
+        if now >= self.last.0 + SECOND / 2 {
+            self.tick(now);
+        } else {
+            self.take_latencies_into_sum();
+            self.last = (now, self.counts());
         }
     }
 

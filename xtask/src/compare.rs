@@ -1,0 +1,129 @@
+//! `cargo xtask compare`: Leveret beside the brokers that are on this machine, under the same load, on the same core.
+//!
+//! A broker has the first core, the load (`leveret perf`) the second. Brokers take turns, each started anew for each
+//! round, so that a change in the machine's mood meets all of them. `broker.rs` finds, starts and stops them,
+//! `scenarios.rs` has the loads, `table.rs` what is printed.
+
+mod broker;
+mod scenarios;
+mod table;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::run::{cargo, run, succeeds};
+use broker::{Kind, Node};
+use scenarios::{SCENARIOS, Scenario};
+use table::Measured;
+
+const SERVER_CORE: &str = "0";
+const LOAD_CORE: &str = "1";
+
+pub(crate) const USAGE: &str = "\
+cargo xtask compare [--only a,d,j] [--brokers leveret,rabbitmq,lavinmq] [--runs 3] [--time 5]
+  --only     scenarios whose names begin so
+  RABBITMQ_SERVER and LAVINMQ name the commands, where they are not in the PATH; their own variables are passed on";
+
+struct Options {
+    only: Vec<String>,
+    brokers: Vec<Kind>,
+    runs: usize,
+    seconds: String,
+}
+
+/// Measures, and prints the table to the standard output.
+pub(crate) fn compare(root: &Path, arguments: &[&str]) -> Result<(), String> {
+    let options = parse(arguments)?;
+    if !succeeds(Command::new("taskset").args(["-c", LOAD_CORE, "true"])) {
+        return Err("comparing needs taskset and two cores".to_owned());
+    }
+    run(&mut cargo(root, "build --release --locked"))?;
+    let program = root.join("target/release/leveret");
+    let chosen: Vec<&Scenario> = SCENARIOS
+        .iter()
+        .filter(|scenario| {
+            let begins = |only: &String| scenario.name.starts_with(&**only);
+            options.only.is_empty() || options.only.iter().any(begins)
+        })
+        .collect();
+    let mut measured = Vec::new();
+    for round in 1..=options.runs {
+        for kind in &options.brokers {
+            let Some(command) = kind.command(&program) else {
+                continue;
+            };
+            eprintln!("── round {round}: {}", kind.name());
+            let node = Node::start(*kind, &command, root, SERVER_CORE)?;
+            for scenario in &chosen {
+                if let Some(one) = measure(&program, &node, scenario, &options.seconds) {
+                    eprintln!("{}", one.line());
+                    measured.push(one);
+                }
+            }
+            node.stop()?;
+        }
+    }
+    print(&table::markdown(&chosen, &options.brokers, &measured))
+}
+
+fn parse(arguments: &[&str]) -> Result<Options, String> {
+    let mut options = Options {
+        only: Vec::new(),
+        brokers: Kind::ALL.to_vec(),
+        runs: 3,
+        seconds: "5".to_owned(),
+    };
+    for pair in arguments.chunks(2) {
+        let &[option, value] = pair else {
+            return Err(USAGE.to_owned());
+        };
+        let number = || value.parse::<u32>().ok().filter(|number| *number > 0);
+        match (option, number()) {
+            ("--only", _) => options.only = value.split(',').map(str::to_owned).collect(),
+            ("--brokers", _) => {
+                let kinds = value.split(',').map(Kind::from_name);
+                options.brokers = kinds.collect::<Option<_>>().ok_or(USAGE)?;
+            }
+            ("--runs", Some(runs)) => options.runs = runs as usize,
+            ("--time", Some(_)) => options.seconds = value.to_owned(),
+            _ => return Err(USAGE.to_owned()),
+        }
+    }
+    Ok(options)
+}
+
+/// Runs one scenario. What fails is told and left out: a broker may not know something, and the others go on.
+fn measure(program: &Path, node: &Node, scenario: &Scenario, seconds: &str) -> Option<Measured> {
+    let mut command = Command::new("taskset");
+    command
+        .args(["-c", LOAD_CORE])
+        .arg(program)
+        .arg("perf")
+        .args(scenario.arguments(seconds).split(' '))
+        .args(["--quiet", "--json", "-"])
+        .arg(format!("--uri=amqp://127.0.0.1:{}", node.port))
+        .stdin(Stdio::null());
+    for pid in node.pids() {
+        command.arg(format!("--server-pid={pid}"));
+    }
+    let output = command.output().ok()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        eprintln!(
+            "{} {}: {}",
+            node.kind.name(),
+            scenario.name,
+            said.trim_end()
+        );
+        return None;
+    }
+    let report = String::from_utf8_lossy(&output.stdout);
+    Measured::read(&report, node.kind, scenario)
+}
+
+fn print(text: &str) -> Result<(), String> {
+    use std::io::Write;
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|error| error.to_string())
+}
