@@ -61,18 +61,20 @@ impl Kind {
     /// Arguments and environment for a node on this port, with its data in this directory.
     fn settings(self, port: u16, directory: &Path) -> (Vec<String>, Vec<(&'static str, String)>) {
         let at = |name: &str| directory.join(name).display().to_string();
+        let data = at("data");
         match self {
             Self::Leveret => {
                 let listener = format!("listeners.tcp.1=127.0.0.1:{port}");
-                let words = [
-                    "--data-dir",
-                    &at("data"),
-                    "--set",
+                // Other nodes of this machine may have the usual ports.
+                let settings = [
                     &listener,
-                    "--set",
+                    "management.tcp.port=0",
+                    "prometheus.tcp.port=0",
                     "log.level=error",
                 ];
-                (words.map(str::to_owned).to_vec(), Vec::new())
+                let set = settings.iter().flat_map(|set| ["--set", set]);
+                let words = ["--data-dir", &data].into_iter().chain(set);
+                (words.map(str::to_owned).collect(), Vec::new())
             }
             Self::RabbitMq => {
                 let settings = vec![
@@ -93,7 +95,7 @@ impl Kind {
             Self::LavinMq => {
                 let words = [
                     "-D",
-                    &at("data"),
+                    &data,
                     "-b",
                     "127.0.0.1",
                     "-p",
