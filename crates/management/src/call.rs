@@ -1,7 +1,6 @@
 //! What a handler is given: who asks for what, and the state of the node.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -27,7 +26,8 @@ pub struct Admitted {
     pub(crate) parameters: Parameters,
     /// `None` only where anybody may ask.
     pub(crate) user: Option<User>,
-    pub(crate) peer: IpAddr,
+    /// Whoever runs the node: permissions are not asked for.
+    pub(crate) is_operator: bool,
 }
 
 /// A request with all that belongs to it.

@@ -11,6 +11,9 @@ Leveret, a message broker that programs written for RabbitMQ can use unchanged.
 Usage: leveret [run] [OPTIONS]
        leveret config check [FILE] [OPTIONS]
        leveret config effective [OPTIONS]
+       leveret check [DIR]
+       leveret dump [DIR]
+       leveret backup TARGET [DIR]
        leveret dev-certs DIR [USER]
        leveret ctl | diagnostics | queues | streams | plugins | upgrade COMMAND
        leveret perf COMMAND [OPTIONS]
@@ -18,6 +21,11 @@ Usage: leveret [run] [OPTIONS]
   run               run a node
   config check      say what is wrong with a configuration, and start nothing
   config effective  print every key, its value and where that comes from, but no passwords
+  check             verify every checksum of the data in DIR [default: data], which no node uses,
+                    and say what is damaged, and where
+  dump              print what the log in DIR says
+  backup            copy the data of the node that runs on DIR to the empty directory TARGET,
+                    from which another node can start
   dev-certs         make an authority, a server's and a client's certificate for trying TLS;
                     the client's is that of USER [default: guest]
   ctl, diagnostics, queues, streams, plugins, upgrade
@@ -27,6 +35,7 @@ Usage: leveret [run] [OPTIONS]
 Options:
   --config PATH     rabbitmq.conf, or a directory of *.conf files
   --data-dir PATH   where messages and definitions are kept [default: data]
+  --accept-loss     start without what is damaged, and name what is lost
   --set KEY=VALUE   any key of rabbitmq.conf; may be repeated, wins over the file
   --keys            print the keys, each with its default
   --version         print the version
@@ -39,6 +48,12 @@ pub(crate) enum Command {
     Run(Run),
     ConfigCheck(Run),
     ConfigEffective(Run),
+    Check(PathBuf),
+    Dump(PathBuf),
+    Backup {
+        data_dir: PathBuf,
+        target: PathBuf,
+    },
     DevCerts {
         directory: PathBuf,
         user: String,
@@ -54,6 +69,7 @@ pub(crate) enum Command {
 pub(crate) struct Run {
     pub(crate) config: Option<PathBuf>,
     pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) accept_loss: bool,
     pub(crate) set: Vec<String>,
 }
 
@@ -73,6 +89,11 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
     let mut command: fn(Run) -> Command = Command::Run;
     if arguments.next_if(|argument| argument == "perf").is_some() {
         return Ok(Command::Perf(arguments.map(OsString::from).collect()));
+    }
+    if let Some(word) =
+        arguments.next_if(|argument| ["check", "dump", "backup"].contains(&argument.as_str()))
+    {
+        return data(&word, arguments);
     }
     if arguments.next_if(|argument| argument == "config").is_some() {
         match arguments.next().as_deref() {
@@ -107,6 +128,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
         match option {
             "--config" => run.config = Some(value()?.into()),
             "--data-dir" => run.data_dir = Some(value()?.into()),
+            "--accept-loss" => run.accept_loss = true,
             "--set" => run.set.push(value()?),
             "--keys" => return Ok(Command::Keys),
             "--version" | "-V" => return Ok(Command::Version),
@@ -115,6 +137,30 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
         }
     }
     Ok(command(run))
+}
+
+/// The commands about a data directory.
+fn data(word: &str, arguments: impl Iterator<Item = String>) -> Result<Command, String> {
+    let mut paths = Vec::new();
+    for argument in arguments {
+        match argument.as_str() {
+            "--help" | "-h" => return Ok(Command::Help),
+            option if option.starts_with('-') => return Err(format!("unexpected '{option}'")),
+            path => paths.push(PathBuf::from(path)),
+        }
+    }
+    let mut paths = paths.into_iter();
+    let target = (word == "backup").then(|| paths.next());
+    let data_dir = paths.next().unwrap_or_else(|| "data".into());
+    if let Some(more) = paths.next() {
+        return Err(format!("unexpected '{}'", more.display()));
+    }
+    match target {
+        Some(None) => Err("backup needs a directory to copy to".to_owned()),
+        Some(Some(target)) => Ok(Command::Backup { data_dir, target }),
+        None if word == "check" => Ok(Command::Check(data_dir)),
+        None => Ok(Command::Dump(data_dir)),
+    }
 }
 
 fn dev_certs(mut arguments: impl Iterator<Item = String>) -> Result<Command, String> {
@@ -160,6 +206,7 @@ mod tests {
             Ok(Command::Run(Run {
                 config: config.map(PathBuf::from),
                 data_dir: data_dir.map(PathBuf::from),
+                accept_loss: false,
                 set: set.iter().map(|&s| s.to_owned()).collect(),
             }))
         };
@@ -174,6 +221,25 @@ mod tests {
             config: Some(path.into()),
             ..Run::default()
         };
+        check(
+            "run --accept-loss",
+            Ok(Command::Run(Run {
+                accept_loss: true,
+                ..Run::default()
+            })),
+        );
+        check("check", Ok(Command::Check("data".into())));
+        check("dump d", Ok(Command::Dump("d".into())));
+        check("check a b", Err("unexpected 'b'"));
+        check("backup", Err("backup needs a directory to copy to"));
+        let backup = |target: &str, data_dir: &str| {
+            Ok(Command::Backup {
+                data_dir: data_dir.into(),
+                target: target.into(),
+            })
+        };
+        check("backup t", backup("t", "data"));
+        check("backup t d", backup("t", "d"));
         check("config check", Ok(Command::ConfigCheck(Run::default())));
         check(
             "config check a.conf",

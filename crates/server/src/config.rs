@@ -30,6 +30,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) file: Option<PathBuf>,
     /// `--data-dir`.
     pub(crate) data_dir: Option<PathBuf>,
+    /// `--accept-loss`.
+    pub(crate) accept_loss: bool,
     /// Each `--set`, as it was written.
     pub(crate) set: Vec<String>,
     pub(crate) environment: Environment<'a>,
@@ -247,6 +249,7 @@ impl Loader {
                     .push(format!("{}: {reason}", Place::CommandLine)),
             }
         }
+        self.config.accept_loss = sources.accept_loss;
         if let Some(data_dir) = &sources.data_dir {
             self.config.data_dir.clone_from(data_dir);
         }

@@ -15,6 +15,7 @@ mod cli;
 mod clock;
 mod config;
 mod connection;
+mod control;
 mod dev_certs;
 mod disk_floor;
 mod host;
@@ -24,6 +25,7 @@ mod io_thread;
 mod listener;
 mod logs;
 mod node;
+mod offline;
 mod pager;
 mod protocol;
 mod proxy_protocol;
@@ -51,6 +53,11 @@ fn main() -> ExitCode {
         Ok(cli::Command::ConfigEffective(arguments)) => {
             load(&sources(arguments)).and_then(|loaded| print(&loaded.describe()))
         }
+        Ok(cli::Command::Check(data_dir)) => offline::check(&data_dir),
+        Ok(cli::Command::Dump(data_dir)) => offline::dump(&data_dir),
+        Ok(cli::Command::Backup { data_dir, target }) => {
+            control::ask_for_backup(&data_dir, &target)
+        }
         Ok(cli::Command::DevCerts { directory, user }) => {
             dev_certs::make(&directory, &user).and_then(|text| print(&text))
         }
@@ -73,6 +80,7 @@ fn sources(arguments: cli::Run) -> config::Sources<'static> {
     config::Sources {
         file: arguments.config,
         data_dir: arguments.data_dir,
+        accept_loss: arguments.accept_loss,
         set: arguments.set,
         environment: &|name| std::env::var(name).ok(),
     }

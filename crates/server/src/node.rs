@@ -18,17 +18,19 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::auth;
 use crate::clock::Clock;
 use crate::config::effective::HttpListener;
 use crate::config::{Address, Effective, Loaded, Sources};
+use crate::control;
 use crate::host;
 use crate::http::{self, Site, SiteKind};
 use crate::io_thread::{IoThreads, Serving};
 use crate::listener::Listener;
 use crate::logs::Logs;
+use crate::offline::LOG_DIRECTORY;
 use crate::pager::PagerThread;
 use crate::protocol::{NewProtocol, Protocol};
 use crate::reload::{Live, LiveLimits, Reloader};
@@ -69,7 +71,8 @@ pub(crate) fn run(
         let api_listeners = open_http(&config.management.tcp, MANAGEMENT_PORT, config)?;
         let metrics_listeners = open_http(&config.prometheus.tcp, PROMETHEUS_PORT, config)?;
         let clock = Clock::start();
-        let (broker, resources) = start_broker(config, clock)?;
+        let (broker, log, resources) = start_broker(config, clock)?;
+        let control_listener = control::listen(&config.data_dir)?;
         auth::start(config, &broker)?;
         let pager = PagerThread::start(Arc::clone(&broker))
             .map_err(|error| format!("cannot start the pager: {error}"))?;
@@ -99,6 +102,7 @@ pub(crate) fn run(
                 clock.now(),
             ),
             broker: Arc::clone(&broker),
+            log,
             clock,
             kind: SiteKind::Api,
         };
@@ -116,6 +120,12 @@ pub(crate) fn run(
             let options = config.prometheus.tcp.clone();
             tasks.spawn(http::serve_all(listener, site, options));
         }
+        let control = Site {
+            kind: SiteKind::Control,
+            ..site.clone()
+        };
+        let options = config.management.tcp.clone();
+        tasks.spawn(http::serve_control(control_listener, control, options));
         tasks.spawn(http::sample(site));
         for listener in listeners {
             tasks.spawn(listener.accept_all(Arc::clone(&threads)));
@@ -208,14 +218,20 @@ fn listener_facts(amqp: &[Listener], api: &[Listener], metrics: &[Listener]) -> 
 }
 
 /// Opens the log and starts the broker with what is in it.
-fn start_broker(config: &Effective, clock: Clock) -> Result<(Arc<Broker>, Arc<Resources>), String> {
-    let directory = config.data_dir.join("log");
+fn start_broker(
+    config: &Effective,
+    clock: Clock,
+) -> Result<(Arc<Broker>, Log, Arc<Resources>), String> {
+    let directory = config.data_dir.join(LOG_DIRECTORY);
     let disk = RealDisk::at(&directory)
         .map_err(|error| format!("log directory {}: {error}", directory.display()))?;
     let mut restored = Restored::default();
     let log = Log::open(
         Arc::new(disk),
-        leveret_storage::Options::default(),
+        leveret_storage::Options {
+            accept_loss: config.accept_loss,
+            ..leveret_storage::Options::default()
+        },
         &mut |record| {
             restored.take(record);
         },
@@ -226,6 +242,9 @@ fn start_broker(config: &Effective, clock: Clock) -> Result<(Arc<Broker>, Arc<Re
         eprintln!("the log can't be written, stopping at once: {failed}");
         std::process::exit(1);
     }));
+    for loss in log.losses() {
+        error!(%loss, "this part of the log is lost, and was accepted as such");
+    }
     info!(
         messages = restored.message_count(),
         clean = log.was_clean(),
@@ -240,7 +259,7 @@ fn start_broker(config: &Effective, clock: Clock) -> Result<(Arc<Broker>, Arc<Re
             resources.set_log_full(is_full);
         }
     }));
-    Ok((broker, resources))
+    Ok((broker, log, resources))
 }
 
 fn options(config: &Effective) -> Options {

@@ -15,6 +15,8 @@ pub(crate) struct Effective {
     pub(crate) node_name: String,
     pub(crate) cluster_name: Option<String>,
     pub(crate) data_dir: PathBuf,
+    /// Start without what is damaged in the log (`--accept-loss`).
+    pub(crate) accept_loss: bool,
     /// The files that were read.
     pub(crate) files: Vec<String>,
     pub(crate) tcp: Numbered<Address>,
@@ -271,6 +273,7 @@ impl Default for Effective {
             node_name: format!("rabbit@{}", host_name()),
             cluster_name: None,
             data_dir: PathBuf::from("data"),
+            accept_loss: false,
             files: Vec::new(),
             tcp: Numbered::from_iter([Address::Loopback(5672)]),
             ssl: Numbered::default(),

@@ -53,6 +53,7 @@ fn load_all(
     let sources = Sources {
         file: Some(path),
         data_dir: None,
+        accept_loss: false,
         set: set.iter().map(|&s| s.to_owned()).collect(),
         environment: &variable,
     };
@@ -276,6 +277,7 @@ fn load_from(file: PathBuf, environment: &[(&str, &str)]) -> Result<Loaded, Stri
     let sources = Sources {
         file: Some(file),
         data_dir: None,
+        accept_loss: false,
         set: Vec::new(),
         environment: &variable,
     };

@@ -49,12 +49,25 @@ impl Node {
         directory: &Path,
         settings: &[&str],
     ) -> io::Result<Self> {
+        let settings: Vec<_> = settings
+            .iter()
+            .flat_map(|setting| ["--set", setting])
+            .collect();
+        Self::start_as(program, directory, &settings)
+    }
+
+    /// The same, with more arguments.
+    pub(crate) fn start_as(
+        program: &Path,
+        directory: &Path,
+        arguments: &[&str],
+    ) -> io::Result<Self> {
         let mut child = Command::new(program)
             .args(["--set", "listeners.tcp.1=127.0.0.1:0", "--set"])
             .args(["management.tcp.port=0", "--set", "prometheus.tcp.port=0"])
             .args(["--set", "log.level=error", "--data-dir"])
             .arg(directory)
-            .args(settings.iter().flat_map(|setting| ["--set", setting]))
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()?;
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
