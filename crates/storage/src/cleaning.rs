@@ -4,7 +4,10 @@
 //! index points to is alive; the writer puts the copies before the frame's own batches, since they say how things stood
 //! before these.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+
+use foldhash::fast::FixedState;
 
 use crate::batch::{self, Content, Op, Ops};
 use crate::error::Failed;
@@ -29,6 +32,8 @@ pub(crate) struct Cleaner {
     current: Option<Current>,
     /// Copies that are not written yet, as ops.
     moved: Vec<u8>,
+    /// Records among them whose bytes lie in a segment: a file may have several ops that would tell the same of one.
+    placed: HashSet<u64, FixedState>,
 }
 
 /// A file half-way cleaned.
@@ -45,6 +50,7 @@ impl Cleaner {
             heal_through,
             current: None,
             moved: Vec::new(),
+            placed: HashSet::default(),
         }
     }
 
@@ -111,6 +117,7 @@ impl Cleaner {
     /// The copies are written and in the index.
     pub(crate) fn written(&mut self) {
         self.moved.clear();
+        self.placed.clear();
     }
 
     /// Lets go of a file that is retired: as long as it is open it keeps its space.
@@ -139,27 +146,29 @@ impl Cleaner {
             return Ok(());
         };
         let store = self.shared.store.lock();
-        let here = Here {
+        let mut here = Here {
             index: &store.index,
             file: current.number,
             ops_at: frame.ops_at,
+            moved: &mut self.moved,
+            placed: &mut self.placed,
         };
         let mut next_key = frame.header.first_key;
         for op in Ops::new(frame.ops).map_while(Result::ok) {
             match op {
                 Op::Put { bytes, .. } => {
-                    here.carry_record(next_key, Some(bytes), &mut self.moved);
+                    here.carry_record(next_key, Some(bytes));
                     next_key = next_key.saturating_add(1);
                 }
                 Op::Moved { key, bytes, .. } => {
-                    here.carry_record(key, Some(bytes), &mut self.moved);
+                    here.carry_record(key, Some(bytes));
                 }
-                Op::Placed { key, .. } => here.carry_record(key, None, &mut self.moved),
-                Op::Page(page) => here.carry_page(page.page, &mut self.moved),
+                Op::Placed { key, .. } => here.carry_record(key, None),
+                Op::Page(page) => here.carry_page(page.page),
                 Op::Define { table, id, bytes }
                     if here.is_at(store.index.definition(table, id), bytes) =>
                 {
-                    batch::push_define(&mut self.moved, table, id, bytes.bytes);
+                    batch::push_define(here.moved, table, id, bytes.bytes);
                 }
                 _ => {}
             }
@@ -168,11 +177,13 @@ impl Cleaner {
     }
 }
 
-/// The frame that is cleaned, and what is alive.
+/// The frame that is cleaned, what is alive, and what is carried.
 struct Here<'a> {
     index: &'a Index,
     file: u32,
     ops_at: u64,
+    moved: &'a mut Vec<u8>,
+    placed: &'a mut HashSet<u64, FixedState>,
 }
 
 impl Here<'_> {
@@ -184,25 +195,27 @@ impl Here<'_> {
     }
 
     /// Carries what an op says of a record, if it is what the index goes by; with its content, unless that lies in a segment.
-    fn carry_record(&self, key: u64, content: Option<Content<'_>>, to: &mut Vec<u8>) {
+    fn carry_record(&mut self, key: u64, content: Option<Content<'_>>) {
         let Some(slot) = self.index.slot(key).filter(|slot| slot.home() == self.file) else {
             return;
         };
         let mut holds = Vec::new();
         if slot.place.is_in_segment() {
-            self.index.holds_of(key, &mut holds);
-            batch::push_placed(to, key, slot.place, &holds);
+            if self.placed.insert(key) {
+                self.index.holds_of(key, &mut holds);
+                batch::push_placed(self.moved, key, slot.place, &holds);
+            }
         } else if let Some(content) =
             content.filter(|content| self.is_at(Some(slot.place), *content))
         {
             self.index.holds_of(key, &mut holds);
-            batch::push_moved(to, key, &holds, content.bytes);
+            batch::push_moved(self.moved, key, &holds, content.bytes);
         }
     }
 
-    fn carry_page(&self, id: u64, to: &mut Vec<u8>) {
+    fn carry_page(&mut self, id: u64) {
         if let Some(page) = self.index.page(id).filter(|page| page.home == self.file) {
-            batch::push_page(to, &page.to_op(id));
+            batch::push_page(self.moved, &page.to_op(id));
         }
     }
 }

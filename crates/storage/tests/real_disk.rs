@@ -257,3 +257,39 @@ fn consume(log: &Log, owner: u32, page: leveret_storage::PageId) {
     log.append(&mut batch);
     assert_eq!(log.read(keys[0]).expect("the disk works").len(), 1008);
 }
+
+#[test]
+fn copy_is_a_log_and_whole() {
+    let directory = Directory::new("copied");
+    let target = Directory::new("copy");
+    let (log, ..) = open(&directory, small());
+    let mut batch = Batch::new();
+    for n in 0..1000_u32 {
+        batch.put(&[1], &[&n.to_le_bytes(), &[7; 1000]]);
+    }
+    let appended = log.append(&mut batch);
+    log.wait(appended.lsn).unwrap();
+    let record = |n| PageRecord::Stored {
+        key: appended.first_key + n,
+        note: n,
+    };
+    let records: Vec<_> = (0..500).map(record).collect();
+    let draft = log.draft_page(1, b"", &records).unwrap();
+    log.sync_drafts().unwrap();
+    let page = log.commit_page(draft);
+    let lsn = log.append(&mut batch).lsn;
+    log.wait(lsn).unwrap();
+
+    let disk = RealDisk::at(&target.0).unwrap();
+    let mut copied = 0;
+    let copy = log
+        .backup(&disk, &mut |progress| copied = progress.copied_bytes)
+        .unwrap();
+    assert_eq!(copied, copy.bytes);
+    let checked = leveret_storage::check(&disk, &mut |loss| panic!("{loss}")).unwrap();
+    assert_eq!((checked.records, checked.paged_records), (500, 500));
+    let mut given = 0;
+    let copy = Log::open(Arc::new(disk), small(), &mut |_| {}).unwrap();
+    copy.page_in(page, &mut |_| given += 1).unwrap();
+    assert_eq!(given, 500);
+}

@@ -12,7 +12,7 @@ use crate::sim::{Fault, SimDisk};
 /// What was durable when the copy began is in it, and nothing else, whatever has happened meanwhile.
 #[test]
 fn copy_under_load_is_the_log_of_one_moment() {
-    for_seeds(60, |seed| {
+    for_seeds(30, |seed| {
         let mut run = Run::new(seed);
         let mut stepped = run.open(0);
         run.work(&mut stepped, 60);

@@ -93,10 +93,10 @@ impl Run {
         if !self.random.chance(self.paging_percent) {
             return Ok(());
         }
-        // Or a draft would wait for it.
-        while stepped.log.shared().has_frames() {
-            stepped.turn()?;
+        if self.random.chance(50) {
+            stepped.settle()?;
         }
+        self.model.settle(stepped.log.durable().0);
         self.model
             .page(&mut self.random, &stepped.log, self.bytes_max)
     }
@@ -230,7 +230,7 @@ fn killed_at_every_call_with_pages() {
 }
 
 fn paging_life(fault: Option<(u64, Fault)>, seed: u64) -> (Run, u64, Stats) {
-    let mut run = Run::new(7);
+    let mut run = Run::new(9);
     run.paging_percent = 80;
     run.model.hoards = true;
     run.options.file_bytes = 16 << 10;

@@ -259,7 +259,7 @@ impl Model {
         self.batches.push((appended.lsn.0, changes));
     }
 
-    /// Does something with pages. Everything that was appended is durable.
+    /// Does something with pages. What is durable has been settled.
     pub(super) fn page(
         &mut self,
         random: &mut Random,
@@ -314,7 +314,12 @@ impl Model {
             .newest
             .records
             .iter()
-            .filter(|(_, record)| record.owners.contains_key(&owner))
+            .filter(|(key, record)| {
+                // The log has no more to say of them than it knows: a draft would wait for it.
+                let mark = record.owners.get(&owner);
+                let known = self.base.records.get(key);
+                mark.is_some() && known.and_then(|known| known.owners.get(&owner)) == mark
+            })
             .collect();
         let skipped = random.below(held.len() as u64 / 2 + 1) as usize;
         let len = random.below(20) as usize + 1;

@@ -404,6 +404,28 @@ fn paged_fan_out() {
     assert_eq!(space.stepped.log.stats().live_bytes, 0);
 }
 
+/// A copy keeps what it copies, and no longer than it takes.
+#[test]
+fn space_of_a_copy_comes_back() {
+    let (mut space, pages) = Space::backlog(1, 100);
+    let log = space.stepped.log.clone();
+    let mut pages = pages.into_iter();
+    log.backup(&SimDisk::new(2), &mut |_| {
+        if let Some(page) = pages.next() {
+            space.batch.drop_page(page);
+            space.stepped.log.append(&mut space.batch);
+            space.stepped.settle().unwrap();
+            space.clean_segments();
+        }
+    })
+    .unwrap();
+    space.settle();
+    pages.for_each(|page| space.batch.drop_page(page));
+    space.append();
+    space.settle();
+    assert_eq!(space.stepped.log.stats().segments, 1);
+}
+
 #[test]
 fn transient_backlog() {
     let mut space = Space::new();
