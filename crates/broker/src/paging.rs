@@ -159,7 +159,8 @@ impl Pager {
             return Turn::Enough;
         }
         let mut drafts = Vec::new();
-        let end = self.draft(TURN_BYTES.min(resident - goal), &mut drafts);
+        let bytes = (resident - goal).clamp(TURN_BYTES / 8, TURN_BYTES);
+        let end = self.draft(bytes, &mut drafts);
         if drafts.is_empty() {
             return end;
         }
