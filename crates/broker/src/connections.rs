@@ -148,7 +148,7 @@ pub(crate) struct ChurnTally {
     pub(crate) queue_deleted: AtomicU64,
 }
 
-/// See [`ChurnTally`].
+/// How often connections, channels and queues came and went since the node started (`churn_rates`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Churn {
     pub connection_created: u64,
@@ -414,7 +414,7 @@ pub(crate) struct LoginTally {
     failed: AtomicU64,
 }
 
-/// See [`LoginTally`]; RabbitMQ's `auth_attempts_*`.
+/// Log-ins by one protocol since the node started (`auth_attempts_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoginCounters {
     pub protocol: Protocol,
