@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use http::request::Parts;
 use http::{HeaderMap, header};
 use leveret_broker::time::Timestamp;
-use leveret_broker::users::{PasswordHash, User, UserLimits};
+use leveret_broker::users::User;
 use tracing::warn;
 
 use crate::Management;
@@ -78,16 +78,6 @@ fn is_management_user(user: &User) -> bool {
     is_monitor(user) || is_policymaker(user) || user.has_tag("management")
 }
 
-/// Who runs the node, as RabbitMQ's own tools call themselves: no user of the catalogue.
-pub(crate) fn operator() -> User {
-    User {
-        name: "rmq-cli".into(),
-        password: PasswordHash::none(),
-        tags: vec!["administrator".into()],
-        limits: UserLimits::default(),
-    }
-}
-
 impl Management {
     /// Lets a request to `endpoint` in, or says why not.
     pub(crate) fn enter(
@@ -114,7 +104,7 @@ impl Management {
             endpoint,
             parameters,
             user,
-            is_operator: false,
+            peer,
         })
     }
 

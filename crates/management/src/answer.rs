@@ -39,7 +39,7 @@ impl std::fmt::Debug for Body {
 pub(crate) type Reply = Result<Answer, Failure>;
 
 impl Answer {
-    pub fn new(status: StatusCode, body: Body) -> Self {
+    pub(crate) fn new(status: StatusCode, body: Body) -> Self {
         let mut response = Response::new(body);
         *response.status_mut() = status;
         Self {

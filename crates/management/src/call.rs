@@ -1,6 +1,7 @@
 //! What a handler is given: who asks for what, and the state of the node.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -26,8 +27,7 @@ pub struct Admitted {
     pub(crate) parameters: Parameters,
     /// `None` only where anybody may ask.
     pub(crate) user: Option<User>,
-    /// Whoever runs the node: permissions are not asked for.
-    pub(crate) is_operator: bool,
+    pub(crate) peer: IpAddr,
 }
 
 /// A request with all that belongs to it.

@@ -45,7 +45,7 @@ pub use sampler::SAMPLE_PERIOD_MS;
 use access::Attempts;
 use answer::Failure;
 use metrics::Scrapes;
-use routes::{Endpoint, Found, Parameters};
+use routes::Found;
 use sampler::Sampler;
 use stats::Totals;
 
@@ -80,21 +80,7 @@ impl Management {
 
     /// Finds what a request asks for and who asks. The error is the answer already, and the body need not be read.
     pub fn admit(&self, head: &Parts, peer: IpAddr, now: Timestamp) -> Result<Admitted, Answer> {
-        let decided = self
-            .find(head)
-            .and_then(|(endpoint, parameters)| self.enter(head, endpoint, parameters, peer, now));
-        decided.map_err(|answer| self.with_headers(answer, head))
-    }
-
-    /// The same for whoever runs the node, who needs no name.
-    pub fn admit_operator(&self, head: &Parts) -> Result<Admitted, Answer> {
-        let decided = self.find(head).map(|(endpoint, parameters)| Admitted {
-            head: head.clone(),
-            endpoint,
-            parameters,
-            user: Some(access::operator()),
-            is_operator: true,
-        });
+        let decided = self.find(head, peer, now);
         decided.map_err(|answer| self.with_headers(answer, head))
     }
 
@@ -111,21 +97,22 @@ impl Management {
         self.with_headers(failure.into(), &admitted.head)
     }
 
-    fn find(&self, head: &Parts) -> Result<(&'static Endpoint, Parameters), Answer> {
-        match self.route(head) {
-            Found::Endpoint(endpoint, parameters) => Ok((endpoint, parameters)),
-            Found::Options(allowed) => Err(Answer::empty(StatusCode::OK).allowing(&allowed)),
+    fn find(&self, head: &Parts, peer: IpAddr, now: Timestamp) -> Result<Admitted, Answer> {
+        let (endpoint, parameters) = match self.route(head) {
+            Found::Endpoint(endpoint, parameters) => (endpoint, parameters),
+            Found::Options(allowed) => return Err(Answer::empty(StatusCode::OK).allowing(&allowed)),
             Found::OtherMethods(allowed) => {
-                Err(Answer::from(Failure::method_not_allowed()).allowing(&allowed))
+                return Err(Answer::from(Failure::method_not_allowed()).allowing(&allowed));
             }
             Found::Nothing => {
                 let page = self.page(head);
-                Err(page.unwrap_or_else(|| Failure::no_such_object().into()))
+                return Err(page.unwrap_or_else(|| Failure::no_such_object().into()));
             }
             Found::Malformed => {
-                Err(Failure::bad_request("the path is not percent-encoded UTF-8").into())
+                return Err(Failure::bad_request("the path is not percent-encoded UTF-8").into());
             }
-        }
+        };
+        self.enter(head, endpoint, parameters, peer, now)
     }
 
     fn route(&self, head: &Parts) -> Found {

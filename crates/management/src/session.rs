@@ -29,9 +29,6 @@ pub(crate) fn principal(call: &Call<'_>) -> Result<Principal, Failure> {
     let (broker, vhost) = (call.broker(), call.parameter("vhost"));
     let node = broker.node_in(vhost);
     let node = node.ok_or_else(|| Failure::not_found("vhost_not_found"))?;
-    if call.request.is_operator {
-        return Ok(node);
-    }
     if broker.has_access(call.user(), vhost) != Some(true) {
         return Err(Failure::not_authorised("Access refused."));
     }

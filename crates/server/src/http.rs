@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, TcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,30 +18,23 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode, header};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use leveret_broker::Lsn;
 use leveret_broker::broker::Broker;
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::time::Timestamp;
-use leveret_management::{Admitted, Answer, Management, SAMPLE_PERIOD_MS};
-use leveret_storage::Log;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::UnixListener;
+use leveret_management::{Answer, Management, SAMPLE_PERIOD_MS};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
 use crate::clock::Clock;
 use crate::config::effective::HttpListener;
-use crate::control;
 use crate::listener::Listener;
 
 /// How long a request's body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Until the control socket is tried again, when the process has run out of something.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 
 /// The most that a request's head may be, bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -51,7 +44,6 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 pub(crate) struct Site {
     pub(crate) management: Arc<Management>,
     pub(crate) broker: Arc<Broker>,
-    pub(crate) log: Log,
     pub(crate) clock: Clock,
     pub(crate) kind: SiteKind,
 }
@@ -62,8 +54,6 @@ pub(crate) enum SiteKind {
     Api,
     /// Metrics for Prometheus.
     Metrics,
-    /// The HTTP API for who runs the node, and what only they may ask for.
-    Control,
 }
 
 /// Accepts clients and serves each until it goes, for as long as it is polled.
@@ -84,38 +74,10 @@ pub(crate) async fn serve_all(listener: Listener, site: Site, options: HttpListe
         let site = site.clone();
         let idle = Duration::from_millis(options.idle_timeout_ms);
         clients.spawn(async move {
-            let socket = tokio::net::TcpStream::from_std(socket);
-            let served = async { serve(socket?, peer.remote.ip(), site, idle).await };
-            if let Err(error) = served.await {
+            if let Err(error) = serve(socket, peer.remote.ip(), site, idle).await {
                 debug!(connection = %peer.name, %error, "HTTP connection failed");
             }
         });
-    }
-}
-
-/// The same for the control socket.
-pub(crate) async fn serve_control(listener: UnixListener, site: Site, options: HttpListener) {
-    let idle = Duration::from_millis(options.idle_timeout_ms);
-    let mut clients = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            Some(_) = clients.join_next() => continue,
-        };
-        match accepted {
-            Ok((socket, _)) => {
-                let served = serve(socket, Ipv4Addr::LOCALHOST.into(), site.clone(), idle);
-                clients.spawn(async {
-                    if let Err(error) = served.await {
-                        debug!(%error, "connection to the control socket failed");
-                    }
-                });
-            }
-            Err(error) => {
-                warn!(%error, "cannot accept on the control socket, trying again");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
     }
 }
 
@@ -133,12 +95,8 @@ pub(crate) async fn sample(site: Site) {
     }
 }
 
-async fn serve(
-    socket: impl AsyncRead + AsyncWrite + Unpin,
-    peer: IpAddr,
-    site: Site,
-    idle: Duration,
-) -> io::Result<()> {
+async fn serve(socket: TcpStream, peer: IpAddr, site: Site, idle: Duration) -> io::Result<()> {
+    let socket = tokio::net::TcpStream::from_std(socket)?;
     let service = service_fn(move |request| {
         let site = site.clone();
         async move { Ok::<_, Infallible>(site.answer(request, peer).await) }
@@ -157,7 +115,6 @@ impl Site {
         let (head, body) = request.into_parts();
         let answer = match self.kind {
             SiteKind::Api => self.api(head, body, peer).await,
-            SiteKind::Control => self.control(head, body).await,
             SiteKind::Metrics => {
                 let (management, clock) = (Arc::clone(&self.management), self.clock);
                 work(move || management.metrics(&head, clock.now())).await
@@ -169,58 +126,23 @@ impl Site {
 
     /// The body of somebody unknown is not read, and no body beyond the limit.
     async fn api(&self, head: Parts, body: Incoming, peer: IpAddr) -> Answer {
-        match self.management.admit(&head, peer, self.clock.now()) {
-            Ok(admitted) => self.admitted(&head, admitted, body, peer).await,
-            Err(answer) => answer,
-        }
-    }
-
-    /// Whoever can open the socket runs the node, and needs to be nobody else. One who says who they are is that user.
-    async fn control(&self, head: Parts, body: Incoming) -> Answer {
-        let here = Ipv4Addr::LOCALHOST.into();
-        if head.method == Method::POST && head.uri.path() == control::BACKUP {
-            let log = self.log.clone();
-            return match self.read(body).await {
-                Ok(body) => work(move || control::backup(&log, &body)).await,
-                Err(Unread::TooLong) => Answer::empty(StatusCode::PAYLOAD_TOO_LARGE),
-                Err(Unread::Silence) => Answer::empty(StatusCode::REQUEST_TIMEOUT),
-            };
-        }
-        if head.headers.contains_key(header::AUTHORIZATION) {
-            return self.api(head, body, here).await;
-        }
-        match self.management.admit_operator(&head) {
-            Ok(admitted) => self.admitted(&head, admitted, body, here).await,
-            Err(answer) => answer,
-        }
-    }
-
-    async fn admitted(
-        &self,
-        head: &Parts,
-        admitted: Admitted,
-        body: Incoming,
-        peer: IpAddr,
-    ) -> Answer {
         let (management, clock) = (Arc::clone(&self.management), self.clock);
-        match self.read(body).await {
-            Ok(body) => {
+        let admitted = match management.admit(&head, peer, clock.now()) {
+            Ok(admitted) => admitted,
+            Err(answer) => return answer,
+        };
+        let limited = Limited::new(body, management.body_bytes_max());
+        match timeout(BODY_TIMEOUT, limited.collect()).await {
+            Ok(Ok(body)) => {
+                let body = body.to_bytes();
                 let user = admitted.user_name().map(str::to_owned);
                 let answer = work(move || management.answer(admitted, &body, clock.now())).await;
-                audit(head, user.as_deref(), peer, answer.response.status());
+                audit(&head, user.as_deref(), peer, answer.response.status());
                 answer
             }
-            Err(Unread::TooLong) => management.refuse_body(&admitted),
-            Err(Unread::Silence) => Answer::empty(StatusCode::REQUEST_TIMEOUT),
-        }
-    }
-
-    async fn read(&self, body: Incoming) -> Result<Bytes, Unread> {
-        let limited = Limited::new(body, self.management.body_bytes_max());
-        match timeout(BODY_TIMEOUT, limited.collect()).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Unread::TooLong),
-            Ok(Err(_)) | Err(_) => Err(Unread::Silence),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => management.refuse_body(&admitted),
+            // The client is gone or silent, and will not read this.
+            Ok(Err(_)) | Err(_) => Answer::empty(StatusCode::REQUEST_TIMEOUT),
         }
     }
 
@@ -254,13 +176,6 @@ fn audit(head: &Parts, user: Option<&str>, peer: IpAddr, status: StatusCode) {
         let (method, path) = (head.method.as_str(), head.uri.path());
         info!(target: "audit", user, %peer, method, path, status = status.as_u16(), "administration");
     }
-}
-
-/// Why a request's body was not read.
-enum Unread {
-    TooLong,
-    /// The client is gone or silent, and will not read the answer.
-    Silence,
 }
 
 /// Runs a request's work where it may take its time. A panic in it is this request's alone.

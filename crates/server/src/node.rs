@@ -72,7 +72,6 @@ pub(crate) fn run(
         let metrics_listeners = open_http(&config.prometheus.tcp, PROMETHEUS_PORT, config)?;
         let clock = Clock::start();
         let (broker, log, resources) = start_broker(config, clock)?;
-        let control_listener = control::listen(&config.data_dir)?;
         auth::start(config, &broker)?;
         let pager = PagerThread::start(Arc::clone(&broker))
             .map_err(|error| format!("cannot start the pager: {error}"))?;
@@ -102,7 +101,6 @@ pub(crate) fn run(
                 clock.now(),
             ),
             broker: Arc::clone(&broker),
-            log,
             clock,
             kind: SiteKind::Api,
         };
@@ -120,12 +118,6 @@ pub(crate) fn run(
             let options = config.prometheus.tcp.clone();
             tasks.spawn(http::serve_all(listener, site, options));
         }
-        let control = Site {
-            kind: SiteKind::Control,
-            ..site.clone()
-        };
-        let options = config.management.tcp.clone();
-        tasks.spawn(http::serve_control(control_listener, control, options));
         tasks.spawn(http::sample(site));
         for listener in listeners {
             tasks.spawn(listener.accept_all(Arc::clone(&threads)));
