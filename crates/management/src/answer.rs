@@ -210,6 +210,12 @@ impl From<Refused> for Failure {
     }
 }
 
+impl From<Failure> for Box<Answer> {
+    fn from(failure: Failure) -> Self {
+        Self::new(failure.into())
+    }
+}
+
 impl From<Failure> for Answer {
     fn from(failure: Failure) -> Self {
         let body = json!({"error": failure.error, "reason": failure.reason});

@@ -27,7 +27,15 @@ pub struct Admitted {
     pub(crate) parameters: Parameters,
     /// `None` only where anybody may ask.
     pub(crate) user: Option<User>,
-    pub(crate) peer: IpAddr,
+    pub(crate) caller: Caller,
+}
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    At(IpAddr),
+    /// Who runs the node, as the operating system says: no password is asked for, and everything is allowed.
+    Operator,
 }
 
 /// A request with all that belongs to it.

@@ -7,7 +7,6 @@
 //! handlers, one for each kind of object. `ui` has the web pages, which are files below the folder `ui`.
 #![forbid(unsafe_code)]
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -35,7 +34,7 @@ mod table;
 mod ui;
 
 pub use answer::{Answer, Body};
-pub use call::Admitted;
+pub use call::{Admitted, Caller};
 pub use definitions::{ImportError, Report};
 pub use options::{Cors, Host, ListenerFacts, Options};
 pub use ui::{File, file};
@@ -44,6 +43,7 @@ pub use sampler::SAMPLE_PERIOD_MS;
 
 use access::Attempts;
 use answer::Failure;
+use definitions::Import;
 use metrics::Scrapes;
 use routes::Found;
 use sampler::Sampler;
@@ -79,9 +79,14 @@ impl Management {
     }
 
     /// Finds what a request asks for and who asks. The error is the answer already, and the body need not be read.
-    pub fn admit(&self, head: &Parts, peer: IpAddr, now: Timestamp) -> Result<Admitted, Answer> {
-        let decided = self.find(head, peer, now);
-        decided.map_err(|answer| self.with_headers(answer, head))
+    pub fn admit(
+        &self,
+        head: &Parts,
+        caller: Caller,
+        now: Timestamp,
+    ) -> Result<Admitted, Box<Answer>> {
+        let decided = self.find(head, caller, now);
+        decided.map_err(|answer| Box::new(self.with_headers(*answer, head)))
     }
 
     /// Does what an admitted request asks for.
@@ -97,22 +102,33 @@ impl Management {
         self.with_headers(failure.into(), &admitted.head)
     }
 
-    fn find(&self, head: &Parts, peer: IpAddr, now: Timestamp) -> Result<Admitted, Answer> {
+    /// Takes definitions in, as RabbitMQ does from a file when it starts.
+    pub fn import(&self, document: &[u8], now: Timestamp) -> Result<Report, ImportError> {
+        let import = Import::read(document, None)?;
+        import.check(&self.broker)?;
+        import.apply(&self.broker, now)
+    }
+
+    fn find(&self, head: &Parts, caller: Caller, now: Timestamp) -> Result<Admitted, Box<Answer>> {
         let (endpoint, parameters) = match self.route(head) {
             Found::Endpoint(endpoint, parameters) => (endpoint, parameters),
-            Found::Options(allowed) => return Err(Answer::empty(StatusCode::OK).allowing(&allowed)),
+            Found::Options(allowed) => {
+                return Err(Box::new(Answer::empty(StatusCode::OK).allowing(&allowed)));
+            }
             Found::OtherMethods(allowed) => {
-                return Err(Answer::from(Failure::method_not_allowed()).allowing(&allowed));
+                let refused = Answer::from(Failure::method_not_allowed());
+                return Err(Box::new(refused.allowing(&allowed)));
             }
             Found::Nothing => {
                 let page = self.page(head);
-                return Err(page.unwrap_or_else(|| Failure::no_such_object().into()));
+                let nothing = || Answer::from(Failure::no_such_object());
+                return Err(Box::new(page.unwrap_or_else(nothing)));
             }
             Found::Malformed => {
                 return Err(Failure::bad_request("the path is not percent-encoded UTF-8").into());
             }
         };
-        self.enter(head, endpoint, parameters, peer, now)
+        self.enter(head, endpoint, parameters, caller, now)
     }
 
     fn route(&self, head: &Parts) -> Found {

@@ -314,6 +314,8 @@ fn write_samples(
 }
 
 type ByProtocol = (&'static str, Kind, fn(&GlobalCounters) -> u64);
+type ByQueueType = (&'static str, fn(&Deliveries) -> u64);
+type ByStrategy = (&'static str, fn(&DeadLettered) -> u64);
 
 /// `rabbitmq_global_*` by protocol.
 #[rustfmt::skip]
@@ -330,7 +332,7 @@ const BY_PROTOCOL: &[ByProtocol] = &[
 
 /// `rabbitmq_global_*` by protocol and queue type.
 #[rustfmt::skip]
-const BY_QUEUE_TYPE: &[(&str, fn(&Deliveries) -> u64)] = &[
+const BY_QUEUE_TYPE: &[ByQueueType] = &[
     ("messages_delivered_total", Deliveries::deliver_get),
     ("messages_delivered_consume_manual_ack_total", |d| d.deliver),
     ("messages_delivered_consume_auto_ack_total", |d| d.deliver_no_ack),
@@ -343,7 +345,7 @@ const BY_QUEUE_TYPE: &[(&str, fn(&Deliveries) -> u64)] = &[
 
 /// `rabbitmq_global_*` by queue type and dead-letter strategy.
 #[rustfmt::skip]
-const BY_STRATEGY: &[(&str, fn(&DeadLettered) -> u64)] = &[
+const BY_STRATEGY: &[ByStrategy] = &[
     ("messages_dead_lettered_maxlen_total", |d| d.maxlen),
     ("messages_dead_lettered_expired_total", |d| d.expired),
     ("messages_dead_lettered_rejected_total", |d| d.rejected),

@@ -93,7 +93,7 @@ impl Query {
                 name: self.name_filter()?,
             })),
             _ => {
-                let size = size.map_or("undefined".to_owned(), |size| size.to_string());
+                let size = size.map_or_else(|| "undefined".to_owned(), |size| size.to_string());
                 Err(Failure::new(
                     http::StatusCode::BAD_REQUEST,
                     "invalid_pagination_parameters",

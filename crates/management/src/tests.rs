@@ -30,7 +30,7 @@ pub(crate) struct World {
     pub(crate) now: Timestamp,
     /// Who asks: name and password.
     pub(crate) user: Option<(&'static str, &'static str)>,
-    pub(crate) peer: IpAddr,
+    pub(crate) caller: Caller,
 }
 
 /// An answer, taken apart.
@@ -85,7 +85,7 @@ impl World {
             management: Management::new(broker, options, now),
             now,
             user: Some(("guest", "guest")),
-            peer: LOCALHOST,
+            caller: Caller::At(LOCALHOST),
         }
     }
 
@@ -103,12 +103,12 @@ impl World {
 
     pub(crate) fn send(&self, builder: http::request::Builder, body: &str) -> Seen {
         let (head, ()) = builder.body(()).unwrap().into_parts();
-        let answer = match self.management.admit(&head, self.peer, self.now) {
+        let answer = match self.management.admit(&head, self.caller, self.now) {
             Ok(admitted) if body.len() > self.management.body_bytes_max() => {
                 self.management.refuse_body(&admitted)
             }
             Ok(admitted) => self.management.answer(admitted, body.as_bytes(), self.now),
-            Err(answer) => answer,
+            Err(answer) => *answer,
         };
         let (head, body) = answer.response.into_parts();
         let bytes = match body {

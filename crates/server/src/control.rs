@@ -1,37 +1,26 @@
-//! The control socket: the HTTP API for the user that runs the node, without a password, on a Unix socket in the data
-//! directory (`control.sock`, mode 0600). And what a node is asked there that it is not asked over TCP: a backup.
+//! What a node is asked over its control socket and not over TCP: a backup. The socket is in the data directory, and only the
+//! user that runs the node can open it.
 
 use std::io::{self, BufRead, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use hyper::StatusCode;
+use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
 use leveret_management::{Answer, Body};
 use leveret_storage::{BackupProgress, Log, RealDisk};
 use serde_json::{Value, json};
-use tokio::net::UnixListener;
 
 use crate::offline::LOG_DIRECTORY;
 
 /// The socket's name in the data directory.
 pub(crate) const SOCKET: &str = "control.sock";
 /// The path that copies the node's data. POST, `{"directory": …}`.
-pub(crate) const BACKUP: &str = "/api/leveret/backup";
+const BACKUP: &str = "/api/leveret/backup";
 
-/// Opens the socket. One that a node before left behind is no hindrance: the directory is locked.
-pub(crate) fn listen(data_dir: &Path) -> Result<UnixListener, String> {
-    let path = data_dir.join(SOCKET);
-    let open = || {
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&path)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(listener)
-    };
-    open().map_err(|error| format!("control socket {}: {error}", path.display()))
+/// Whether a request asks for a backup.
+pub(crate) fn is_backup(head: &Parts) -> bool {
+    head.method == Method::POST && head.uri.path() == BACKUP
 }
 
 /// Copies the log to an empty data directory, from which another node can start. The answer tells how far it is, a line of

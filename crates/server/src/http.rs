@@ -4,9 +4,11 @@
 //! queues takes its time, and timers must not wait for it.
 
 use std::convert::Infallible;
+use std::fs::Permissions;
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -24,17 +26,24 @@ use leveret_broker::Lsn;
 use leveret_broker::broker::Broker;
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::time::Timestamp;
-use leveret_management::{Answer, Management, SAMPLE_PERIOD_MS};
+use leveret_management::{Answer, Caller, Management, SAMPLE_PERIOD_MS};
+use leveret_storage::Log;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixListener;
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
-use tokio::time::{MissedTickBehavior, interval, timeout};
-use tracing::{debug, error, info};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tracing::{debug, error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::effective::HttpListener;
+use crate::control;
 use crate::listener::Listener;
 
 /// How long a request's body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long to accept nobody when that has failed.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// The most that a request's head may be, bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -44,6 +53,8 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 pub(crate) struct Site {
     pub(crate) management: Arc<Management>,
     pub(crate) broker: Arc<Broker>,
+    /// What a backup copies.
+    pub(crate) log: Log,
     pub(crate) clock: Clock,
     pub(crate) kind: SiteKind,
 }
@@ -74,7 +85,12 @@ pub(crate) async fn serve_all(listener: Listener, site: Site, options: HttpListe
         let site = site.clone();
         let idle = Duration::from_millis(options.idle_timeout_ms);
         clients.spawn(async move {
-            if let Err(error) = serve(socket, peer.remote.ip(), site, idle).await {
+            let caller = Caller::At(peer.remote.ip());
+            let served = match tokio::net::TcpStream::from_std(socket) {
+                Ok(socket) => serve(socket, caller, site, idle).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = served {
                 debug!(connection = %peer.name, %error, "HTTP connection failed");
             }
         });
@@ -95,11 +111,52 @@ pub(crate) async fn sample(site: Site) {
     }
 }
 
-async fn serve(socket: TcpStream, peer: IpAddr, site: Site, idle: Duration) -> io::Result<()> {
-    let socket = tokio::net::TcpStream::from_std(socket)?;
+/// The socket for whoever runs the node. Its tools can ask over TCP as well, so a node goes on without it.
+pub(crate) fn open_control_socket(data_dir: &Path) -> Option<UnixListener> {
+    let path = data_dir.join(control::SOCKET);
+    // What a killed node left behind: the log's lock says that no other node has this directory.
+    let _ = std::fs::remove_file(&path);
+    let opened = UnixListener::bind(&path).and_then(|listener| {
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        Ok(listener)
+    });
+    opened
+        .inspect_err(|error| warn!(path = %path.display(), %error, "no control socket"))
+        .ok()
+}
+
+/// Serves whoever runs the node, on a socket that nobody else can open, for as long as it is polled.
+pub(crate) async fn serve_operator(listener: UnixListener, site: Site, idle: Duration) {
+    let mut clients = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = clients.join_next() => continue,
+        };
+        match accepted {
+            Ok((socket, _)) => {
+                let site = site.clone();
+                clients.spawn(async move {
+                    if let Err(error) = serve(socket, Caller::Operator, site, idle).await {
+                        debug!(%error, "connection to the control socket failed");
+                    }
+                });
+            }
+            Err(error) => {
+                warn!(%error, "cannot accept on the control socket, trying again");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve<S>(socket: S, caller: Caller, site: Site, idle: Duration) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(move |request| {
         let site = site.clone();
-        async move { Ok::<_, Infallible>(site.answer(request, peer).await) }
+        async move { Ok::<_, Infallible>(site.answer(request, caller).await) }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
@@ -111,10 +168,10 @@ async fn serve(socket: TcpStream, peer: IpAddr, site: Site, idle: Duration) -> i
 }
 
 impl Site {
-    async fn answer(self, request: Request<Incoming>, peer: IpAddr) -> Response<Outgoing> {
+    async fn answer(self, request: Request<Incoming>, caller: Caller) -> Response<Outgoing> {
         let (head, body) = request.into_parts();
         let answer = match self.kind {
-            SiteKind::Api => self.api(head, body, peer).await,
+            SiteKind::Api => self.api(head, body, caller).await,
             SiteKind::Metrics => {
                 let (management, clock) = (Arc::clone(&self.management), self.clock);
                 work(move || management.metrics(&head, clock.now())).await
@@ -125,11 +182,14 @@ impl Site {
     }
 
     /// The body of somebody unknown is not read, and no body beyond the limit.
-    async fn api(&self, head: Parts, body: Incoming, peer: IpAddr) -> Answer {
+    async fn api(&self, head: Parts, body: Incoming, caller: Caller) -> Answer {
+        if caller == Caller::Operator && control::is_backup(&head) {
+            return self.backup(body).await;
+        }
         let (management, clock) = (Arc::clone(&self.management), self.clock);
-        let admitted = match management.admit(&head, peer, clock.now()) {
+        let admitted = match management.admit(&head, caller, clock.now()) {
             Ok(admitted) => admitted,
-            Err(answer) => return answer,
+            Err(answer) => return *answer,
         };
         let limited = Limited::new(body, management.body_bytes_max());
         match timeout(BODY_TIMEOUT, limited.collect()).await {
@@ -137,12 +197,23 @@ impl Site {
                 let body = body.to_bytes();
                 let user = admitted.user_name().map(str::to_owned);
                 let answer = work(move || management.answer(admitted, &body, clock.now())).await;
-                audit(&head, user.as_deref(), peer, answer.response.status());
+                audit(&head, user.as_deref(), caller, answer.response.status());
                 answer
             }
             Ok(Err(error)) if error.is::<LengthLimitError>() => management.refuse_body(&admitted),
             // The client is gone or silent, and will not read this.
             Ok(Err(_)) | Err(_) => Answer::empty(StatusCode::REQUEST_TIMEOUT),
+        }
+    }
+
+    async fn backup(&self, body: Incoming) -> Answer {
+        let limited = Limited::new(body, self.management.body_bytes_max());
+        match timeout(BODY_TIMEOUT, limited.collect()).await {
+            Ok(Ok(body)) => {
+                let (log, body) = (self.log.clone(), body.to_bytes());
+                work(move || control::backup(&log, &body)).await
+            }
+            Ok(Err(_)) | Err(_) => Answer::empty(StatusCode::BAD_REQUEST),
         }
     }
 
@@ -171,8 +242,12 @@ impl Site {
 }
 
 /// What somebody has changed, or tried to. Bodies have passwords in them, and queries may have.
-fn audit(head: &Parts, user: Option<&str>, peer: IpAddr, status: StatusCode) {
+fn audit(head: &Parts, user: Option<&str>, caller: Caller, status: StatusCode) {
     if !head.method.is_safe() {
+        let peer = match caller {
+            Caller::At(address) => address.to_string(),
+            Caller::Operator => control::SOCKET.to_owned(),
+        };
         let (method, path) = (head.method.as_str(), head.uri.path());
         info!(target: "audit", user, %peer, method, path, status = status.as_u16(), "administration");
     }

@@ -16,6 +16,7 @@ mod clock;
 mod config;
 mod connection;
 mod control;
+mod definitions;
 mod dev_certs;
 mod disk_floor;
 mod host;

@@ -24,7 +24,7 @@ use crate::auth;
 use crate::clock::Clock;
 use crate::config::effective::HttpListener;
 use crate::config::{Address, Effective, Loaded, Sources};
-use crate::control;
+use crate::definitions;
 use crate::host;
 use crate::http::{self, Site, SiteKind};
 use crate::io_thread::{IoThreads, Serving};
@@ -101,11 +101,17 @@ pub(crate) fn run(
                 clock.now(),
             ),
             broker: Arc::clone(&broker),
+            log,
             clock,
             kind: SiteKind::Api,
         };
+        definitions::load(&config.definitions, &site.management, clock.now())?;
         announce(config, &listening, started);
 
+        if let Some(listener) = http::open_control_socket(&config.data_dir) {
+            let idle = Duration::from_millis(config.management.tcp.idle_timeout_ms);
+            tasks.spawn(http::serve_operator(listener, site.clone(), idle));
+        }
         for listener in api_listeners {
             let options = config.management.tcp.clone();
             tasks.spawn(http::serve_all(listener, site.clone(), options));

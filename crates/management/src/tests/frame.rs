@@ -56,9 +56,9 @@ fn whoever_is_not_known_waits_and_learns_nothing() {
 
     // The default user may come from this machine only.
     world.user = Some(("guest", "guest"));
-    world.peer = "192.0.2.1".parse().unwrap();
+    world.caller = Caller::At("192.0.2.1".parse().unwrap());
     assert_eq!(world.ask("GET /api/whoami").status, 401);
-    world.peer = "::ffff:127.0.0.1".parse().unwrap();
+    world.caller = Caller::At("::ffff:127.0.0.1".parse().unwrap());
     assert_eq!(world.ask("GET /api/whoami").status, 200);
 }
 
@@ -107,4 +107,29 @@ fn other_origins_are_let_in_when_they_are_named() {
     }
     let other = World::with(|options| options.cors.origins = vec!["https://other".to_owned()]);
     assert!(!ask(&other, "GET").contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN));
+}
+
+#[test]
+fn whoever_runs_the_node_needs_no_password() {
+    let world = World {
+        user: None,
+        caller: Caller::Operator,
+        ..World::new()
+    };
+    world.check(
+        r#"
+        GET /api/whoami
+        200 {"is_internal_user":true,"name":"rmq-cli","tags":["administrator"]}
+        PUT /api/vhosts/shop {}
+        201
+        PUT /api/queues/shop/q {}
+        201
+        GET /api/queues?columns=name
+        200 [{"name":"q"}]
+        DELETE /api/queues/shop/q
+        204
+        GET /api/vhosts/shop/permissions
+        200 []
+        "#,
+    );
 }

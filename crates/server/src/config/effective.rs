@@ -42,6 +42,8 @@ pub(crate) struct Effective {
     /// What the watermarks are a part of; the machine's memory when not set. Bytes.
     pub(crate) total_memory: Option<u64>,
     pub(crate) log: logs::Options,
+    /// Files, or directories of files, with definitions to take in at start.
+    pub(crate) definitions: Vec<PathBuf>,
     pub(crate) management: Management,
     pub(crate) prometheus: Prometheus,
 }
@@ -293,6 +295,7 @@ impl Default for Effective {
             disk_free_limit: None,
             total_memory: None,
             log: logs::Options::default(),
+            definitions: Vec::new(),
             management: Management::default(),
             prometheus: Prometheus::default(),
         }

@@ -373,6 +373,14 @@ pub(crate) const KEYS: &[Key] = &[
     one("log.dir", "", "Where the file is; `log` in the data directory when not set.",
         |c, _, v| put(&mut c.log.directory, text(v).map(|p| Some(p.into())))),
 
+    // Definitions.
+    one("load_definitions", "", "A file of definitions, or a directory of such files, to take in at each start.",
+        |c, _, v| { c.definitions.push(text(v)?.into()); Ok(()) }),
+    one("definitions.import_backend", "local_filesystem", "Where definitions.local.path is.",
+        |_, _, v| one_of(v, &[("local_filesystem", ())])),
+    one("definitions.local.path", "", "The same as load_definitions.",
+        |c, _, v| { c.definitions.push(text(v)?.into()); Ok(()) }),
+
     // HTTP.
     one("management.tcp.port", "", "Port of the HTTP API on every interface; 15672 on this machine's own when not set.",
         |c, _, v| put(&mut c.management.tcp.port, integer(v, 0..=u16::MAX).map(Some))),
@@ -561,7 +569,6 @@ const UNSUPPORTED: &[&str] = &[
     "definitions.",
     "event_exchange.",
     "link_max_per_session",
-    "load_definitions",
     "log.",
     "management.",
     "message_interceptors.",

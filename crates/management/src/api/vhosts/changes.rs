@@ -7,7 +7,7 @@ use leveret_broker::queue::Kind;
 use super::find;
 use crate::answer::{Answer, Failure, Reply};
 use crate::api::users::changes::tags;
-use crate::call::{Call, Json};
+use crate::call::{Call, Caller, Json};
 
 const EVERYTHING: PermissionSpec<'_> = PermissionSpec {
     configure: ".*",
@@ -15,7 +15,7 @@ const EVERYTHING: PermissionSpec<'_> = PermissionSpec {
     read: ".*",
 };
 
-/// Makes a vhost, or changes what is said about it. Who makes one may do everything in it.
+/// Makes a vhost, or changes what is said about it. The user who makes one may do everything in it.
 pub(crate) fn put(call: &Call<'_>) -> Reply {
     let body = call.object()?;
     let name = call.parameter("vhost");
@@ -24,7 +24,7 @@ pub(crate) fn put(call: &Call<'_>) -> Reply {
     let before = known.as_ref().map(|known| &known.metadata);
     let metadata = metadata(&body, before)?;
     let mut answer = Answer::put(known.is_none()).after(broker.put_vhost(name, metadata)?);
-    if known.is_none() {
+    if known.is_none() && call.request.caller != Caller::Operator {
         let granted = broker.set_permissions(&call.user().name, name, EVERYTHING, call.now)?;
         answer = answer.after(granted);
     }
