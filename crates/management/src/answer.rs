@@ -39,7 +39,8 @@ impl std::fmt::Debug for Body {
 pub(crate) type Reply = Result<Answer, Failure>;
 
 impl Answer {
-    pub(crate) fn new(status: StatusCode, body: Body) -> Self {
+    /// An answer to be sent at once.
+    pub fn new(status: StatusCode, body: Body) -> Self {
         let mut response = Response::new(body);
         *response.status_mut() = status;
         Self {
