@@ -3,10 +3,10 @@
 //! It must never be what is measured. So messages are laid out once and only stamped anew, many of them leave in one
 //! write, deliveries are read where they lie, and nothing is allocated for a message.
 //!
-//! To read it: [`options`] for what can be asked for; [`load`] is a run of publishers and consumers, whose threads are
-//! in [`worker`] with [`publisher`] and [`consumer`]; [`counting`] is where they count. [`many`] has the other
-//! commands: many connections, many queues, churn. [`report`] is what is told at the end, [`chart`] its picture. Below
-//! them [`client`] talks to a broker, with [`inbox`], [`socket`] and [`uri`], and [`messages`] has the octets to publish.
+//! To read it: `options` for what can be asked for; `load` is a run of publishers and consumers, whose threads are
+//! in `worker` with `publisher` and `consumer`; `counting` is where they count. `many` has the other
+//! commands: many connections, many queues, churn. `report` is what is told at the end, `chart` its picture. Below
+//! them `client` talks to a broker, with `inbox`, `socket` and `uri`, and `messages` has the octets to publish.
 #![forbid(unsafe_code)]
 
 mod chart;
