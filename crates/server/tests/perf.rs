@@ -23,7 +23,7 @@ impl Target {
     fn start() -> Self {
         let directory = Directory::new("perf");
         Self {
-            node: Node::start(Path::new(PROGRAM), &directory.0).unwrap(),
+            node: Node::start(Path::new(PROGRAM), &directory.0).expect("a node starts"),
             _directory: directory,
         }
     }
@@ -40,10 +40,10 @@ impl Target {
 
     /// Runs it; gives the report.
     fn run(&self, line: &str) -> Value {
-        let output = self.command(line).output().unwrap();
+        let output = self.command(line).output().expect("the program is there");
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{line}: {complaint}");
-        serde_json::from_slice(&output.stdout).unwrap()
+        serde_json::from_slice(&output.stdout).expect("a report is JSON")
     }
 
     /// Runs it; checks counts of messages by their names in the report. Whatever the run, nothing gets lost.
