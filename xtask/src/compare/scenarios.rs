@@ -248,9 +248,9 @@ pub(super) const SCENARIOS: [Scenario; 29] = [
         Operation,
     ),
     scenario(
-        "n_queues_1000",
-        "1000 durable queues declared, 100 under way",
-        "queues -n 1000 --pipeline 100",
+        "n_queues_10000",
+        "10 000 durable queues declared, 100 under way",
+        "queues -n 10000 --pipeline 100",
         Operations,
         Operation,
     ),
