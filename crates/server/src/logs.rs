@@ -1,6 +1,6 @@
 //! Where the log goes, how it looks, and how much of it there is: the keys `log.*`.
 //!
-//! Each output has a level of its own and each category one ([`Category`]); [`file`] writes and rotates a file, [`json`]
+//! Each output has a level of its own and each category one ([`Category`]); [`mod@file`] writes and rotates a file, [`json`]
 //! formats events as RabbitMQ's JSON formatter does.
 
 use std::collections::BTreeMap;

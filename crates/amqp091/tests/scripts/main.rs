@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "all of this file is test")]
 
 mod administration;
+mod backends;
 mod channels;
 mod consumers;
 mod dead_letters;

@@ -34,6 +34,7 @@ use leveret_broker::storage::sim::SimDisk;
 use leveret_broker::storage::{self, Batch, Log};
 use leveret_broker::time::Timestamp;
 
+use crate::backends::Later;
 use crate::{operator, words};
 
 /// Plays a script and compares what clients see.
@@ -87,6 +88,7 @@ pub(crate) struct World {
     disk: SimDisk,
     is_stalled: bool,
     node: Option<Node>,
+    backends: Later,
     clients: BTreeMap<String, Client>,
 }
 
@@ -128,6 +130,7 @@ impl World {
             disk: SimDisk::new(1),
             is_stalled: false,
             node: None,
+            backends: Later::default(),
             clients: BTreeMap::new(),
         };
         world.start();
@@ -224,6 +227,8 @@ impl World {
         }
         match words[..] {
             ["time", ms] => self.pass(ms.parse().unwrap()),
+            ["backends"] => self.broker().use_backends(Arc::new(self.backends.clone())),
+            ["backends", ref words @ ..] => self.backends.play(words),
             ["log", "stall"] => {
                 self.disk.stall();
                 self.is_stalled = true;
@@ -358,10 +363,7 @@ impl World {
     /// Hands what a client has said to its connection.
     pub(crate) fn hand_over(&mut self, name: &str) {
         let now = self.now;
-        let client = self.client(name);
-        let block: Arc<[u8]> = std::mem::take(&mut client.unsent).into();
-        let consumed = client.connection.receive(&block, 0..block.len(), now);
-        client.unsent = block[consumed..].to_vec();
+        self.client(name).hand_over(now);
     }
 
     /// Time passes, and every timer on the way goes off at its own time.
@@ -428,6 +430,10 @@ impl World {
                 any = true;
                 client.take_output();
             }
+            if client.connection.wants_rest() && !client.unsent.is_empty() {
+                any = true;
+                client.hand_over(now);
+            }
             any |= client.take_output();
         }
         any
@@ -442,6 +448,13 @@ impl Drop for World {
 }
 
 impl Client {
+    /// Gives the connection what was said, as far as it takes it.
+    fn hand_over(&mut self, now: Timestamp) {
+        let block: Arc<[u8]> = std::mem::take(&mut self.unsent).into();
+        let consumed = self.connection.receive(&block, 0..block.len(), now);
+        self.unsent = block[consumed..].to_vec();
+    }
+
     /// Writes the connection's output to nobody in particular; gives whether there was any.
     fn take_output(&mut self) -> bool {
         if self.is_deaf {
