@@ -25,7 +25,7 @@ use crate::error::{Error, Resource, Result};
 use crate::events::{Event, EventSink, Events, text};
 use crate::ids::{MessageId, PageId, QueueId};
 use crate::live_queue::{ConnectionId, DeadLettered, LiveQueue, Outbox};
-use crate::mailbox::{self, Mailbox};
+use crate::mailbox::{self, CancelReason, Mailbox};
 use crate::message::Message;
 use crate::options::Options;
 use crate::paging::{LogPages, Paging};
@@ -37,7 +37,7 @@ use crate::record;
 use crate::reply_to::ReplyConsumers;
 use crate::time::Timestamp;
 use crate::timers::Timers;
-use crate::users::{PasswordHash, User, UserLimits};
+use crate::users::{Access, PasswordHash, User, UserLimits};
 
 pub mod administration;
 pub mod definitions;
@@ -334,9 +334,25 @@ impl Broker {
         Some(user.map(Identity::from))
     }
 
-    /// What clients may do has changed outside of the catalogue: what channels remember of it does not count.
-    pub fn permissions_have_changed(&self) {
+    /// What a client may do has changed outside of the catalogue: what channels remember of it does not count, and its
+    /// consumers that may not read any more are cancelled.
+    pub fn permissions_have_changed(&self, by: &Principal, now: Timestamp) {
         self.version.fetch_add(1, Ordering::AcqRel);
+        let mut outbox = Outbox::default();
+        let topology = self.topology.read();
+        let Ok(vhost) = topology.vhost(by) else {
+            return;
+        };
+        for queue in vhost.queue_ids().filter_map(|id| topology.queues.get(&id)) {
+            let resource = Resource::queue(queue.name(), &by.vhost_name);
+            let allowed = topology.check(by, Access::Read, resource);
+            if matches!(allowed, Err(Error::AccessRefused(_))) {
+                let is_theirs = |connection| connection == by.connection;
+                queue.cancel_consumers(is_theirs, CancelReason::AccessRefused, now, &mut outbox);
+            }
+        }
+        drop(topology);
+        self.finish(&mut outbox, now);
     }
 
     /// The user that anonymous clients are.

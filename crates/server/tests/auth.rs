@@ -450,6 +450,24 @@ fn a_token_says_who_comes_in_and_what_they_may_do() {
 }
 
 #[test]
+fn a_narrower_token_ends_what_it_does_not_allow() {
+    let issuer = Issuer::start();
+    let directory = Directory::new("auth");
+    let node = start(&directory, &trusting(&issuer));
+    let mut consumer = Client::connect_as(node.address, "", &issuer.token(json!({}))).unwrap();
+    assert_eq!(declare(&mut consumer, "alice-q"), Ok(()));
+    consumer.ask(consume_again()).unwrap();
+    let narrower = json!({ "scope": "rabbitmq.write:*/*" });
+    consumer.update_secret(&issuer.token(narrower)).unwrap();
+    assert_eq!(consumer.next().unwrap(), Event::Cancelled);
+    let elsewhere = json!({ "scope": "rabbitmq.write:other/*" });
+    let error = consumer
+        .update_secret(&issuer.token(elsewhere))
+        .unwrap_err();
+    assert!(error.to_string().contains("530 NOT_ALLOWED"), "{error}");
+}
+
+#[test]
 fn a_connection_ends_with_its_token_unless_there_is_a_newer_one() {
     let issuer = Issuer::start();
     let directory = Directory::new("auth");

@@ -250,6 +250,7 @@ impl Connection {
         let Phase::Running(principal) = &self.phase else {
             return;
         };
+        let principal = principal.clone();
         let question = Question::Vhost {
             vhost: &principal.vhost_name,
         };
@@ -258,7 +259,7 @@ impl Connection {
         match result {
             Ok(expires) if may_stay => {
                 self.expires = expires;
-                self.broker.permissions_have_changed();
+                self.broker.permissions_have_changed(&principal, now);
                 put(&mut self.output, 0, method::ConnectionUpdateSecretOk {});
             }
             _ => {

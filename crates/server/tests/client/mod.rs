@@ -31,6 +31,8 @@ pub(crate) enum Event {
     },
     /// Publishes are taken: this one, and with `multiple` all before it.
     Confirmed { tag: u64, multiple: bool },
+    /// The broker has ended a consumer.
+    Cancelled,
     /// A mandatory publish went to no queue.
     Returned,
     /// The answer to a method; from `queue.declare-ok` with the number of messages.
@@ -243,9 +245,8 @@ impl Client {
                 Event::Refused { code, text }
             }
             Method::ConnectionClose(close) => return Err(closed(&close)),
-            Method::BasicNack(_) | Method::BasicCancel(_) => {
-                return Err(nonsense("nack or cancel"));
-            }
+            Method::BasicCancel(_) => Event::Cancelled,
+            Method::BasicNack(_) => return Err(nonsense("nack")),
             _ => Event::Answer { messages: 0 },
         })
     }
@@ -277,10 +278,11 @@ impl Client {
     }
 }
 
-/// That it wants to be told when it is not let in.
+/// That it wants to be told when it is not let in, and when a consumer has ended.
 fn client_properties() -> Table {
-    let capability = Box::from("authentication_failure_close");
-    let capabilities = Table::from_iter([(capability, Value::Bool(true))]);
+    let names = ["authentication_failure_close", "consumer_cancel_notify"];
+    let capabilities = names.map(|name| (Box::from(name), Value::Bool(true)));
+    let capabilities = Table::from_iter(capabilities);
     Table::from_iter([(Box::from("capabilities"), Value::Table(capabilities))])
 }
 

@@ -217,7 +217,10 @@ impl Broker {
         let connections = self.connections.lock();
         let entries = connections.open.iter();
         let theirs = entries.filter(|(_, entry)| {
-            &*entry.principal.user == user && &*entry.principal.vhost_name == vhost
+            let principal = &entry.principal;
+            // Of others the catalogue does not decide.
+            let is_ours = principal.authority.is_none();
+            is_ours && &*principal.user == user && &*principal.vhost_name == vhost
         });
         theirs.map(|(id, _)| *id).collect()
     }
