@@ -32,6 +32,7 @@ export async function login(tab, name = user, secret = password) {
 
 /** Goes to a page of the UI and waits until it has loaded. */
 export async function visit(tab, route) {
+  await tab.locator('.shell').waitFor();
   await tab.evaluate((hash) => { location.hash = hash; }, `#/${route}`);
   await tab.locator('.loading').waitFor({ state: 'detached' });
 }

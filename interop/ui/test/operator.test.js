@@ -332,8 +332,11 @@ test('a broker that goes away and comes back', async () => {
   await visit(watched, 'queues');
   await watched.route('**/api/**', (request) => request.abort());
   await watched.getByText('The broker does not answer').waitFor();
+  await watched.reload();
+  await watched.getByRole('heading', { level: 1, name: 'The broker does not answer' }).waitFor();
   await watched.unroute('**/api/**');
   await watched.getByText('The broker does not answer').waitFor({ state: 'detached' });
+  await watched.getByRole('heading', { level: 1, name: 'Queues and Streams' }).waitFor();
   await watched.context().close();
 });
 

@@ -1,13 +1,16 @@
 // Where the management pages start. Read next: pages.js for what there is, screen.js for how one page lives.
 
 import { isLoggedIn, logout, whenLoggedOut } from './api.js';
+import { note } from './components/parts.js';
 import { mountToasts } from './components/toast.js';
 import { loginView } from './login.js';
 import { find } from './pages.js';
 import { parse } from './router.js';
 import { Screen } from './screen.js';
 import { applyTheme, Shell } from './shell.js';
-import { render } from './view.js';
+import { h, render } from './view.js';
+
+const RETRY_MS = 3000;
 
 const root = document.getElementById('app');
 let shell;
@@ -33,9 +36,21 @@ function showLogin() {
 }
 
 async function start() {
-  shell = new Shell(root, { onLogout: () => { logout(); showLogin(); }, onChange: showPage });
-  await shell.start();
+  const starting = new Shell(root, { onLogout: () => { logout(); showLogin(); }, onChange: showPage });
+  try {
+    await starting.start();
+  } catch (failure) {
+    // A refused login has brought its form back; for a broker that is away this page waits.
+    if (isLoggedIn()) waitForBroker(failure);
+    return;
+  }
+  shell = starting;
   showPage();
+}
+
+function waitForBroker({ message, advice }) {
+  render(root, h('main', { class: 'login', key: 'waiting' }, note('bad', h('h1', null, message), h('p', null, advice))));
+  setTimeout(start, RETRY_MS);
 }
 
 function showPage() {

@@ -48,11 +48,10 @@ export class Shell {
   get seconds() { return Number(localStorage.getItem(REFRESH) ?? 5); }
 
   async start() {
-    this.isStopped = false;
-    document.addEventListener('keydown', this.keys);
     this.user = await get('whoami');
     this.vhosts = await getOr([], 'vhosts', { columns: 'name' });
     this.isReady = true;
+    document.addEventListener('keydown', this.keys);
     this.watchAlarms();
   }
 
