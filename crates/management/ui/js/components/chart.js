@@ -8,6 +8,12 @@ const WIDTH = 1000;
 const HEIGHT = 200;
 const cursors = new Map();
 
+// What these pages have seen themselves, for objects whose samples the broker does not keep.
+const seen = new Map();
+const SEEN_KEYS = 2000;
+const SEEN_POINTS = 120;
+const SEEN_APART_MS = 2000;
+
 /** The spans an operator can look back, with the distance of the samples in seconds. */
 const SPANS = [
   { id: '1m', label: '1 min', age: 60, incr: 5 },
@@ -28,12 +34,19 @@ export function spanPicker(ctx, longest = 86400) {
       h('button', { 'aria-pressed': String(span === present), onclick: () => ctx.setQuery({ span: span.id }) }, span.label)));
 }
 
-/** `messages_details` and the like as points in time order. */
-export const lengthPoints = (details) => ordered(details).map(({ timestamp, sample }) => [timestamp, sample]);
+/**
+ * `messages_details` and the like as points in time order. A broker may keep no samples of an object; then `key` names what
+ * this page has seen of it, of which `value` is the newest.
+ */
+export function lengthPoints(details, key, value) {
+  const points = ordered(details).map(({ timestamp, sample }) => [timestamp, sample]);
+  return points.length > 0 || key === undefined ? points : remember(key, value);
+}
 
-/** Counters as points of their rate per second between samples. */
-export function ratePoints(details) {
+/** Counters as points of their rate per second between samples; without samples, the rates seen under `key`. */
+export function ratePoints(details, key) {
   const samples = ordered(details);
+  if (samples.length === 0 && key !== undefined) return remember(key, details?.rate ?? 0);
   return samples.slice(1).map(({ timestamp, sample }, index) => {
     const before = samples[index];
     const seconds = (timestamp - before.timestamp) / 1000;
@@ -133,6 +146,19 @@ function reading(series, times, cursor) {
   if (cursor === undefined) return series.value ?? series.points.at(-1)?.[1] ?? 0;
   const time = times[cursor];
   return series.points.find(([at]) => at === time)?.[1];
+}
+
+/** Adds to what was seen and gives all of it. A redraw without a new load adds nothing. */
+function remember(key, value) {
+  const points = seen.get(key) ?? [];
+  const now = Date.now();
+  if (value !== undefined && now - (points.at(-1)?.[0] ?? 0) > SEEN_APART_MS) points.push([now, value]);
+  if (points.length > SEEN_POINTS) points.shift();
+  // Whatever was used last is the last in the map, so that the first one can go.
+  seen.delete(key);
+  seen.set(key, points);
+  if (seen.size > SEEN_KEYS) seen.delete(seen.keys().next().value);
+  return points;
 }
 
 const ordered = (details) => [...(details?.samples ?? [])].sort((a, b) => a.timestamp - b.timestamp);

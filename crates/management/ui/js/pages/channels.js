@@ -38,7 +38,7 @@ export function channelPage(ctx) {
         stat('Unacked', count(channel.messages_unacknowledged ?? 0)), stat('Unconfirmed', count(channel.messages_unconfirmed ?? 0)), stat('Prefetch', count(channel.prefetch_count ?? 0), { hint: 'per consumer, 0 is no limit' }),
         stat('Uncommitted', count(channel.messages_uncommitted ?? 0)), stat('Acks uncommitted', count(channel.acks_uncommitted ?? 0)), stat('Consumers', count(channel.consumer_count ?? 0))),
       h('div', { class: 'grid even' },
-        card(null, chart({ ctx, id: 'channel-rates', title: 'Message rates', unit: '/s', series: RATES.map(([label, key]) => ({ name: label, points: ratePoints(channel.message_stats?.[`${key}_details`]), value: rateOf(channel, key) })) })),
+        card(null, chart({ ctx, id: 'channel-rates', title: 'Message rates', unit: '/s', series: RATES.map(([label, key]) => ({ name: label, points: ratePoints(channel.message_stats?.[`${key}_details`], `${path('channels', name)} ${key}`), value: rateOf(channel, key) })) })),
         card('Details', facts([['User', channel.user && userLink(channel.user)], ['Number', channel.number], ['Node', channel.node], ['Mode', channel.confirm ? 'publisher confirms' : channel.transactional ? 'transactions' : 'neither confirms nor transactions'], ['Global prefetch', channel.global_prefetch_count], ['Idle since', channel.idle_since]]))),
       card('Consumers', plainTable({
         label: 'Consumers', rows: channel.consumer_details ?? [], rowKey: (one) => one.consumer_tag, empty: 'This channel consumes nothing.',
@@ -75,7 +75,7 @@ const COLUMNS = [
   rates('confirm', 'Confirm', 'confirm'),
   rates('deliver', 'Deliver / get', 'deliver_get'),
   rates('ack', 'Ack', 'ack'),
-  { id: 'spark', label: 'Last minute', cell: (one) => sparkline(ratePoints(one.message_stats?.publish_details), `Publishes of ${one.name} in the last minute`) },
+  { id: 'spark', label: 'Last minute', cell: (one) => sparkline(ratePoints(one.message_stats?.publish_details, `${path('channels', one.name)} publish`), `Publishes of ${one.name} in the last minute`) },
   { ...counter('uncommitted', 'Uncommitted', 'messages_uncommitted'), optional: true },
   { ...rates('return', 'Returned', 'return_unroutable'), optional: true },
   { ...rates('redeliver', 'Redelivered', 'redeliver'), optional: true },

@@ -55,7 +55,7 @@ export function exchangePage(ctx) {
       h('div', { class: 'grid even' },
         card(null, chart({
           ctx, id: 'exchange-rates', title: 'Message rates', unit: '/s',
-          series: [['Published in', 'publish_in'], ['Routed out', 'publish_out']].map(([label, key]) => ({ name: label, points: ratePoints(exchange.message_stats?.[`${key}_details`]), value: rateOf(exchange, key) })),
+          series: [['Published in', 'publish_in'], ['Routed out', 'publish_out']].map(([label, key]) => ({ name: label, points: ratePoints(exchange.message_stats?.[`${key}_details`], `${where} ${key}`), value: rateOf(exchange, key) })),
         })),
         card('Details', facts([
           ['Type', exchange.type], ['Features', features(exchange)], ['Arguments', Object.keys(exchange.arguments ?? {}).length > 0 ? argumentList(exchange.arguments) : undefined],
@@ -82,7 +82,7 @@ function columns(ctx) {
     { id: 'policy', label: 'Policy', sort: 'policy', cell: (one) => one.policy && badge(one.policy, 'accent') },
     { id: 'in', label: 'Rate in', sort: 'message_stats.publish_in_details.rate', number: true, cell: (one) => rate(rateOf(one, 'publish_in')) },
     { id: 'out', label: 'Rate out', sort: 'message_stats.publish_out_details.rate', number: true, cell: (one) => rate(rateOf(one, 'publish_out')) },
-    { id: 'spark', label: 'Last minute', cell: (one) => sparkline(ratePoints(one.message_stats?.publish_in_details), `Published to ${exchangeName(one.name)} in the last minute`) },
+    { id: 'spark', label: 'Last minute', cell: (one) => sparkline(ratePoints(one.message_stats?.publish_in_details, `${path('exchanges', one.vhost, one.name)} publish_in`), `Published to ${exchangeName(one.name)} in the last minute`) },
   ];
 }
 

@@ -23,8 +23,8 @@ export function nodePage(ctx) {
         stat('Uptime', duration(node.uptime)),
         stat('Cores', count(node.processors))),
       h('div', { class: 'grid even' },
-        card(null, chart({ ctx, id: 'node-memory', title: 'Memory', format: bytes, series: [{ name: 'Used', points: lengthPoints(node.mem_used_details), value: node.mem_used }] })),
-        card(null, chart({ ctx, id: 'node-disk', title: 'Disk free', format: bytes, series: [{ name: 'Free', points: lengthPoints(node.disk_free_details), value: node.disk_free }] }))),
+        card(null, chart({ ctx, id: 'node-memory', title: 'Memory', format: bytes, series: [{ name: 'Used', points: lengthPoints(node.mem_used_details, `${name} mem_used`, node.mem_used), value: node.mem_used }] })),
+        card(null, chart({ ctx, id: 'node-disk', title: 'Disk free', format: bytes, series: [{ name: 'Free', points: lengthPoints(node.disk_free_details, `${name} disk_free`, node.disk_free), value: node.disk_free }] }))),
       card('Details', facts([
         ['Type', node.type], ['Process id', node.os_pid], ['Data directory', node.db_dir], ['Configuration files', node.config_files?.join(', ')], ['Log files', node.log_files?.join(', ')],
         ['Rates mode', node.rates_mode], ['Net tick time', node.net_ticktime && `${node.net_ticktime} s`], ['Plugins', node.enabled_plugins?.join(', ')],
