@@ -33,6 +33,8 @@ export async function login(tab, name = user, secret = password) {
 /** Goes to a page of the UI and waits until it has loaded. */
 export async function visit(tab, route) {
   await tab.locator('.shell').waitFor();
+  // A dialog that a failed test left open must not fail the next one.
+  await tab.evaluate(() => document.querySelector('dialog[open]')?.close());
   await tab.evaluate((hash) => { location.hash = hash; }, `#/${route}`);
   await tab.locator('.loading').waitFor({ state: 'detached' });
 }

@@ -32,6 +32,13 @@ const fold = async (title) => {
   return details;
 };
 const said = (text) => tab.locator('.toast', { hasText: text }).first().waitFor();
+/** Until the page has what the broker counts, which RabbitMQ does each five seconds. */
+const counted = async (queue, ready) => {
+  await tab.waitForResponse(async (response) => {
+    if (!new URL(response.url()).pathname.endsWith(`/api/${at('queues', VHOST, queue)}`)) return false;
+    return (await response.json()).messages_ready === ready;
+  }, { timeout: 30_000 });
+};
 const agree = async (name) => tab.getByRole('dialog').getByRole('button', { name }).click();
 
 test('a wrong password is refused with advice, and a deep link survives the login', async () => {
@@ -102,6 +109,7 @@ test('declare, bind, publish, browse, copy, purge, delete', async () => {
   assert.equal(copy.payload, 'plain text');
   assert.equal(copy.properties.headers.attempt, 3);
 
+  await counted('work', 2);
   await tab.getByRole('button', { name: 'Purge', exact: true }).click();
   assert.match(await tab.getByRole('dialog').textContent(), /2 ready messages/);
   await agree('Purge 2 messages');
