@@ -200,6 +200,9 @@ def users():
     check("rabbitmqctl clear_user_limits cli-ann all", 'Clearing all limits for user "cli-ann" ...\n')
     check("rabbitmqctl clear_password cli-ann")
     check("rabbitmqctl authenticate_user cli-ann other", code=65)
+    check("rabbitmqctl add_user cli-eve secret -q", "")
+    check("rabbitmqctl delete_user cli-eve", 'Deleting user "cli-eve" ...\n')
+    check("rabbitmqctl delete_user cli-eve", 'Deleting user "cli-eve" ...\n')
     check("rabbitmqctl hash_password foo", re.compile(r"^Will hash password foo\n[A-Za-z0-9+/]{48}\n$"))
 
 

@@ -64,14 +64,11 @@ pub fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> u8 {
-    let (name, rest) = call::split_command(arguments);
+    let (name, mut rest) = call::split_command(arguments);
     let name = match name {
         Some(name) => name,
         None if asks_for(arguments, "--version") => "version",
-        None if arguments
-            .iter()
-            .any(|argument| ["--help", "-?"].contains(&argument.as_str())) =>
-        {
+        None if asks_for(arguments, "--help") || asks_for(arguments, "-?") => {
             return say(out, &help::of_tool(tool), OK);
         }
         None => return say(err, &help::of_tool(tool), USAGE),
@@ -79,7 +76,7 @@ pub fn run(
     let Some(command) = commands::find(tool, name) else {
         return say(err, &help::not_found(tool, name), USAGE);
     };
-    let rest = if name == "version" { Vec::new() } else { rest };
+    rest.retain(|argument| argument != "--version" || name != "version");
     let default_node = (surroundings.variable)("RABBITMQ_NODENAME")
         .unwrap_or_else(|| format!("rabbit@{}", surroundings.host));
     let call = match Call::parse(tool, command, &rest, &default_node) {

@@ -78,8 +78,12 @@ impl Node {
         this_host: &str,
     ) -> Result<Self, Failure> {
         let timeout = call.timeout();
-        let node_host = call.value("node").and_then(|node| node.split_once('@'));
-        let other_host = node_host
+        // The name in the environment is that of the node on this machine, whatever the host in it.
+        let this_node = environment("RABBITMQ_NODENAME");
+        let other_host = call
+            .value("node")
+            .filter(|&node| this_node.as_deref() != Some(node))
+            .and_then(|node| node.split_once('@'))
             .map(|(_, host)| host)
             .filter(|host| ![this_host, "localhost"].contains(host));
         let url = environment("LEVERET_CTL_URL");
@@ -415,7 +419,11 @@ mod tests {
         let words: Vec<String> = options.split_whitespace().map(str::to_owned).collect();
         let command = commands::find(Tool::Ctl, "list_users").unwrap();
         let call = Call::parse(Tool::Ctl, command, &words, "rabbit@here").unwrap();
-        let environment = |name: &str| url.filter(|_| name == "LEVERET_CTL_URL").map(str::to_owned);
+        let environment = |name: &str| match name {
+            "LEVERET_CTL_URL" => url.map(str::to_owned),
+            "RABBITMQ_NODENAME" => Some("rabbit@pod.service".to_owned()),
+            _ => None,
+        };
         Node::of(&call, &environment, "here")
     }
 
@@ -435,6 +443,12 @@ mod tests {
         let socket = |path: &str| Target::Socket(PathBuf::from(path));
         check("", None, socket("data/control.sock"), None);
         check("-n rabbit@here", None, socket("data/control.sock"), None);
+        check(
+            "-n rabbit@pod.service",
+            None,
+            socket("data/control.sock"),
+            None,
+        );
         check(
             "--data-dir /var/x",
             None,

@@ -754,7 +754,12 @@ fn a_node_that_is_not_there() {
     assert!(err.starts_with("Error: unable to perform an operation on node 'rabbit@localhost'."));
     assert!(err.contains("control socket nowhere/control.sock"));
     assert_eq!(code, 69);
-    assert_eq!(run(&["rabbitmqctl", "version"], "nowhere").2, 0);
+    let version = run(
+        &["rabbitmqctl", "version", "--formatter", "json"],
+        "nowhere",
+    );
+    assert_eq!(version.0, "{\"version\":\"4.3.6\"}\n");
+    assert_eq!(run(&["rabbitmqctl", "--version"], "nowhere").0, "4.3.6\n");
     assert_eq!(
         run(&["rabbitmqctl", "list_users", "--help"], "nowhere").2,
         0
