@@ -127,8 +127,9 @@ fn hire(load: &Load, trust: &Trust, mut common: Common) -> Result<(Common, Vec<V
     for n in 0..load.publishers {
         clients.push(publishing_client(load, trust, usize::from(n))?);
     }
-    // Publishers connect first, so that nothing waits for consumers that are subscribed.
-    common.start = common.clock.now() + LEAD_NS;
+    // Publishers connect first, so that nothing waits for consumers that are subscribed. What is drained is drained from
+    // now on: without publishers nobody waits for the consumers.
+    common.start = common.clock.now();
     for n in 0..load.consumers {
         let client = consuming_client(load, trust, usize::from(n))?;
         let plan = consumer::Plan {
@@ -270,7 +271,7 @@ impl Run<'_> {
         };
         self.watch_until(u64::MAX, done);
         let (to, counts) = (self.now(), self.counts());
-        let wall = (to - start) as f64 / 1e9;
+        let wall = to.saturating_sub(start) as f64 / 1e9;
         let (client, server) = watch.stop(wall, counts.published.max(counts.received));
         self.drain()?;
         self.take_latencies_into_sum();
