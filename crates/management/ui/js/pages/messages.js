@@ -63,7 +63,7 @@ export function messagesPage(ctx) {
 async function messagesOf(where, { mode, count: most }, offset) {
   if (mode === 'browse') {
     try {
-      const page = await get(`${where}/messages`, { offset, count: most });
+      const page = await get(`leveret/${where}/messages`, { offset, count: most });
       return { messages: page.items, isBrowsed: true, mode };
     } catch (failure) {
       if (!(failure instanceof Failure) || ![404, 405].includes(failure.status)) throw failure;
