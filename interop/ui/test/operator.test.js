@@ -22,7 +22,11 @@ before(async () => {
 });
 
 after(async () => {
-  await api('DELETE', at('vhosts', VHOST));
+  for (const vhost of [VHOST, `${VHOST}-second`]) {
+    await api('DELETE', `${at('vhosts', vhost)}/deletion/protection`);
+    await api('DELETE', at('vhosts', vhost));
+  }
+  await api('DELETE', at('users', `${VHOST}-ann`));
   await browser.close();
 });
 
