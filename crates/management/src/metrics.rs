@@ -60,7 +60,7 @@ impl Management {
 
     fn aggregated(&self, now: Timestamp) -> Answer {
         let node = NodeRow::of(self, now);
-        let rows = Rows::of(self);
+        let rows = Rows::unsorted(self);
         let mut text = Text::default();
         self.identity(&mut text);
         for family in FAMILIES.iter().chain(ALARMS) {
@@ -91,7 +91,7 @@ impl Management {
         }
         self.scraped(&mut first, 0);
         let families = FAMILIES.iter().collect();
-        self.pieces(first, "rabbitmq_", families, node, Rows::of(self))
+        self.pieces(first, "rabbitmq_", families, node, Rows::in_order(self))
     }
 
     fn detailed(self: &Arc<Self>, query: &Query, now: Timestamp) -> Answer {
@@ -99,7 +99,7 @@ impl Management {
         let vhosts: Vec<&str> = query.all("vhost").collect();
         let wanted = |vhost: &str| vhosts.is_empty() || vhosts.contains(&vhost);
         let node = NodeRow::of(self, now);
-        let mut rows = Rows::of(self);
+        let mut rows = Rows::in_order(self);
         rows.queues.retain(|row| wanted(&row.queue.vhost_name));
         rows.exchanges.retain(|row| wanted(&row.vhost));
         rows.connections.retain(|row| wanted(&row.vhost));

@@ -280,7 +280,7 @@ impl Management {
             .into_iter()
             .map(|vhost| (vhost.name, Gathered::default()))
             .collect();
-        let queues = broker.list_queues(None);
+        let queues = broker.unsorted_queues();
         let exchanges = broker.list_exchanges(None);
         let connections = broker.list_connections();
         let channels = broker.list_channels();

@@ -200,6 +200,11 @@ impl Broker {
         list
     }
 
+    /// Every queue, in no order: for sums, which need none.
+    pub fn unsorted_queues(&self) -> Vec<Arc<LiveQueue>> {
+        self.some_queues(None)
+    }
+
     fn some_queues(&self, vhost: Option<&str>) -> Vec<Arc<LiveQueue>> {
         let topology = self.topology.read();
         let Some(vhost) = vhost else {

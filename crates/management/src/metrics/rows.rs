@@ -79,11 +79,20 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn of(management: &Management) -> Self {
+    /// In an order that does not change between two scrapes.
+    pub(super) fn in_order(management: &Management) -> Self {
+        Self::of(management, management.broker.list_queues(None))
+    }
+
+    /// For sums.
+    pub(super) fn unsorted(management: &Management) -> Self {
+        Self::of(management, management.broker.unsorted_queues())
+    }
+
+    fn of(management: &Management, queues: Vec<Arc<LiveQueue>>) -> Self {
         let broker = &management.broker;
-        let queues = broker.list_queues(None).into_iter();
         Self {
-            queues: queues.map(QueueRow::of).collect(),
+            queues: queues.into_iter().map(QueueRow::of).collect(),
             exchanges: broker.list_exchanges(None),
             connections: broker.list_connections(),
             channels: broker.list_channels(),
