@@ -7,6 +7,7 @@
 //! for, but for the log's back-pressure.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -125,6 +126,7 @@ enum Stored {
         owner: u32,
         /// Messages that are left.
         count: u32,
+        ids: RangeInclusive<MessageId>,
         meta: Box<[u8]>,
     },
 }
@@ -179,13 +181,17 @@ impl Restored {
                 owner,
                 meta,
                 count,
-                ..
+                first_key,
+                last_key,
             } => {
                 self.messages += u64::from(count);
+                let ids = MessageId(first_key)..=MessageId(last_key);
+                self.last_message = self.last_message.max(Some(*ids.end()));
                 self.backlog.push(Stored::Page {
                     page: PageId(page.0),
                     owner,
                     count,
+                    ids,
                     meta: meta.into(),
                 });
             }
@@ -203,7 +209,7 @@ impl Restored {
             }
         };
         self.messages += 1;
-        self.last_message = Some(id);
+        self.last_message = self.last_message.max(Some(id));
         let mut owners = owners.iter().copied();
         if let Some(owner) = owners.next() {
             self.backlog.push(Stored::Message {
@@ -267,6 +273,9 @@ impl Broker {
         };
         broker.start_queues(now)?;
         let crashed_through = broker.note_crash(restored.last_message, restored.crashed_through);
+        if let Some(last) = restored.last_message {
+            broker.expect_recovered(last, now);
+        }
         broker.restore_backlog(restored.backlog, crashed_through, now)?;
         if broker.topology.read().catalogue.is_blank() {
             broker.define_defaults().map_err(StartError::First)?;
@@ -661,6 +670,15 @@ impl Broker {
         Some(last)
     }
 
+    fn expect_recovered(&self, last: MessageId, now: Timestamp) {
+        let mut outbox = Outbox::default();
+        for queue in self.topology.read().queues.values() {
+            if let Ok(mut drive) = queue.drive(now, &mut outbox) {
+                drive.expect_recovered(last);
+            }
+        }
+    }
+
     /// Puts the messages and pages of the log back into their queues, in the log's order.
     fn restore_backlog(
         &self,
@@ -670,8 +688,8 @@ impl Broker {
     ) -> std::result::Result<(), StartError> {
         let mut outbox = Outbox::default();
         let topology = self.topology.read();
-        // Where it is not known whether a message had been handed out, the flag must not be missing. What is in a page
-        // has not been handed out since it was paged.
+        // Where it is not known whether a message had been handed out, the flag must not be missing. That goes for pages,
+        // too: one may have been taken back and handed out just before the crash, and the log may not say so.
         let may_be_known = |id| crashed_through.is_some_and(|last| id <= last);
         let mut last = None;
         for stored in backlog {
@@ -706,6 +724,7 @@ impl Broker {
                     page,
                     owner,
                     count,
+                    ids,
                     meta,
                 } => {
                     // As with messages: its queue may be gone.
@@ -715,7 +734,8 @@ impl Broker {
                         continue;
                     };
                     if let Ok(mut drive) = queue.drive(now, &mut outbox) {
-                        let recovered = drive.recover_page(page, &meta);
+                        let crashed = may_be_known(*ids.end());
+                        let recovered = drive.recover_page(page, &meta, ids, crashed);
                         recovered.map_err(|source| StartError::Page { id: page.0, source })?;
                     }
                 }

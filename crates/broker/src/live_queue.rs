@@ -4,7 +4,7 @@
 //! decides is the order connections see. All else that an op leads to (records to release, messages to dead-letter, the
 //! queue's own deletion) is gathered in an [`Outbox`] and done by [`crate::broker::Broker::finish`] when no lock is held.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -604,9 +604,20 @@ impl Drive<'_> {
         self.apply(Op::Acknowledge(ids));
     }
 
+    /// Messages up to this id will be recovered.
+    pub(crate) fn expect_recovered(&mut self, last: MessageId) {
+        self.state.core.expect_recovered(last);
+    }
+
     /// Takes a page found in the log at start.
-    pub(crate) fn recover_page(&mut self, page: PageId, meta: &[u8]) -> Result<(), RecordError> {
-        self.state.core.recover_page(page, meta)
+    pub(crate) fn recover_page(
+        &mut self,
+        page: PageId,
+        meta: &[u8],
+        ids: RangeInclusive<MessageId>,
+        crashed: bool,
+    ) -> Result<(), RecordError> {
+        self.state.core.recover_page(page, meta, ids, crashed)
     }
 
     /// Drops the ready messages; gives their number.

@@ -457,6 +457,7 @@ impl Backlog {
     fn page_in(&mut self, at: usize, page: &Page) {
         let lane = &mut self.lanes[at];
         let mut found = Held::default();
+        let mut entries = Vec::new();
         let mut damage = None;
         let read = self.store.as_deref().map(|store| {
             store.page_in(
@@ -465,15 +466,22 @@ impl Backlog {
                     Ok(entry) => {
                         found.add(&entry);
                         self.resident += entry.footprint();
-                        if entry.id.is_stored() && entry.marks.redelivered() && !record.is_marked {
+                        let came_back = pages::was_delivered(record.note);
+                        if entry.id.is_stored() && came_back && !record.is_marked {
                             self.unmarked.push(entry.id);
                         }
-                        lane.line.push_back(entry);
+                        entries.push(entry);
                     }
                     Err(error) => damage = Some(error),
                 },
             )
         });
+        if !page.is_in_order() {
+            entries.sort_unstable_by_key(|entry| entry.sequence);
+        }
+        entries
+            .into_iter()
+            .for_each(|entry| lane.line.push_back(entry));
         if let Some(store) = &self.store
             && let Some(Segment::Paged(next)) = lane.behind.front()
         {

@@ -13,6 +13,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use tracing::error;
@@ -26,7 +27,7 @@ use super::{
     Consumer, Counts, DeadLetter, Delivery, Effect, Incoming, Kind, Op, Overflow, Reason,
     Recovered, RetryOn, Return, Settings, Stats,
 };
-use crate::ids::{ConsumerId, DeliveryId, PageId};
+use crate::ids::{ConsumerId, DeliveryId, MessageId, PageId};
 use crate::message::Message;
 use crate::record::{self, RecordError};
 use crate::time::Timestamp;
@@ -248,10 +249,22 @@ impl QueueCore {
         self.backlog.pages()
     }
 
-    /// A page found in the log at start, with what was kept beside it. It comes behind what was recovered before.
-    pub fn recover_page(&mut self, id: PageId, meta: &[u8]) -> Result<(), RecordError> {
-        let (page, level) = Page::from_meta(id, meta, self.next_sequence + 1)?;
-        self.next_sequence = page.last;
+    /// Messages up to this id will be recovered: what takes a place of its own takes one behind them.
+    pub fn expect_recovered(&mut self, last: MessageId) {
+        self.next_sequence = self.next_sequence.max(last.0);
+    }
+
+    /// A page found in the log at start, with what was kept beside it and the ids of its messages. `crashed`: they may have
+    /// been handed out. It comes behind the pages that were recovered before.
+    pub fn recover_page(
+        &mut self,
+        id: PageId,
+        meta: &[u8],
+        ids: RangeInclusive<MessageId>,
+        crashed: bool,
+    ) -> Result<(), RecordError> {
+        let (page, level) = Page::from_meta(id, meta, ids, crashed)?;
+        self.next_sequence = self.next_sequence.max(page.last);
         self.persistent += page.held.persistent;
         self.backlog.insert_page(level, page);
         Ok(())
@@ -337,7 +350,12 @@ impl QueueCore {
             published_at,
             counts,
         } = recovered;
-        let entry = self.entry(published_at, incoming);
+        let mut entry = self.entry(published_at, incoming);
+        // Its place is its id: see `Page::from_meta`.
+        if entry.id.is_stored() {
+            entry.sequence = entry.id.0;
+            self.next_sequence = self.next_sequence.max(entry.sequence);
+        }
         match self.settings.kind {
             Kind::Quorum if counts.acquisitions > 0 => self.wait_returned(Taken { entry, counts }),
             Kind::Quorum => self.wait(Taken { entry, counts }),

@@ -34,6 +34,7 @@
 //! ```
 
 use std::fmt::Debug;
+use std::ops::RangeInclusive;
 
 use super::backlog::{Entry, Expiry, Marks};
 use crate::ids::{MessageId, PageId};
@@ -142,6 +143,18 @@ pub(super) struct Page {
     /// When its first message expires, or earlier.
     pub(super) head_expiry: Expiry,
     base: Expiry,
+    origin: Origin,
+}
+
+/// Who made a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    This,
+    /// An earlier process. Places in the order of arrival are ids since then: see [`Page::from_meta`].
+    Earlier {
+        /// It crashed, perhaps just after it had taken the page back and handed its messages out.
+        crashed: bool,
+    },
 }
 
 /// Messages, counted.
@@ -254,6 +267,7 @@ impl Page {
                 .next()
                 .map_or(Expiry::NEVER, |first| first.expiry),
             base: Expiry::NEVER,
+            origin: Origin::This,
         };
         for entry in entries {
             page.last = entry.sequence;
@@ -286,13 +300,17 @@ impl Page {
             EXPIRY_NEVER => Expiry::NEVER,
             after => Expiry::at(self.base.time().plus_ms(after)),
         };
+        let (sequence, crashed) = match self.origin {
+            Origin::This => (self.first + (note & PLACE_MAX), false),
+            Origin::Earlier { crashed } => (paged.id.0, crashed),
+        };
         Ok(Entry {
             message,
-            sequence: self.first + (note & PLACE_MAX),
+            sequence,
             id: paged.id,
             expiry,
             priority: u8::try_from(level).unwrap_or(u8::MAX),
-            marks: Marks::new(note & REDELIVERED != 0, note & PERSISTENT != 0),
+            marks: Marks::new(crashed || was_delivered(note), note & PERSISTENT != 0),
         })
     }
 
@@ -317,11 +335,18 @@ impl Page {
         meta
     }
 
-    /// The page that an earlier process made, and its level. Its first message takes the place `first`.
+    /// Whether its messages are in the order of their places as they are read.
+    pub(super) fn is_in_order(&self) -> bool {
+        self.origin == Origin::This
+    }
+
+    /// The page that an earlier process made, and its level. Places are ids, as those of other recovered messages: some that
+    /// had been handed out when the page was made, and came back, belong into its middle.
     pub(super) fn from_meta(
         id: PageId,
         meta: &[u8],
-        first: u64,
+        ids: RangeInclusive<MessageId>,
+        crashed: bool,
     ) -> Result<(Self, u16), RecordError> {
         let meta: &[u8; META] = match meta.first() {
             Some(&VERSION) => meta.try_into().map_err(|_| RecordError::Short)?,
@@ -332,8 +357,8 @@ impl Page {
         let count = u32_at(6);
         let page = Self {
             id,
-            first,
-            last: first + u32_at(2),
+            first: ids.start().0,
+            last: ids.end().0,
             held: Held {
                 count,
                 bytes: u64::from_be_bytes(array(meta, 10)),
@@ -341,9 +366,15 @@ impl Page {
             },
             base: Expiry::from_bytes(array(meta, 18)),
             head_expiry: Expiry::from_bytes(array(meta, 24)),
+            origin: Origin::Earlier { crashed },
         };
         Ok((page, u16::from(meta[1])))
     }
+}
+
+/// Whether a note says that its message was delivered before.
+pub(super) fn was_delivered(note: u64) -> bool {
+    note & REDELIVERED != 0
 }
 
 fn array<const N: usize>(meta: &[u8; META], at: usize) -> [u8; N] {

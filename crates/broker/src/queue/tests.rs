@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::pages::{Leaving, PageSizes};
+use super::pages::{Leaving, Outgoing, PageSizes};
 use super::shelf::{Shelf, on_shelf};
 use super::*;
 
@@ -28,7 +29,8 @@ struct Script {
     /// Runs on their way to disk.
     leaving: VecDeque<Leaving>,
     /// What is kept beside pages, in the order of their ids.
-    metas: Vec<[u8; pages::META]>,
+    /// What a start is told of each page.
+    metas: Vec<([u8; pages::META], RangeInclusive<MessageId>)>,
     credit: Arc<SharedCredit>,
 }
 
@@ -216,8 +218,10 @@ impl Script {
             }
             "repage" => {
                 let page: usize = count.unwrap();
-                let meta = &self.metas[page - 1];
-                self.queue.recover_page(PageId(page as u64), meta).unwrap();
+                let (meta, ids) = self.metas[page - 1].clone();
+                self.queue.expect_recovered(*ids.end());
+                let (page, crashed) = (PageId(page as u64), words.contains(&"crashed"));
+                self.queue.recover_page(page, &meta, ids, crashed).unwrap();
                 String::new()
             }
             "unmark" => {
@@ -249,7 +253,7 @@ impl Script {
     fn arrive(&mut self) -> bool {
         let leaving = self.leaving.pop_front().unwrap();
         let commit = || {
-            self.metas.push(leaving.meta);
+            self.metas.push((leaving.meta, ids(&leaving)));
             self.shelf.page(&leaving)
         };
         self.queue.commit_page(&leaving, commit).is_some()
@@ -1515,4 +1519,14 @@ fn what_waits_does_not_pin_the_block_it_came_in() {
     let back = Op::Return(&[id], Return::Requeue);
     queue.apply(Timestamp(0), back, &mut Vec::new());
     assert_eq!(Arc::strong_count(&block), 1);
+}
+
+/// The ids of what a run has in the log.
+fn ids(leaving: &Leaving) -> RangeInclusive<MessageId> {
+    let stored = |outgoing: &Outgoing| match outgoing {
+        Outgoing::Stored { id, .. } => Some(*id),
+        Outgoing::Inline { .. } => None,
+    };
+    let ids = || leaving.records.iter().filter_map(stored);
+    ids().min().unwrap_or(MessageId::NONE)..=ids().max().unwrap_or(MessageId::NONE)
 }
