@@ -445,7 +445,7 @@ impl Backlog {
     fn bring_in(&mut self, at: usize) {
         let lane = &mut self.lanes[at];
         match lane.behind.pop_front() {
-            Some(Segment::Waiting(line) | Segment::Leaving(_, line)) => lane.line = line,
+            Some(Segment::Waiting(line) | Segment::Leaving(_, line)) => lane.put_in_line(line),
             Some(Segment::Paged(page)) => self.page_in(at, &page),
             None => {}
         }
@@ -479,9 +479,9 @@ impl Backlog {
         if !page.is_in_order() {
             entries.sort_unstable_by_key(|entry| entry.sequence);
         }
-        entries
-            .into_iter()
-            .for_each(|entry| lane.line.push_back(entry));
+        let mut line = Line::new();
+        entries.into_iter().for_each(|entry| line.push_back(entry));
+        lane.put_in_line(line);
         if let Some(store) = &self.store
             && let Some(Segment::Paged(next)) = lane.behind.front()
         {
@@ -559,6 +559,27 @@ impl Lane {
         }
     }
 
+    /// Puts what comes next into the line: behind it, or where pages of an earlier process overlap, among it.
+    fn put_in_line(&mut self, mut next: Line<Entry>) {
+        if self.line.is_empty() {
+            self.line = next;
+            return;
+        }
+        let mut line = std::mem::take(&mut self.line);
+        let sequence = |line: &Line<Entry>| line.front().map(|first| first.sequence);
+        loop {
+            let from = match (sequence(&line), sequence(&next)) {
+                (Some(here), Some(there)) if here < there => &mut line,
+                (Some(_), None) => &mut line,
+                _ => &mut next,
+            };
+            let Some(entry) = from.pop_front() else {
+                return;
+            };
+            self.line.push_back(entry);
+        }
+    }
+
     /// The line that new messages join.
     fn tail(&mut self) -> &mut Line<Entry> {
         if self.behind.is_empty() {
@@ -588,25 +609,33 @@ impl Lane {
         }
     }
 
-    /// Whether the head is one of those that came back into the middle.
+    /// Whether the head is one of those that came back into the middle, as far as they and the line go.
     fn head_is_between(&self) -> bool {
+        let first = self.line.front().map(|first| first.sequence);
         match self.between.first_key_value() {
-            Some((&sequence, _)) => self.first().is_none_or(|first| sequence < first),
+            Some((&sequence, _)) => first.is_none_or(|first| sequence < first),
             None => false,
         }
     }
 
-    /// Whether the head is in memory.
+    /// The first that is in memory, besides what is behind.
+    fn at_hand(&self) -> Option<&Entry> {
+        if self.head_is_between() {
+            return self.between.first_key_value().map(|(_, entry)| entry);
+        }
+        self.line.front()
+    }
+
+    /// Whether the head is in memory. What is behind the line may come before it all the same: pages of an earlier process
+    /// overlap where publishers were not queued in the order of their ids.
     fn has_head(&self) -> bool {
-        !self.line.is_empty() || self.head_is_between()
+        let next = self.behind.front().map(Segment::first);
+        self.at_hand()
+            .is_some_and(|head| next.is_none_or(|next| head.sequence < next))
     }
 
     fn head_expiry(&self) -> Timestamp {
-        if self.head_is_between() {
-            let head = self.between.first_key_value();
-            return head.map_or(NEVER, |(_, entry)| entry.expiry.time());
-        }
-        match self.line.front() {
+        match self.at_hand().filter(|_| self.has_head()) {
             Some(head) => head.expiry.time(),
             None => self.behind.front().map_or(NEVER, Segment::head_expiry),
         }
@@ -652,6 +681,12 @@ impl Lane {
     /// Parts a long head in two. One that is followed by pages may consist of one that has just been read, and of what
     /// is returned to it meanwhile.
     fn split_head(&mut self, sizes: &PageSizes) {
+        let next = self.behind.front().map(Segment::first);
+        let last = self.line.back().map(|last| last.sequence);
+        if next.is_some_and(|next| last.is_some_and(|last| next < last)) {
+            // The line and what is behind it overlap, and are to be merged first.
+            return;
+        }
         let just_read = if self.behind.is_empty() {
             0
         } else {

@@ -318,10 +318,10 @@ impl Page {
         let stored = entries.filter(|entry| entry.id.is_stored());
         let count = u32::try_from(stored.clone().count()).unwrap_or(u32::MAX);
         let bytes: u64 = stored.clone().map(Entry::bytes).sum();
-        // The first message may be gone after a restart: then another is the first.
+        // After a restart the first message may be gone, and the order is that of ids: then another is the first.
         let first = stored
+            .min_by_key(|entry| entry.id)
             .map(|entry| entry.expiry)
-            .next()
             .filter(|first| first.time() < self.head_expiry.time());
         let place = u32::try_from(self.last - self.first).unwrap_or(u32::MAX);
         let mut meta = [0; META];

@@ -256,6 +256,35 @@ fn a_message_whose_place_is_in_a_page_of_an_earlier_process_finds_it() {
     );
 }
 
+/// Publishers are not queued in the order of their ids, but each one's messages are.
+#[test]
+fn pages_of_an_earlier_process_may_overlap() {
+    check(
+        classic(),
+        "publish a 1
+         publish d 7
+         publish b 3
+         publish f 9
+         publish g 8
+         publish h 10
+         page 2 => 3 pages, resident 0
+         restart
+         repage 1
+         repage 2
+         recover c 5
+         repage 3
+         stats => ready 7, bytes 7, persistent 7
+         get noack => got a left 6, release 1
+         leave 1 => nothing
+         get noack => got b left 5, release 3
+         get noack => got c left 4, release 5
+         get noack => got d left 3, release 7
+         get noack => got g left 2, release 8
+         get noack => got f left 1, release 9
+         get noack => got h left 0, release 10",
+    );
+}
+
 /// It may have taken the page back and handed its messages out just before: the log need not say so.
 #[test]
 fn what_a_crashed_process_had_in_a_page_is_redelivered() {
