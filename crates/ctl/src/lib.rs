@@ -5,8 +5,8 @@
 //! of commands, their arguments, output and exit codes are RabbitMQ's. This crate is a client: it knows nothing of the broker
 //! but the API, and imports nothing of ours.
 //!
-//! To read it: [`call`] is what a command line says, [`command`] what a command is, and the files below [`commands`] are all
-//! of them. [`node`] asks the node, by [`http`]. [`output`], [`term`] and [`failure`] are what is said in the end.
+//! To read it: `call` is what a command line says, `command` what a command is, and the files below `commands` are all
+//! of them. `node` asks the node, by `http`. `output`, `term` and `failure` are what is said in the end.
 
 #![forbid(unsafe_code)]
 
