@@ -90,7 +90,7 @@ pub struct Unreadable(pub String);
 /// How much goes where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageSizes {
-    /// What stays in memory at the head of each level, bytes as [`Entry::footprint`] counts them.
+    /// What stays in memory at the head of each level, bytes as `Entry::footprint` counts them.
     pub head_bytes: u64,
     /// Bodies and properties of a page, bytes; more only for a single message.
     pub page_bytes: u64,
