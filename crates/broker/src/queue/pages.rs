@@ -96,7 +96,7 @@ pub struct PageSizes {
     pub page_bytes: u64,
     /// Messages of a page.
     pub page_messages: usize,
-    /// Not worth a page: fewer bytes, as [`Entry::footprint`] counts them.
+    /// Not worth a page: fewer bytes, as `Entry::footprint` counts them.
     pub page_bytes_min: u64,
 }
 
