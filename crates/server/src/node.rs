@@ -189,12 +189,20 @@ fn open_listeners(config: &Effective) -> Result<(Vec<Listener>, Option<Tls>), St
     Ok((listeners, Some(tls)))
 }
 
+/// A port that nobody asked for may be another node's on the same machine: that is no reason not to start.
 fn open_http(
     listener: &HttpListener,
     default_port: u16,
     config: &Effective,
 ) -> Result<Vec<Listener>, String> {
-    Listener::open(listener.address(default_port), &config.socket, None)
+    let opened = Listener::open(listener.address(default_port), &config.socket, None);
+    match opened {
+        Err(error) if listener.is_default() => {
+            warn!(%error, "going on without this listener, which nobody has configured");
+            Ok(Vec::new())
+        }
+        opened => opened,
+    }
 }
 
 /// Where the node listens, by RabbitMQ's names of protocols.
@@ -454,5 +462,26 @@ impl Signals {
                 _ = self.hang_up.recv() => reload(),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_taken_port_stops_only_a_node_that_was_told_to_use_it() {
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = other.local_addr().unwrap().port();
+        let config = Effective::default();
+        let unsaid = HttpListener::default();
+        assert!(open_http(&unsaid, port, &config).unwrap().is_empty());
+        let said = HttpListener {
+            ip: Some(std::net::Ipv4Addr::LOCALHOST.into()),
+            port: Some(port),
+            ..unsaid
+        };
+        let refused = open_http(&said, 0, &config).err().unwrap();
+        assert!(refused.contains(&port.to_string()), "{refused}");
     }
 }

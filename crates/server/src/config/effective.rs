@@ -77,6 +77,11 @@ pub(crate) struct HttpListener {
 }
 
 impl HttpListener {
+    /// Whether nobody has said where to listen.
+    pub(crate) fn is_default(&self) -> bool {
+        self.ip.is_none() && self.port.is_none()
+    }
+
     /// This machine only, unless something else was asked for.
     pub(crate) fn address(&self, default_port: u16) -> Address {
         match (self.ip, self.port) {
