@@ -150,6 +150,8 @@ pub struct Connection {
     expires: Option<Timestamp>,
     /// An alarm holds this publisher: `Some(true)` when the client was told.
     blocked: Option<bool>,
+    /// It fills queues faster than they are paged out, and is not read from meanwhile.
+    outruns_pager: bool,
     pulse: Pulse,
 }
 
@@ -257,6 +259,7 @@ impl Connection {
             resumed: false,
             expires: None,
             blocked: None,
+            outruns_pager: false,
             pulse: Pulse {
                 started: now,
                 heartbeat_ms: 0,
@@ -323,10 +326,11 @@ impl Connection {
         &mut self.output
     }
 
-    /// Whether the server should read from the socket. Not while a resource alarm blocks a publisher, nor while the
-    /// client leaves its replies unread.
+    /// Whether the server should read from the socket. Not while a resource alarm blocks a publisher or the pager has to catch
+    /// up with it, nor while the client leaves its replies unread.
     pub fn wants_input(&self) -> bool {
-        (self.blocked.is_none() || !matches!(self.phase, Phase::Running(_)))
+        let is_free = self.blocked.is_none() && !self.outruns_pager;
+        (is_free || !matches!(self.phase, Phase::Running(_)))
             && self.output.pending() < OUTPUT_STUCK
             && !self.parked
             && !matches!(self.phase, Phase::Authenticating(_))
@@ -432,6 +436,10 @@ impl Connection {
             });
         }
         self.broker.finish(outbox, now);
+        if outbox.take_fills_crowded() && self.broker.paging.is_behind() && !self.outruns_pager {
+            self.outruns_pager = true;
+            self.broker.paging.wait_for_pager(&self.mailbox);
+        }
     }
 
     /// Tells publishers what the log and the queues have taken.
@@ -449,6 +457,7 @@ impl Connection {
     fn poked(&mut self) {
         self.waits_for_log = false;
         self.resumed |= std::mem::take(&mut self.parked);
+        self.outruns_pager &= self.broker.paging.is_behind();
         self.look_at_alarms();
         self.follow_log();
     }
@@ -514,8 +523,8 @@ impl Connection {
         } else {
             pulse.written_before = written;
         }
-        // A blocked or parked connection is not read from, and can't show that it lives.
-        let is_read = self.blocked.is_none() && !self.parked;
+        // A blocked, parked or held connection is not read from, and can't show that it lives.
+        let is_read = self.blocked.is_none() && !self.parked && !self.outruns_pager;
         if pulse.received != pulse.received_before || !is_read {
             pulse.received_before = pulse.received;
             pulse.silent_looks = 0;

@@ -171,6 +171,8 @@ pub struct Outbox {
     pub(crate) resident_bytes: i64,
     /// Queues that the pager should know of.
     pub(crate) crowded: Vec<Arc<LiveQueue>>,
+    /// A message was published to a queue that has something to page out.
+    pub(crate) fills_crowded: bool,
 }
 
 /// A message that died in `queue`.
@@ -184,6 +186,11 @@ pub(crate) struct DeadLettered {
 }
 
 impl Outbox {
+    /// Whether something was published to a queue that has something to page out. Says so once.
+    pub fn take_fills_crowded(&mut self) -> bool {
+        std::mem::take(&mut self.fills_crowded)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.releases.is_empty()
             && self.counts.is_empty()
@@ -607,6 +614,11 @@ impl Drive<'_> {
     /// Messages up to this id will be recovered.
     pub(crate) fn expect_recovered(&mut self, last: MessageId) {
         self.state.core.expect_recovered(last);
+    }
+
+    /// Whether the queue may have something to page out.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.state.resident_bytes > CROWDED_BYTES
     }
 
     /// Takes a page found in the log at start.

@@ -9,8 +9,9 @@
 //!                └─────────────────────────────────────  for all runs of a turn) ───────────────────────────────┘
 //! ```
 //!
-//! What can't be paged out (the heads of many queues, returned messages of quorum queues) stays, and is the memory
-//! alarm's business. So is a publisher that is faster than the disk.
+//! Publishers may be faster than the pager. At twice the budget those that fill queues with something to page out are not
+//! read from, until it has come down to one and a half; all others go on. What can't be paged out (the heads of many
+//! queues, returned messages of quorum queues, anything on a full disk) stays, and is the memory alarm's business.
 
 use std::cmp::Reverse;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -23,6 +24,7 @@ use parking_lot::Mutex;
 use crate::broker::Broker;
 use crate::ids::{MessageId, PageId, QueueId};
 use crate::live_queue::LiveQueue;
+use crate::mailbox::Mailbox;
 use crate::queue::pages::{Leaving, Outgoing, PageSizes, PageStore, PagedRecord, Unreadable};
 use crate::record;
 use crate::time::Timestamp;
@@ -45,6 +47,12 @@ pub struct Paging {
     /// Whether the pager sleeps until the budget is exceeded.
     sleeps: AtomicBool,
     waker: Mutex<Option<Waker>>,
+    /// Whether publishers have to wait for the pager.
+    is_behind: AtomicBool,
+    /// Whether waiting for it is of use: its last turn paged something out.
+    gets_on: AtomicBool,
+    /// Connections that wait for it.
+    waiting: Mutex<Vec<Arc<Mailbox>>>,
 }
 
 impl Paging {
@@ -55,6 +63,44 @@ impl Paging {
             crowded: Mutex::default(),
             sleeps: AtomicBool::new(false),
             waker: Mutex::default(),
+            is_behind: AtomicBool::new(false),
+            gets_on: AtomicBool::new(true),
+            waiting: Mutex::default(),
+        }
+    }
+
+    /// Whether publishers that fill crowded queues have to wait.
+    pub fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::Acquire)
+    }
+
+    /// Wakes `mailbox` when nobody has to wait any more.
+    pub fn wait_for_pager(&self, mailbox: &Arc<Mailbox>) {
+        self.waiting.lock().push(mailbox.clone());
+        // It may have caught up just before it knew who waits.
+        if !self.is_behind() {
+            self.wake_waiting();
+        }
+    }
+
+    fn let_go(&self) {
+        if self.is_behind.swap(false, Ordering::AcqRel) {
+            self.wake_waiting();
+        }
+    }
+
+    fn wake_waiting(&self) {
+        for mailbox in std::mem::take(&mut *self.waiting.lock()) {
+            mailbox.poke();
+        }
+    }
+
+    /// How a turn of the pager ended.
+    fn note_turn(&self, turn: Turn) {
+        let gets_on = matches!(turn, Turn::More | Turn::Enough);
+        self.gets_on.store(gets_on, Ordering::Release);
+        if !gets_on {
+            self.let_go();
         }
     }
 
@@ -71,8 +117,14 @@ impl Paging {
     pub(crate) fn add(&self, bytes: i64) {
         // A queue is counted when it has been worked on: for a moment the sum may be less than nothing.
         let now = bytes + self.resident.fetch_add(bytes, Ordering::Relaxed);
+        let now = u64::try_from(now).unwrap_or(0);
+        if bytes > 0 && now > 2 * self.budget && self.gets_on.load(Ordering::Acquire) {
+            self.is_behind.store(true, Ordering::Release);
+        } else if bytes < 0 && now <= self.budget / 2 * 3 {
+            self.let_go();
+        }
         if bytes > 0
-            && now.try_into().unwrap_or(0) > self.budget
+            && now > self.budget
             && self.sleeps.load(Ordering::Relaxed)
             && self.sleeps.swap(false, Ordering::AcqRel)
             && let Some(waker) = self.waker.lock().take()
@@ -151,6 +203,12 @@ impl Pager {
 
     /// Pages out as much as is worth one sync, if it is needed.
     pub fn turn(&mut self) -> Turn {
+        let turn = self.take_turn();
+        self.broker.paging.note_turn(turn);
+        turn
+    }
+
+    fn take_turn(&mut self) -> Turn {
         let paging = &self.broker.paging;
         let goal = paging.budget / 4 * 3;
         let resident = paging.resident_bytes();
@@ -302,5 +360,52 @@ impl PageStore for LogPages {
     fn read(&self, id: MessageId) -> Result<Vec<u8>, Unreadable> {
         let read = self.0.read(id.0);
         read.map_err(|error| Unreadable(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_woken(mailbox: &Mailbox) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        mailbox.poll_poked(&mut context).is_ready()
+    }
+
+    #[test]
+    fn publishers_wait_from_twice_the_budget_until_one_and_a_half() {
+        let paging = Paging::new(100);
+        let mailbox = Arc::<Mailbox>::default();
+        paging.add(200);
+        assert!(!paging.is_behind());
+        paging.add(1);
+        assert!(paging.is_behind());
+        paging.wait_for_pager(&mailbox);
+        paging.add(-50);
+        assert!(paging.is_behind() && !is_woken(&mailbox));
+        paging.add(-1);
+        assert!(!paging.is_behind() && is_woken(&mailbox));
+        // Who asks too late is not forgotten.
+        paging.wait_for_pager(&mailbox);
+        assert!(is_woken(&mailbox));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_pager_that_does_not_get_on() {
+        let paging = Paging::new(100);
+        let mailbox = Arc::<Mailbox>::default();
+        paging.add(300);
+        paging.wait_for_pager(&mailbox);
+        paging.note_turn(Turn::More);
+        assert!(paging.is_behind() && !is_woken(&mailbox));
+        for turn in [Turn::Nothing, Turn::NoRoom] {
+            paging.note_turn(turn);
+            paging.add(1);
+            assert!(!paging.is_behind());
+        }
+        assert!(is_woken(&mailbox));
+        paging.note_turn(Turn::More);
+        paging.add(1);
+        assert!(paging.is_behind());
     }
 }

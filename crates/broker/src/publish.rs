@@ -249,6 +249,8 @@ fn deliver_run(targets: &Targets, publishes: &mut [Publish], now: Timestamp, out
             incoming.id = if durable { publish.id } else { MessageId::NONE };
             publish.refused |= !drive.publish(incoming);
         }
+        let is_crowded = drive.is_crowded();
         drive.finish();
+        outbox.fills_crowded |= is_crowded;
     }
 }

@@ -1,5 +1,7 @@
 //! Heartbeats, alarms, forced closes, and clients that do not read.
 
+use leveret_broker::options::Options;
+
 use crate::world::{World, check, check_in};
 
 #[test]
@@ -200,6 +202,42 @@ fn a_client_confused_by_a_quick_goodbye_gets_a_slower_one() {
           a connection.close-ok
         b bye
           b connection.close-ok
+        ",
+    );
+}
+
+/// Only the one that fills what is to be paged out, and only as long as it has to.
+#[test]
+fn a_publisher_that_outruns_the_pager_is_not_read_from_until_it_has_caught_up() {
+    let options = Options {
+        backlog_bytes_max: 400_000,
+        ..Options::new(|| 7)
+    };
+    check_in(
+        &mut World::with(options),
+        "
+        a connect heartbeat=10
+        a queue q durable
+          a queue.declare-ok q 0 0
+        b connect
+        b queue r
+          b queue.declare-ok r 0 0
+        a publish - q x*500000 persistent
+        a publish - q y*500000 persistent
+        a queue q passive
+        b publish - r z
+        b get r
+          b get-ok #1 - r left=0 z
+        time 40000
+          a heartbeat
+          a heartbeat
+          a heartbeat
+          a heartbeat
+          a heartbeat
+          a heartbeat
+          a heartbeat
+        pager
+          a queue.declare-ok q 2 0
         ",
     );
 }

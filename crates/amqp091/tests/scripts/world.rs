@@ -30,6 +30,7 @@ use leveret_broker::Lsn;
 use leveret_broker::alarm::Alarm;
 use leveret_broker::broker::{Broker, Restored};
 use leveret_broker::options::Options;
+use leveret_broker::paging::{Pager, Turn};
 use leveret_broker::storage::sim::SimDisk;
 use leveret_broker::storage::{self, Batch, Log};
 use leveret_broker::time::Timestamp;
@@ -244,6 +245,15 @@ impl World {
                 };
                 self.broker().set_alarm(alarm, state == "on");
             }
+            ["pager"] => {
+                let mut pager = Pager::new(self.broker().clone());
+                while pager.turn() == Turn::More {}
+                let mut said = self.settle();
+                let names: Vec<_> = self.clients.keys().cloned().collect();
+                names.iter().for_each(|name| self.hand_over(name));
+                said.extend(self.settle());
+                return said;
+            }
             ["restart"] => {
                 self.end(false);
                 self.start();
@@ -450,6 +460,9 @@ impl Drop for World {
 impl Client {
     /// Gives the connection what was said, as far as it takes it.
     fn hand_over(&mut self, now: Timestamp) {
+        if !self.connection.wants_input() {
+            return;
+        }
         let block: Arc<[u8]> = std::mem::take(&mut self.unsent).into();
         let consumed = self.connection.receive(&block, 0..block.len(), now);
         self.unsent = block[consumed..].to_vec();
