@@ -22,7 +22,7 @@ use tracing::{error, info, warn};
 
 use crate::auth;
 use crate::clock::Clock;
-use crate::config::effective::HttpListener;
+use crate::config::effective::{HttpListener, SocketOptions};
 use crate::config::{Address, Effective, Loaded, Sources};
 use crate::definitions;
 use crate::host;
@@ -68,8 +68,8 @@ pub(crate) fn run(
     control.block_on(async {
         let mut signals = Signals::new().map_err(|error| format!("signals: {error}"))?;
         let (listeners, tls) = open_listeners(config)?;
-        let api_listeners = open_http(&config.management.tcp, MANAGEMENT_PORT, config)?;
-        let metrics_listeners = open_http(&config.prometheus.tcp, PROMETHEUS_PORT, config)?;
+        let api_listeners = open_http(&config.management.tcp, MANAGEMENT_PORT)?;
+        let metrics_listeners = open_http(&config.prometheus.tcp, PROMETHEUS_PORT)?;
         let clock = Clock::start();
         let (broker, log, resources) = start_broker(config, clock)?;
         auth::start(config, &broker)?;
@@ -193,9 +193,8 @@ fn open_listeners(config: &Effective) -> Result<(Vec<Listener>, Option<Tls>), St
 fn open_http(
     listener: &HttpListener,
     default_port: u16,
-    config: &Effective,
 ) -> Result<Vec<Listener>, String> {
-    let opened = Listener::open(listener.address(default_port), &config.socket, None);
+    let opened = Listener::open(listener.address(default_port), &SocketOptions::http(), None);
     match opened {
         Err(error) if listener.is_default() => {
             warn!(%error, "going on without this listener, which nobody has configured");
@@ -473,15 +472,14 @@ mod tests {
     async fn a_taken_port_stops_only_a_node_that_was_told_to_use_it() {
         let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = other.local_addr().unwrap().port();
-        let config = Effective::default();
         let unsaid = HttpListener::default();
-        assert!(open_http(&unsaid, port, &config).unwrap().is_empty());
+        assert!(open_http(&unsaid, port).unwrap().is_empty());
         let said = HttpListener {
             ip: Some(std::net::Ipv4Addr::LOCALHOST.into()),
             port: Some(port),
             ..unsaid
         };
-        let refused = open_http(&said, 0, &config).err().unwrap();
+        let refused = open_http(&said, 0).err().unwrap();
         assert!(refused.contains(&port.to_string()), "{refused}");
     }
 }

@@ -416,6 +416,26 @@ fn request(address: SocketAddr, line: &str, body: &str) -> String {
     answer.lines().next().unwrap().to_owned()
 }
 
+/// An answer that a client has not read yet is still there when its idle connection is closed.
+#[test]
+fn an_idle_http_connection_is_closed_and_not_reset() {
+    let arguments = [
+        "--set",
+        "listeners.tcp.1=127.0.0.1:0",
+        "--set",
+        "management.tcp.idle_timeout=100",
+    ];
+    let node = Node::start(Folder::new(), &arguments);
+    let mut socket = TcpStream::connect(node.addresses("http")[0]).unwrap();
+    socket
+        .write_all(b"GET /api/overview HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    node.stop(Signal::TERM);
+}
+
 #[test]
 fn what_administrators_do_is_logged_without_passwords() {
     let arguments = [

@@ -381,6 +381,17 @@ impl Default for Access {
     }
 }
 
+impl SocketOptions {
+    /// For HTTP, which `tcp_listen_options` is not about. What a client has yet to read when its connection ends stays
+    /// readable.
+    pub(crate) fn http() -> Self {
+        Self {
+            linger_on: false,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for SocketOptions {
     /// A linger of 0 s: closing a socket drops what its client would not read, instead of keeping it in the kernel.
     fn default() -> Self {
