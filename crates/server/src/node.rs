@@ -190,10 +190,7 @@ fn open_listeners(config: &Effective) -> Result<(Vec<Listener>, Option<Tls>), St
 }
 
 /// A port that nobody asked for may be another node's on the same machine: that is no reason not to start.
-fn open_http(
-    listener: &HttpListener,
-    default_port: u16,
-) -> Result<Vec<Listener>, String> {
+fn open_http(listener: &HttpListener, default_port: u16) -> Result<Vec<Listener>, String> {
     let opened = Listener::open(listener.address(default_port), &SocketOptions::http(), None);
     match opened {
         Err(error) if listener.is_default() => {
