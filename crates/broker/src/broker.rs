@@ -16,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::alarm::Alarms;
 use crate::arguments;
-use crate::authority::{Backends, Identity, Login, Question, Verdict};
+use crate::authority::{Backends, Identity, LoggedIn, Login, Question, Verdict};
 use crate::catalogue::{Catalogue, Command, Definition, Map, RecordError, Vhost, VhostMetadata};
 use crate::connections::{
     Activity, Attempt, ChurnTally, Connected, Connections, Facts, LiveChannel, LoginTally, Protocol,
@@ -329,18 +329,31 @@ impl Broker {
 
     /// Who somebody is. `None`: that takes a while, and comes as [`mailbox::Event::LoggedIn`].
     pub fn log_in(&self, login: Login) -> Option<Option<Identity>> {
-        let loopback = login.address.is_loopback();
         if let Some(backends) = self.backends.get() {
             let mailbox = login.mailbox.clone();
             let answer = move |identity| mailbox.put(mailbox::Event::LoggedIn(identity));
             backends.log_in(login, Box::new(answer));
             return None;
         }
+        Some(self.known_identity(&login))
+    }
+
+    /// The same for whoever is not a connection: `answer` is called now, or later and from another thread.
+    pub fn find_out(&self, login: Login, answer: LoggedIn) {
+        match self.backends.get() {
+            Some(backends) => backends.log_in(login, answer),
+            None => answer(self.known_identity(&login)),
+        }
+    }
+
+    /// Who somebody is by the catalogue.
+    fn known_identity(&self, login: &Login) -> Option<Identity> {
+        let loopback = login.address.is_loopback();
         let user = match &login.password {
             Some(password) => self.authenticate(&login.user, password, loopback),
             None => self.authenticated(&login.user, loopback),
         };
-        Some(user.map(Identity::from))
+        user.map(Identity::from)
     }
 
     /// What a client may do has changed outside of the catalogue: what channels remember of it does not count, and its
@@ -458,6 +471,13 @@ impl Broker {
         }
         topology.check_vhost(user, &found.name)?;
         Ok(found)
+    }
+
+    /// Whether somebody may connect to this vhost; `None`: there is none of that name.
+    pub fn may_connect(&self, who: &Identity, vhost: &str) -> Option<Verdict> {
+        let topology = self.topology.read();
+        let vhost = topology.catalogue.vhost(vhost)?;
+        Some(topology.access_to_vhost(who, &vhost.name))
     }
 
     /// 530 unless somebody may use this vhost.
@@ -815,17 +835,20 @@ fn limit(limit: Option<i64>) -> Option<usize> {
 }
 
 impl Topology {
-    fn check_vhost(&self, user: &Identity, vhost: &str) -> Result<()> {
+    fn access_to_vhost(&self, user: &Identity, vhost: &str) -> Verdict {
         let is_known = || {
             let vhost: Arc<str> = vhost.into();
             self.catalogue.permissions(&user.name, &vhost).is_some()
         };
-        let verdict = match &user.authority {
+        match &user.authority {
             Some(authority) => authority.decide(Question::Vhost { vhost }),
             None if is_known() => Verdict::Allow,
             None => Verdict::Deny,
-        };
-        match verdict {
+        }
+    }
+
+    fn check_vhost(&self, user: &Identity, vhost: &str) -> Result<()> {
+        match self.access_to_vhost(user, vhost) {
             Verdict::Allow => Ok(()),
             Verdict::Wait => Err(Error::Undecided(format!("vhost '{vhost}'"))),
             Verdict::Deny => Err(Error::NotAllowed(format!(

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::authority::Authority;
+use crate::authority::{Authority, Identity};
 use crate::ids::VhostId;
 use crate::live_queue::ConnectionId;
-use crate::users::User;
 
 /// See the module's page.
 #[derive(Debug)]
@@ -41,13 +40,14 @@ impl Principal {
         }
     }
 
-    /// A user in the same vhost.
+    /// Somebody in the same vhost.
     #[must_use]
-    pub fn as_user(self, user: &User, connection: ConnectionId) -> Self {
+    pub fn as_user(self, user: &Identity, connection: ConnectionId) -> Self {
         Self {
             user: user.name.clone(),
             impersonator: user.has_tag("impersonator"),
             connection,
+            authority: user.authority.clone(),
             ..self
         }
     }

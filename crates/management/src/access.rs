@@ -1,22 +1,25 @@
-//! Who may ask: a user by name and password, and what the tags allow.
+//! Who may ask: somebody with a name and password or with a token, and what the tags allow.
 //!
-//! A wrong name costs as long as a wrong password, and both are answered after a while only.
+//! Who they are is decided by the same backends as for AMQP. A wrong name costs as long as a wrong password, and both are
+//! answered after a while only.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::request::Parts;
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
+use leveret_broker::authority::Identity;
 use leveret_broker::time::Timestamp;
-use leveret_broker::users::{PasswordHash, User, UserLimits};
 use tracing::warn;
 
 use crate::Management;
-use crate::answer::{Answer, Failure};
+use crate::answer::Failure;
 use crate::call::{Admitted, Caller};
 use crate::routes::{Endpoint, Parameters};
+use crate::visit::{Undecided, Visit};
 
 /// How long a failed log-in has to wait for its answer, ms.
 const FAILED_LOGIN_MS: u64 = 3_000;
@@ -61,20 +64,20 @@ impl Attempts {
     }
 }
 
-pub(crate) fn is_administrator(user: &User) -> bool {
+pub(crate) fn is_administrator(user: &Identity) -> bool {
     user.has_tag("administrator")
 }
 
-pub(crate) fn is_monitor(user: &User) -> bool {
+pub(crate) fn is_monitor(user: &Identity) -> bool {
     is_administrator(user) || user.has_tag("monitoring")
 }
 
-pub(crate) fn is_policymaker(user: &User) -> bool {
+pub(crate) fn is_policymaker(user: &Identity) -> bool {
     is_administrator(user) || user.has_tag("policymaker")
 }
 
 /// No tag of these: no HTTP API.
-fn is_management_user(user: &User) -> bool {
+pub(crate) fn is_management_user(user: &Identity) -> bool {
     is_monitor(user) || is_policymaker(user) || user.has_tag("management")
 }
 
@@ -82,73 +85,99 @@ impl Management {
     /// Lets a request to `endpoint` in, or says why not.
     pub(crate) fn enter(
         &self,
-        head: &Parts,
+        visit: &Arc<Visit>,
         endpoint: &'static Endpoint,
         parameters: Parameters,
-        caller: Caller,
         now: Timestamp,
-    ) -> Result<Admitted, Box<Answer>> {
-        let user = match (endpoint.who, caller) {
+    ) -> Result<Admitted, Failure> {
+        let user = match (endpoint.who, visit.caller) {
             (Who::Anyone, _) => None,
             (_, Caller::Operator) => Some(operator()),
-            (_, Caller::At(peer)) => Some(self.log_in(&head.headers, peer, now)?),
+            (who, Caller::At(peer)) => {
+                let user = self.log_in(visit, peer, now)?;
+                let allowed = self.check(visit, who, &user, vhost(&visit.head, &parameters))?;
+                self.count(allowed.is_ok());
+                allowed.map_err(|reason| refuse(&user, reason))?;
+                Some(user)
+            }
         };
-        if let Some(user) = user.as_ref().filter(|_| caller != Caller::Operator) {
-            let vhost = vhost(head, &parameters);
-            let allowed = self.check(endpoint.who, user, vhost);
-            self.count(allowed.is_ok());
-            allowed.map_err(|reason| refuse(user, reason))?;
-        }
-        let head = head.clone();
         Ok(Admitted {
-            head,
+            visit: Arc::clone(visit),
             endpoint,
             parameters,
             user,
-            caller,
         })
     }
 
-    fn log_in(&self, headers: &HeaderMap, peer: IpAddr, now: Timestamp) -> Result<User, Failure> {
-        let Some((name, password)) = credentials(headers) else {
-            return Err(Failure::not_authenticated());
-        };
-        let loopback = peer.to_canonical().is_loopback();
-        match self.broker.authenticate(&name, &password, loopback) {
-            Some(user) => Ok(user),
-            None => {
-                self.count(false);
-                warn!(user = name, %peer, "HTTP access denied");
-                Err(Failure::not_authenticated().not_before(now.plus_ms(FAILED_LOGIN_MS)))
+    fn log_in(&self, visit: &Visit, peer: IpAddr, now: Timestamp) -> Result<Identity, Failure> {
+        let found = credentials(&visit.head.headers);
+        let (name, password) = match &found {
+            Some(Credentials::Basic(..)) if !self.options.basic_authentication => {
+                return Err(Failure::not_authorised(
+                    "HTTP access denied: basic auth disabled",
+                ));
             }
+            Some(Credentials::Basic(name, password)) => (name.as_str(), password.as_str()),
+            // What the client calls itself matters only to backends that know no tokens, and they know nobody of that name.
+            Some(Credentials::Bearer(token)) => ("", token.as_str()),
+            None => return Err(self.not_authenticated()),
+        };
+        let known = visit.log_in(&self.broker, peer, (name, password))?;
+        known.ok_or_else(|| self.refuse_password(name, peer, now))
+    }
+
+    /// A wrong name or password: counted, told to operators, and told to the client after a while.
+    pub(crate) fn refuse_password(&self, name: &str, peer: IpAddr, now: Timestamp) -> Failure {
+        self.count(false);
+        warn!(user = name, %peer, "HTTP access denied");
+        let failure = self.not_authenticated();
+        failure.not_before(now.plus_ms(FAILED_LOGIN_MS))
+    }
+
+    /// A browser is asked for name and password where these may count.
+    fn not_authenticated(&self) -> Failure {
+        match self.options.oauth.is_some() {
+            true => Failure::new(StatusCode::UNAUTHORIZED, "not_authorized", "Not_Authorized"),
+            false => Failure::not_authenticated(),
         }
     }
 
-    fn check(&self, who: Who, user: &User, vhost: Option<&str>) -> Result<(), &'static str> {
+    fn check(
+        &self,
+        visit: &Visit,
+        who: Who,
+        user: &Identity,
+        vhost: Option<&str>,
+    ) -> Result<Result<(), &'static str>, Undecided> {
         if !is_management_user(user) {
-            return Err("Not management user");
+            return Ok(Err("Not management user"));
         }
         // A vhost that is not there is nobody's secret: the handler says so.
-        let is_member =
-            || vhost.is_none_or(|vhost| self.broker.has_access(user, vhost) != Some(false));
+        let is_member = || match vhost {
+            None => Ok(true),
+            Some(vhost) => {
+                let access = visit.may_connect(&self.broker, user, vhost)?;
+                Ok(access != Some(false))
+            }
+        };
         let (allowed, otherwise) = match who {
             Who::Anyone | Who::User => (true, ""),
             Who::Vhost => (
-                is_administrator(user) || is_member(),
+                is_administrator(user) || is_member()?,
                 "User not authorised to access virtual host",
             ),
             Who::VhostPolicymaker => (
-                is_administrator(user) || is_policymaker(user) && is_member(),
+                is_administrator(user) || is_policymaker(user) && is_member()?,
                 "User not authorised to access object",
             ),
             Who::Policymaker => (is_policymaker(user), "User not authorised to access object"),
             Who::Monitoring => (is_monitor(user), "Not monitor user"),
             Who::Administrator => (is_administrator(user), "Not administrator user"),
         };
-        if allowed { Ok(()) } else { Err(otherwise) }
+        Ok(if allowed { Ok(()) } else { Err(otherwise) })
     }
 
-    fn count(&self, succeeded: bool) {
+    pub(crate) fn count(&self, succeeded: bool) {
         let counter = match succeeded {
             true => &self.attempts.succeeded,
             false => &self.attempts.failed,
@@ -157,18 +186,18 @@ impl Management {
     }
 }
 
-fn refuse(user: &User, reason: &'static str) -> Failure {
+fn refuse(user: &Identity, reason: &'static str) -> Failure {
     warn!(user = &*user.name, reason, "HTTP access denied");
     Failure::not_authorised(reason)
 }
 
 /// Whoever runs the node. RabbitMQ's tools act under this name.
-fn operator() -> User {
-    User {
+fn operator() -> Identity {
+    Identity {
         name: "rmq-cli".into(),
-        password: PasswordHash::none(),
         tags: vec!["administrator".into()],
-        limits: UserLimits::default(),
+        authority: None,
+        expires: None,
     }
 }
 
@@ -182,15 +211,25 @@ fn vhost<'a>(head: &'a Parts, parameters: &'a Parameters) -> Option<&'a str> {
         .filter(|vhost| !vhost.is_empty())
 }
 
-/// Name and password of Basic authentication.
-fn credentials(headers: &HeaderMap) -> Option<(String, String)> {
+/// What a client shows of itself.
+enum Credentials {
+    /// Name and password.
+    Basic(String, String),
+    /// A token of OAuth 2 (RFC 6750, section 2.1).
+    Bearer(String),
+}
+
+fn credentials(headers: &HeaderMap) -> Option<Credentials> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, encoded) = value.split_once(' ')?;
+    let (scheme, shown) = value.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(Credentials::Bearer(shown.trim().to_owned()));
+    }
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let decoded = BASE64.decode(encoded.trim()).ok()?;
+    let decoded = BASE64.decode(shown.trim()).ok()?;
     let text = String::from_utf8(decoded).ok()?;
     let (name, password) = text.split_once(':')?;
-    Some((name.to_owned(), password.to_owned()))
+    Some(Credentials::Basic(name.to_owned(), password.to_owned()))
 }

@@ -9,6 +9,8 @@ use leveret_broker::error::Error;
 use leveret_broker::time::Timestamp;
 use serde_json::{Value, json};
 
+use crate::visit::Undecided;
+
 /// An answer, and when it may be sent.
 #[derive(Debug)]
 pub struct Answer {
@@ -17,6 +19,8 @@ pub struct Answer {
     pub not_before: Option<Timestamp>,
     /// Not before the log is durable up to here: the answer says that something is done.
     pub durable_at: Option<Lsn>,
+    /// This is no answer: something has to be known first, and the request is to be looked at again then.
+    pub is_undecided: bool,
 }
 
 /// The body of an answer.
@@ -47,6 +51,7 @@ impl Answer {
             response,
             not_before: None,
             durable_at: None,
+            is_undecided: false,
         }
     }
 
@@ -110,6 +115,7 @@ pub(crate) struct Failure {
     reason: Value,
     challenge: bool,
     not_before: Option<Timestamp>,
+    is_undecided: bool,
 }
 
 impl Failure {
@@ -124,6 +130,7 @@ impl Failure {
             reason: reason.into(),
             challenge: false,
             not_before: None,
+            is_undecided: false,
         }
     }
 
@@ -161,6 +168,15 @@ impl Failure {
         }
     }
 
+    /// A backend is being asked about it. Nobody gets to see this.
+    pub(crate) fn undecided() -> Self {
+        let failure = Self::not_authorised("Access refused.");
+        Self {
+            is_undecided: true,
+            ..failure
+        }
+    }
+
     /// The client is told at that time.
     pub(crate) fn not_before(self, time: Timestamp) -> Self {
         Self {
@@ -189,7 +205,8 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::NotFound(text) => Self::not_found(text),
-            Error::AccessRefused(_) | Error::Undecided(_) | Error::NotAllowed(_) => {
+            Error::Undecided(_) => Self::undecided(),
+            Error::AccessRefused(_) | Error::NotAllowed(_) => {
                 Self::not_authorised("Access refused.")
             }
             Error::ResourceLocked(text)
@@ -211,6 +228,12 @@ impl From<Refused> for Failure {
     }
 }
 
+impl From<Undecided> for Failure {
+    fn from(_: Undecided) -> Self {
+        Self::undecided()
+    }
+}
+
 impl From<Failure> for Box<Answer> {
     fn from(failure: Failure) -> Self {
         Self::new(failure.into())
@@ -223,6 +246,7 @@ impl From<Failure> for Answer {
         let mut answer = Self::value(&body);
         *answer.response.status_mut() = failure.status;
         answer.not_before = failure.not_before;
+        answer.is_undecided = failure.is_undecided;
         if failure.challenge {
             let realm = HeaderValue::from_static("Basic realm=\"RabbitMQ Management\"");
             return answer.with(header::WWW_AUTHENTICATE, realm);

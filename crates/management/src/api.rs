@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod bindings;
+pub(crate) mod certificates;
 pub(crate) mod connections;
 pub(crate) mod consumers;
 pub(crate) mod definitions;

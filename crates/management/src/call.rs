@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
+use leveret_broker::authority::Identity;
 use leveret_broker::broker::Broker;
 use leveret_broker::time::Timestamp;
-use leveret_broker::users::User;
 use serde_json::{Map, Value};
 
 use crate::Management;
@@ -15,6 +15,7 @@ use crate::access::{is_administrator, is_monitor};
 use crate::answer::{Failure, Reply};
 use crate::query::Query;
 use crate::routes::{Endpoint, Parameters};
+use crate::visit::{Undecided, Visit};
 
 /// A short string of AMQP has at most so many bytes.
 pub(crate) const SHORT_STRING_MAX: usize = 255;
@@ -22,12 +23,11 @@ pub(crate) const SHORT_STRING_MAX: usize = 255;
 /// A request whose user may make it. Its body has not been read.
 #[derive(Debug)]
 pub struct Admitted {
-    pub(crate) head: Parts,
+    pub(crate) visit: Arc<Visit>,
     pub(crate) endpoint: &'static Endpoint,
     pub(crate) parameters: Parameters,
     /// `None` only where anybody may ask.
-    pub(crate) user: Option<User>,
-    pub(crate) caller: Caller,
+    pub(crate) user: Option<Identity>,
 }
 
 /// Where a request comes from.
@@ -53,6 +53,14 @@ impl Admitted {
         self.user.as_ref().map(|user| &*user.name)
     }
 
+    pub fn head(&self) -> &Parts {
+        &self.visit.head
+    }
+
+    pub fn caller(&self) -> Caller {
+        self.visit.caller
+    }
+
     /// Has the handler answer it.
     pub(crate) fn answer(
         &self,
@@ -60,7 +68,7 @@ impl Admitted {
         body: &[u8],
         now: Timestamp,
     ) -> Reply {
-        let query = Query::parse(self.head.uri.query().unwrap_or_default());
+        let query = Query::parse(self.visit.head.uri.query().unwrap_or_default());
         let call = Call {
             management,
             request: self,
@@ -68,7 +76,13 @@ impl Admitted {
             body,
             now,
         };
-        (self.endpoint.handler)(&call)
+        self.visit.take_undecided();
+        let reply = (self.endpoint.handler)(&call);
+        // A list may have left out what nobody has decided on yet.
+        if self.visit.take_undecided() {
+            return Err(Failure::undecided());
+        }
+        reply
     }
 }
 
@@ -78,7 +92,7 @@ impl<'a> Call<'a> {
     }
 
     /// Who asks.
-    pub(crate) fn user(&self) -> &User {
+    pub(crate) fn user(&self) -> &Identity {
         let user = self.request.user.as_ref();
         user.expect("only routes for anybody have no user, and their handlers do not ask")
     }
@@ -112,6 +126,17 @@ impl<'a> Call<'a> {
         found.map(|_| name).ok_or_else(Failure::no_such_object)
     }
 
+    /// Whether the user may connect to a vhost; `None`: there is no such vhost.
+    pub(crate) fn may_connect(&self, vhost: &str) -> Result<Option<bool>, Undecided> {
+        let visit = &self.request.visit;
+        visit.may_connect(self.broker(), self.user(), vhost)
+    }
+
+    /// Where the request comes from.
+    pub(crate) fn caller(&self) -> Caller {
+        self.request.visit.caller
+    }
+
     /// Which vhosts' objects the user may see.
     pub(crate) fn vhosts(&self) -> Vhosts {
         if is_administrator(self.user()) {
@@ -129,7 +154,7 @@ impl<'a> Call<'a> {
     }
 
     fn own_vhosts(&self) -> BTreeSet<Arc<str>> {
-        let may_connect = |vhost: &str| self.broker().has_access(self.user(), vhost) == Some(true);
+        let may_connect = |vhost: &str| self.may_connect(vhost) == Ok(Some(true));
         let all = self.broker().list_vhosts().into_iter();
         let names = all.map(|vhost| vhost.name);
         names.filter(|name| may_connect(name)).collect()
@@ -149,7 +174,7 @@ impl<'a> Call<'a> {
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.request.head.headers.get(name)?.to_str().ok()
+        self.request.visit.head.headers.get(name)?.to_str().ok()
     }
 
     /// The body as an object. Nothing, and `null`, count as an empty one.

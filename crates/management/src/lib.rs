@@ -1,9 +1,9 @@
 //! RabbitMQ's HTTP API: a request goes in and an answer comes out. No socket, no thread, no clock and no randomness live
 //! here; `server` has the listeners, and tells the time and what it knows of the machine.
 //!
-//! A request is looked at twice: [`Management::admit`] finds its route and who asks before any of its body is read, then
-//! [`Management::answer`] does what it asks for. To read it: `routes` is the table of everything there is, `access` who
-//! may do it, `call` what a handler is given; `list` and `json` write what it finds; the files below `api` are the
+//! A request, a [`Visit`], is looked at twice: [`Management::admit`] finds its route and who asks before any of its body is
+//! read, then [`Management::answer`] does what it asks for. To read it: `routes` is the table of everything there is,
+//! `access` who may do it, `visit` how that is found out, `call` what a handler is given; `list` and `json` write what it finds; the files below `api` are the
 //! handlers, one for each kind of object. `ui` has the web pages, which are files below the folder `ui`.
 #![forbid(unsafe_code)]
 
@@ -32,12 +32,17 @@ mod session;
 mod stats;
 mod table;
 mod ui;
+mod visit;
 
 pub use answer::{Answer, Body};
 pub use call::{Admitted, Caller};
 pub use definitions::{ImportError, Report};
-pub use options::{Cors, Host, ListenerFacts, Options};
+pub use options::{
+    CertificateFacts, CertificateFile, Cors, Host, ListenerCertificates, ListenerFacts, Oauth,
+    Options,
+};
 pub use ui::{File, file};
+pub use visit::Visit;
 
 pub use sampler::SAMPLE_PERIOD_MS;
 
@@ -78,28 +83,24 @@ impl Management {
         self.options.body_bytes_max
     }
 
-    /// Finds what a request asks for and who asks. The error is the answer already, and the body need not be read.
-    pub fn admit(
-        &self,
-        head: &Parts,
-        caller: Caller,
-        now: Timestamp,
-    ) -> Result<Admitted, Box<Answer>> {
-        let decided = self.find(head, caller, now);
-        decided.map_err(|answer| Box::new(self.with_headers(*answer, head)))
+    /// Finds what a request asks for and who asks. The error is the answer already, and the body need not be read; or it is
+    /// undecided, and this is to be called again (see `visit`).
+    pub fn admit(&self, visit: &Arc<Visit>, now: Timestamp) -> Result<Admitted, Box<Answer>> {
+        let decided = self.find(visit, now);
+        decided.map_err(|answer| Box::new(self.with_headers(*answer, &visit.head)))
     }
 
-    /// Does what an admitted request asks for.
-    pub fn answer(self: &Arc<Self>, admitted: Admitted, body: &[u8], now: Timestamp) -> Answer {
-        let head = admitted.head.clone();
+    /// Does what an admitted request asks for. An answer that is undecided has done nothing, and this is to be called again
+    /// (see `visit`).
+    pub fn answer(self: &Arc<Self>, admitted: &Admitted, body: &[u8], now: Timestamp) -> Answer {
         let answer = admitted.answer(self, body, now);
-        self.with_headers(answer.unwrap_or_else(Answer::from), &head)
+        self.with_headers(answer.unwrap_or_else(Answer::from), &admitted.visit.head)
     }
 
     /// The answer to a request with more of a body than [`Self::body_bytes_max`].
     pub fn refuse_body(&self, admitted: &Admitted) -> Answer {
         let failure = Failure::bad_request("Exceeded HTTP request body size limit");
-        self.with_headers(failure.into(), &admitted.head)
+        self.with_headers(failure.into(), &admitted.visit.head)
     }
 
     /// Takes definitions in, as RabbitMQ does from a file when it starts.
@@ -109,7 +110,8 @@ impl Management {
         import.apply(&self.broker, now)
     }
 
-    fn find(&self, head: &Parts, caller: Caller, now: Timestamp) -> Result<Admitted, Box<Answer>> {
+    fn find(&self, visit: &Arc<Visit>, now: Timestamp) -> Result<Admitted, Box<Answer>> {
+        let head = &visit.head;
         let (endpoint, parameters) = match self.route(head) {
             Found::Endpoint(endpoint, parameters) => (endpoint, parameters),
             Found::Options(allowed) => {
@@ -128,7 +130,8 @@ impl Management {
                 return Err(Failure::bad_request("the path is not percent-encoded UTF-8").into());
             }
         };
-        self.enter(head, endpoint, parameters, caller, now)
+        self.enter(visit, endpoint, parameters, now)
+            .map_err(Into::into)
     }
 
     fn route(&self, head: &Parts) -> Found {

@@ -1,6 +1,9 @@
 //! What the API is told at start, and what it asks the machine for.
 
+use std::collections::BTreeMap;
+
 use http::HeaderValue;
+use leveret_broker::time::Timestamp;
 
 /// See the module's page.
 pub struct Options {
@@ -11,12 +14,18 @@ pub struct Options {
     /// `prometheus.path`.
     pub metrics_path: String,
     pub cors: Cors,
+    /// Whether names and passwords count, or tokens only (`management.disable_basic_auth`).
+    pub basic_authentication: bool,
+    /// How the web pages get a token, if they are to (`management.oauth_enabled`).
+    pub oauth: Option<Oauth>,
     /// The version of RabbitMQ that we are compatible with.
     pub rabbitmq_version: &'static str,
     /// Ours.
     pub leveret_version: &'static str,
     /// Where the node listens.
     pub listeners: Vec<ListenerFacts>,
+    /// What listeners with TLS show and trust; read whenever somebody wants to know.
+    pub certificates: Box<dyn Fn() -> Vec<ListenerCertificates> + Send + Sync>,
     pub data_dir: String,
     pub config_files: Vec<String>,
     /// SASL mechanisms that clients are offered.
@@ -40,13 +49,68 @@ impl Cors {
     }
 }
 
+/// What the web pages are told about logging in with OAuth 2 (`management.oauth_*`).
+#[derive(Debug, Default, Clone)]
+pub struct Oauth {
+    /// What tokens call this node.
+    pub resource_server_id: String,
+    pub client_id: Option<String>,
+    pub client_secret: Option<String>,
+    /// Where users log in.
+    pub provider_url: String,
+    pub metadata_url: Option<String>,
+    pub scopes: Option<String>,
+    /// Users come from the provider with a token, and do not begin here.
+    pub is_idp_initiated: bool,
+    /// The pages do not ask for name and password.
+    pub hides_basic_authentication: bool,
+    pub authorization_endpoint_parameters: BTreeMap<String, String>,
+    pub token_endpoint_parameters: BTreeMap<String, String>,
+}
+
 /// One listening socket.
 #[derive(Debug, Clone)]
 pub struct ListenerFacts {
-    /// RabbitMQ's name for the protocol: `amqp`, `amqp/ssl`, `http`, `http/prometheus`.
+    /// RabbitMQ's name for the protocol: `amqp`, `amqp/ssl`, `http`, `https`, `http/prometheus`, `https/prometheus`.
     pub protocol: &'static str,
     pub ip: String,
     pub port: u16,
+}
+
+/// The certificates of one listener.
+#[derive(Debug, Clone)]
+pub struct ListenerCertificates {
+    /// As of [`ListenerFacts`].
+    pub protocol: &'static str,
+    pub ip: String,
+    pub port: u16,
+    /// What it shows, its own certificate first.
+    pub own: Option<CertificateFile>,
+    /// Whose certificates it trusts.
+    pub authorities: Option<CertificateFile>,
+}
+
+/// What is in a file of certificates.
+#[derive(Debug, Clone)]
+pub struct CertificateFile {
+    pub path: String,
+    /// The error says why the file can't be read.
+    pub certificates: Result<Vec<CertificateFacts>, String>,
+}
+
+/// A certificate. Names are written as RabbitMQ does (RFC 4514).
+#[derive(Debug, Clone)]
+pub struct CertificateFacts {
+    pub subject: String,
+    pub issuer: String,
+    /// Hexadecimal octets with colons between.
+    pub serial_number: String,
+    pub not_before: Timestamp,
+    pub not_after: Timestamp,
+    /// The same as RabbitMQ writes it: `2026-11-26 8:05:00`.
+    pub not_after_text: String,
+    /// Hosts that it is for: names and addresses.
+    pub names: Vec<String>,
 }
 
 /// What the process and its machine are like just now; 0 where it is not known.

@@ -7,8 +7,9 @@ use crate::access::Who::{
 };
 use crate::answer::Reply;
 use crate::api::{
-    access as about_access, bindings, connections, consumers, definitions, exchanges, features,
-    health, limits, messages, nodes, overview, parameters, policies, queues, users, vhosts,
+    access as about_access, bindings, certificates, connections, consumers, definitions, exchanges,
+    features, health, limits, messages, nodes, overview, parameters, policies, queues, users,
+    vhosts,
 };
 use crate::call::Call;
 use crate::openapi;
@@ -121,6 +122,8 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/whoami", "The user who asks.", &[get(User, about_access::who_am_i)]),
     route("/version", "The version of RabbitMQ that this node is compatible with.", &[get(Anyone, features::version)]),
     route("/extensions", "Extensions of the web UI.", &[get(User, features::extensions)]),
+    route("/login", "Logs in by a form.", &[post(Anyone, about_access::log_in), delete(Anyone, about_access::log_out)]),
+    route("/auth", "How web pages log their users in with OAuth 2.", &[get(Anyone, about_access::oauth)]),
     route("/auth/hash_password/:password", "The hash of a password, as definitions have it.", &[get(Administrator, about_access::hash_password)]),
     route("/openapi.json", "This description.", &[get(Anyone, openapi::describe)]),
     route("/nodes", "The nodes of the cluster.", &[get(Monitoring, nodes::list)]),
@@ -200,7 +203,7 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/reset/:node", "Forgets samples of a node.", &[delete(Administrator, nodes::reset_samples)]),
     route("/health/checks/alarms", "No alarm in the cluster.", &[get(User, health::alarms)]),
     route("/health/checks/local-alarms", "No alarm on this node.", &[get(User, health::local_alarms)]),
-    route("/health/checks/certificate-expiration/:within/:unit", "No certificate expires in that time.", &[get(User, health::ok)]),
+    route("/health/checks/certificate-expiration/:within/:unit", "No certificate expires in that time.", &[get(User, certificates::check_expiration)]),
     route("/health/checks/port-listener/:port", "Something listens on the port.", &[get(User, health::port_listener)]),
     route("/health/checks/protocol-listener/:protocols", "These protocols are spoken.", &[get(User, health::protocol_listener)]),
     route("/health/checks/virtual-hosts", "All virtual hosts run.", &[get(User, health::ok)]),
@@ -222,6 +225,7 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/feature-flags/:name/enable", "Enables a feature flag; all of them are.", &[put(Administrator, features::enable_flag)]),
     route("/deprecated-features", "Deprecated features.", &[get(User, features::deprecated)]),
     route("/deprecated-features/used", "Deprecated features in use.", &[get(User, features::deprecated_in_use)]),
+    route("/leveret/certificates", "Certificates of the listeners.", &[get(Administrator, certificates::list)]),
 ];
 
 /// What is not below `/api`.

@@ -29,10 +29,10 @@ pub(crate) fn principal(call: &Call<'_>) -> Result<Principal, Failure> {
     let (broker, vhost) = (call.broker(), call.parameter("vhost"));
     let node = broker.node_in(vhost);
     let node = node.ok_or_else(|| Failure::not_found("vhost_not_found"))?;
-    if call.request.caller == Caller::Operator {
+    if call.caller() == Caller::Operator {
         return Ok(node);
     }
-    if broker.has_access(call.user(), vhost) != Some(true) {
+    if call.may_connect(vhost)? != Some(true) {
         return Err(Failure::not_authorised("Access refused."));
     }
     Ok(node.as_user(call.user(), broker.new_connection_id()))
@@ -50,13 +50,13 @@ impl<'a> Session<'a> {
     pub(crate) fn open(call: &Call<'a>) -> Result<Self, Failure> {
         let broker = call.broker();
         let vhost = call.parameter("vhost");
-        if broker.has_access(call.user(), vhost).is_none() {
+        if call.may_connect(vhost)?.is_none() {
             return Err(Failure::not_found("vhost_not_found"));
         }
-        let mailbox = Arc::new(Mailbox::default());
+        let mailbox = Arc::clone(call.request.visit.mailbox());
         let arrival = Arrival {
             connection: broker.new_connection_id(),
-            user: &call.user().clone().into(),
+            user: call.user(),
             mailbox: &mailbox,
             facts: Facts::default(),
             activity: &Arc::default(),

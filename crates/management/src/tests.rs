@@ -16,6 +16,8 @@ use serde_json::Value;
 use super::*;
 
 mod access;
+mod backends;
+mod certificates;
 mod definitions;
 mod frame;
 mod hostile;
@@ -43,6 +45,20 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    fn new(answer: Answer) -> Self {
+        let (head, body) = answer.response.into_parts();
+        let bytes = match body {
+            Body::Whole(bytes) => bytes,
+            Body::Pieces(pieces) => pieces.flatten().collect(),
+        };
+        Self {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            not_before: answer.not_before,
+            body: String::from_utf8(bytes).unwrap(),
+        }
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
@@ -68,6 +84,8 @@ impl World {
             path_prefix: String::new(),
             metrics_path: "/metrics".to_owned(),
             cors: Cors::default(),
+            basic_authentication: true,
+            oauth: None,
             rabbitmq_version: "4.3.6",
             leveret_version: "0.1.0",
             listeners: vec![ListenerFacts {
@@ -75,6 +93,7 @@ impl World {
                 ip: "127.0.0.1".to_owned(),
                 port: 5672,
             }],
+            certificates: Box::new(Vec::new),
             data_dir: "data".to_owned(),
             config_files: Vec::new(),
             auth_mechanisms: vec!["PLAIN".to_owned()],
@@ -103,24 +122,15 @@ impl World {
 
     pub(crate) fn send(&self, builder: http::request::Builder, body: &str) -> Seen {
         let (head, ()) = builder.body(()).unwrap().into_parts();
-        let answer = match self.management.admit(&head, self.caller, self.now) {
+        let visit = Arc::new(Visit::new(head, self.caller));
+        let answer = match self.management.admit(&visit, self.now) {
             Ok(admitted) if body.len() > self.management.body_bytes_max() => {
                 self.management.refuse_body(&admitted)
             }
-            Ok(admitted) => self.management.answer(admitted, body.as_bytes(), self.now),
+            Ok(admitted) => self.management.answer(&admitted, body.as_bytes(), self.now),
             Err(answer) => *answer,
         };
-        let (head, body) = answer.response.into_parts();
-        let bytes = match body {
-            Body::Whole(bytes) => bytes,
-            Body::Pieces(pieces) => pieces.flatten().collect(),
-        };
-        Seen {
-            status: head.status.as_u16(),
-            headers: head.headers,
-            not_before: answer.not_before,
-            body: String::from_utf8(bytes).unwrap(),
-        }
+        Seen::new(answer)
     }
 
     /// Plays a script: lines of requests, each followed by a line with the status and the body that it is answered with

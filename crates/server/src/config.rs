@@ -299,6 +299,7 @@ impl Loader {
                 .push("ssl_options.verify = verify_peer needs ssl_options.cacertfile".to_owned());
         }
         self.check_backends();
+        self.check_https();
         let ciphers = &self.config.ssl_options.ciphers;
         let unknown: Vec<&String> = ciphers
             .values()
@@ -323,6 +324,33 @@ impl Loader {
 }
 
 impl Loader {
+    /// What HTTP with TLS can't do without.
+    fn check_https(&mut self) {
+        let sections = [
+            ("management", &self.config.management.ssl),
+            ("prometheus", &self.config.prometheus.ssl),
+        ];
+        for (section, https) in sections {
+            let options = &https.options;
+            let is_whole = options.cert_file.is_some() && options.key_file.is_some();
+            if https.is_configured() && !is_whole {
+                self.errors.push(format!(
+                    "{section}.ssl needs {section}.ssl.certfile and {section}.ssl.keyfile"
+                ));
+            }
+            if options.verify_peer && options.ca_cert_file.is_none() {
+                self.errors.push(format!(
+                    "{section}.ssl.verify = verify_peer needs {section}.ssl.cacertfile"
+                ));
+            }
+            let unknown = options.ciphers.values();
+            let unknown = unknown.filter(|name| tls::suite(name).is_none());
+            let wrong =
+                |name| format!("{section}.ssl.ciphers: {name} is not spoken here, left out");
+            self.warnings.extend(unknown.map(wrong));
+        }
+    }
+
     /// What the backends of the chain can't do without.
     fn check_backends(&mut self) {
         let auth = &self.config.auth;

@@ -26,12 +26,13 @@ use leveret_broker::Lsn;
 use leveret_broker::broker::Broker;
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::time::Timestamp;
-use leveret_management::{Answer, Caller, Management, SAMPLE_PERIOD_MS};
+use leveret_management::{Admitted, Answer, Caller, Management, SAMPLE_PERIOD_MS, Visit};
 use leveret_storage::Log;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, error, info, warn};
 
 use crate::clock::Clock;
@@ -41,6 +42,9 @@ use crate::listener::Listener;
 
 /// How long a request's body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a client may take for the TLS handshake.
+const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long to accept nobody when that has failed.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -84,16 +88,30 @@ pub(crate) async fn serve_all(listener: Listener, site: Site, options: HttpListe
         }
         let site = site.clone();
         let idle = Duration::from_millis(options.idle_timeout_ms);
+        let tls = listener.acceptor();
         clients.spawn(async move {
             let caller = Caller::At(peer.remote.ip());
-            let served = match tokio::net::TcpStream::from_std(socket) {
-                Ok(socket) => serve(socket, caller, site, idle).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = served {
+            if let Err(error) = serve_client(socket, tls, caller, site, idle).await {
                 debug!(connection = %peer.name, %error, "HTTP connection failed");
             }
         });
+    }
+}
+
+async fn serve_client(
+    socket: std::net::TcpStream,
+    tls: Option<TlsAcceptor>,
+    caller: Caller,
+    site: Site,
+    idle: Duration,
+) -> io::Result<()> {
+    let socket = tokio::net::TcpStream::from_std(socket)?;
+    match tls {
+        None => serve(socket, caller, site, idle).await,
+        Some(tls) => {
+            let socket = timeout(TLS_HANDSHAKE_TIMEOUT, tls.accept(socket)).await??;
+            serve(socket, caller, site, idle).await
+        }
     }
 }
 
@@ -186,23 +204,45 @@ impl Site {
         if caller == Caller::Operator && control::is_backup(&head) {
             return self.backup(body).await;
         }
-        let (management, clock) = (Arc::clone(&self.management), self.clock);
-        let admitted = match management.admit(&head, caller, clock.now()) {
-            Ok(admitted) => admitted,
+        let visit = Arc::new(Visit::new(head, caller));
+        let admitted = match self.admit(&visit).await {
+            Ok(admitted) => Arc::new(admitted),
             Err(answer) => return *answer,
         };
+        let management = &self.management;
         let limited = Limited::new(body, management.body_bytes_max());
         match timeout(BODY_TIMEOUT, limited.collect()).await {
             Ok(Ok(body)) => {
-                let body = body.to_bytes();
-                let user = admitted.user_name().map(str::to_owned);
-                let answer = work(move || management.answer(admitted, &body, clock.now())).await;
-                audit(&head, user.as_deref(), caller, answer.response.status());
+                let answer = self.answer_to(&visit, &admitted, body.to_bytes()).await;
+                audit(&admitted, answer.response.status());
                 answer
             }
             Ok(Err(error)) if error.is::<LengthLimitError>() => management.refuse_body(&admitted),
             // The client is gone or silent, and will not read this.
             Ok(Err(_)) | Err(_) => Answer::empty(StatusCode::REQUEST_TIMEOUT),
+        }
+    }
+
+    /// Who asks, as soon as that is known.
+    async fn admit(&self, visit: &Arc<Visit>) -> Result<Admitted, Box<Answer>> {
+        loop {
+            match self.management.admit(visit, self.clock.now()) {
+                Err(answer) if answer.is_undecided => poll_fn(|it| visit.poll_poked(it)).await,
+                decided => return decided,
+            }
+        }
+    }
+
+    /// What comes of a request, as soon as all is known that it depends on.
+    async fn answer_to(&self, visit: &Visit, admitted: &Arc<Admitted>, body: Bytes) -> Answer {
+        loop {
+            let (management, clock) = (Arc::clone(&self.management), self.clock);
+            let (admitted, body) = (Arc::clone(admitted), body.clone());
+            let answer = work(move || management.answer(&admitted, &body, clock.now())).await;
+            if !answer.is_undecided {
+                return answer;
+            }
+            poll_fn(|it| visit.poll_poked(it)).await;
         }
     }
 
@@ -242,12 +282,14 @@ impl Site {
 }
 
 /// What somebody has changed, or tried to. Bodies have passwords in them, and queries may have.
-fn audit(head: &Parts, user: Option<&str>, caller: Caller, status: StatusCode) {
+fn audit(admitted: &Admitted, status: StatusCode) {
+    let head = admitted.head();
     if !head.method.is_safe() {
-        let peer = match caller {
+        let peer = match admitted.caller() {
             Caller::At(address) => address.to_string(),
             Caller::Operator => control::SOCKET.to_owned(),
         };
+        let user = admitted.user_name();
         let (method, path) = (head.method.as_str(), head.uri.path());
         info!(target: "audit", user, %peer, method, path, status = status.as_u16(), "administration");
     }

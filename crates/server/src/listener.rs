@@ -10,6 +10,7 @@ use leveret_amqp091::connection::Peer;
 use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use crate::config::Address;
@@ -57,11 +58,16 @@ impl Listener {
         self.tls.is_some()
     }
 
+    /// What a client that has come now begins with, if that is TLS.
+    pub(crate) fn acceptor(&self) -> Option<TlsAcceptor> {
+        self.tls.as_ref().map(Tls::acceptor)
+    }
+
     /// Accepts for as long as it is polled, and hands each client to the thread that has the fewest.
     pub(crate) async fn accept_all(self, threads: Arc<IoThreads>) {
         loop {
             let (socket, peer) = self.accept().await;
-            let client = Client::new(socket, peer, self.tls.as_ref().map(Tls::acceptor));
+            let client = Client::new(socket, peer, self.acceptor());
             let client = match self.options.proxy_protocol {
                 true => client.through_proxy(),
                 false => client,

@@ -11,6 +11,7 @@ use tracing::warn;
 
 mod auth;
 mod block;
+mod certificates;
 mod cli;
 mod clock;
 mod config;
@@ -19,6 +20,7 @@ mod control;
 mod definitions;
 mod dev_certs;
 mod disk_floor;
+mod doors;
 mod host;
 mod http;
 mod http_client;
@@ -102,8 +104,14 @@ fn run(arguments: cli::Run, started: Instant) -> Result<(), String> {
 /// Everything but the start itself: the files that the configuration names are read too.
 fn check_config(arguments: cli::Run) -> Result<(), String> {
     let loaded = load(&sources(arguments))?;
-    if !loaded.config.ssl.is_empty() {
-        tls::acceptor(&loaded.config.ssl_options)?;
+    let config = &loaded.config;
+    if !config.ssl.is_empty() {
+        tls::acceptor(&config.ssl_options)?;
+    }
+    for https in [&config.management.ssl, &config.prometheus.ssl] {
+        if https.is_configured() {
+            tls::acceptor(&https.options)?;
+        }
     }
     let warnings = loaded.warnings.iter().map(|text| format!("{text}\n"));
     print(&(warnings.collect::<String>() + "the configuration can be started with\n"))

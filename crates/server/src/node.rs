@@ -12,7 +12,7 @@ use leveret_broker::broker::{Broker, Restored};
 use leveret_broker::options::{FirstDefinitions, Options};
 use leveret_broker::queue::Kind;
 use leveret_broker::users::{Pattern, Permissions};
-use leveret_management::{Cors, ListenerFacts, Management, Options as ManagementOptions};
+use leveret_management::{Cors, ListenerFacts, Management, Oauth, Options as ManagementOptions};
 use leveret_storage::{Log, RealDisk};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime;
@@ -22,13 +22,12 @@ use tracing::{error, info, warn};
 
 use crate::auth;
 use crate::clock::Clock;
-use crate::config::effective::{HttpListener, SocketOptions};
 use crate::config::{Address, Effective, Loaded, Sources};
 use crate::definitions;
+use crate::doors::Doors;
 use crate::host;
 use crate::http::{self, Site, SiteKind};
 use crate::io_thread::{IoThreads, Serving};
-use crate::listener::Listener;
 use crate::logs::Logs;
 use crate::offline::LOG_DIRECTORY;
 use crate::pager::PagerThread;
@@ -36,12 +35,6 @@ use crate::protocol::{NewProtocol, Protocol};
 use crate::reload::{Live, LiveLimits, Reloader};
 use crate::resources::{self, Resources};
 use crate::service_manager;
-use crate::tls::Tls;
-
-/// RabbitMQ's port of the HTTP API.
-const MANAGEMENT_PORT: u16 = 15672;
-/// RabbitMQ's port of the metrics.
-const PROMETHEUS_PORT: u16 = 15692;
 
 /// Requests of HTTP that are worked on at the same time; messages have the other cores.
 const BLOCKING_THREADS: usize = 2;
@@ -67,9 +60,7 @@ pub(crate) fn run(
         .map_err(|error| format!("cannot start the runtime: {error}"))?;
     control.block_on(async {
         let mut signals = Signals::new().map_err(|error| format!("signals: {error}"))?;
-        let (listeners, tls) = open_listeners(config)?;
-        let api_listeners = open_http(&config.management.tcp, MANAGEMENT_PORT)?;
-        let metrics_listeners = open_http(&config.prometheus.tcp, PROMETHEUS_PORT)?;
+        let doors = Doors::open(config)?;
         let clock = Clock::start();
         let (broker, log, resources) = start_broker(config, clock)?;
         auth::start(config, &broker)?;
@@ -78,9 +69,7 @@ pub(crate) fn run(
         let mut tasks = JoinSet::new();
         tasks.spawn(run_timers(Arc::clone(&broker), clock));
         tasks.spawn(Arc::clone(&resources).watch());
-        if let Some(tls) = tls.clone() {
-            tasks.spawn(tls.watch());
-        }
+        doors.certificates.watch(&mut tasks);
         let limits = LiveLimits::new(limits(config));
         let serving = Serving {
             clock,
@@ -93,11 +82,11 @@ pub(crate) fn run(
         let threads = IoThreads::start(count, &serving)
             .map_err(|error| format!("cannot start the I/O threads: {error}"))?;
         let threads = Arc::new(threads);
-        let listening = listener_facts(&listeners, &api_listeners, &metrics_listeners);
+        let listening = doors.facts();
         let site = Site {
             management: Management::new(
                 Arc::clone(&broker),
-                management_options(config, listening.clone(), Arc::clone(&resources)),
+                management_options(config, &doors, Arc::clone(&resources)),
                 clock.now(),
             ),
             broker: Arc::clone(&broker),
@@ -112,27 +101,25 @@ pub(crate) fn run(
             let idle = Duration::from_millis(config.management.tcp.idle_timeout_ms);
             tasks.spawn(http::serve_operator(listener, site.clone(), idle));
         }
-        for listener in api_listeners {
-            let options = config.management.tcp.clone();
+        for (listener, options) in doors.api {
             tasks.spawn(http::serve_all(listener, site.clone(), options));
         }
-        for listener in metrics_listeners {
+        for (listener, options) in doors.metrics {
             let site = Site {
                 kind: SiteKind::Metrics,
                 ..site.clone()
             };
-            let options = config.prometheus.tcp.clone();
             tasks.spawn(http::serve_all(listener, site, options));
         }
         tasks.spawn(http::sample(site));
-        for listener in listeners {
+        for listener in doors.amqp {
             tasks.spawn(listener.accept_all(Arc::clone(&threads)));
         }
         let live = Live {
             logs,
             limits,
             resources,
-            tls,
+            certificates: doors.certificates,
         };
         let mut reloader = Reloader {
             sources,
@@ -171,52 +158,6 @@ fn raise_file_limit() {
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         warn!(%error, current = ?limit.current, "cannot raise the limit of open files");
     }
-}
-
-/// With what TLS listeners meet their clients, if there are any.
-fn open_listeners(config: &Effective) -> Result<(Vec<Listener>, Option<Tls>), String> {
-    let mut listeners = Vec::new();
-    for address in config.tcp.values() {
-        listeners.extend(Listener::open(*address, &config.socket, None)?);
-    }
-    if config.ssl.is_empty() {
-        return Ok((listeners, None));
-    }
-    let tls = Tls::new(&config.ssl_options)?;
-    for address in config.ssl.values() {
-        listeners.extend(Listener::open(*address, &config.socket, Some(&tls))?);
-    }
-    Ok((listeners, Some(tls)))
-}
-
-/// A port that nobody asked for may be another node's on the same machine: that is no reason not to start.
-fn open_http(listener: &HttpListener, default_port: u16) -> Result<Vec<Listener>, String> {
-    let opened = Listener::open(listener.address(default_port), &SocketOptions::http(), None);
-    match opened {
-        Err(error) if listener.is_default() => {
-            warn!(%error, "going on without this listener, which nobody has configured");
-            Ok(Vec::new())
-        }
-        opened => opened,
-    }
-}
-
-/// Where the node listens, by RabbitMQ's names of protocols.
-fn listener_facts(amqp: &[Listener], api: &[Listener], metrics: &[Listener]) -> Vec<ListenerFacts> {
-    let facts = |protocol: &'static str| {
-        move |listener: &Listener| ListenerFacts {
-            protocol,
-            ip: listener.address.ip().to_string(),
-            port: listener.address.port(),
-        }
-    };
-    let amqp = amqp.iter().map(|listener| match listener.is_tls() {
-        true => facts("amqp/ssl")(listener),
-        false => facts("amqp")(listener),
-    });
-    amqp.chain(api.iter().map(facts("http")))
-        .chain(metrics.iter().map(facts("http/prometheus")))
-        .collect()
 }
 
 /// Opens the log and starts the broker with what is in it.
@@ -323,10 +264,11 @@ fn options(config: &Effective) -> Options {
 
 fn management_options(
     config: &Effective,
-    listeners: Vec<ListenerFacts>,
+    doors: &Doors,
     resources: Arc<Resources>,
 ) -> ManagementOptions {
     let management = &config.management;
+    let certificates = doors.certificates.clone();
     ManagementOptions {
         body_bytes_max: management.body_bytes_max,
         path_prefix: management.path_prefix.clone(),
@@ -335,14 +277,39 @@ fn management_options(
             origins: management.cors_origins.values().cloned().collect(),
             max_age_s: management.cors_max_age_s,
         },
+        basic_authentication: !management.disable_basic_auth,
+        oauth: oauth_pages(config),
         rabbitmq_version: RABBITMQ_VERSION,
         leveret_version: env!("CARGO_PKG_VERSION"),
-        listeners,
+        listeners: doors.facts(),
+        certificates: Box::new(move || certificates.facts()),
         data_dir: config.data_dir.display().to_string(),
         config_files: config.files.clone(),
         auth_mechanisms: config.access.auth_mechanisms.values().cloned().collect(),
         host: host::facts_of(resources),
     }
+}
+
+/// Without a provider there is nowhere to log in, and without an id only the provider's own pages lead here.
+fn oauth_pages(config: &Effective) -> Option<Oauth> {
+    let (pages, tokens) = (&config.management.oauth, &config.auth.oauth2);
+    let provider_url = pages.provider_url.clone().or_else(|| tokens.issuer.clone());
+    let can_begin = pages.client_id.is_some() || pages.is_idp_initiated;
+    if !pages.enabled || !can_begin {
+        return None;
+    }
+    Some(Oauth {
+        resource_server_id: tokens.resource_server_id.clone()?,
+        client_id: pages.client_id.clone(),
+        client_secret: pages.client_secret.clone(),
+        provider_url: provider_url?,
+        metadata_url: pages.metadata_url.clone(),
+        scopes: pages.scopes.clone(),
+        is_idp_initiated: pages.is_idp_initiated,
+        hides_basic_authentication: !pages.shows_basic_auth,
+        authorization_endpoint_parameters: pages.authorization_endpoint_params.clone(),
+        token_endpoint_parameters: pages.token_endpoint_params.clone(),
+    })
 }
 
 pub(crate) fn limits(config: &Effective) -> Limits {
@@ -458,25 +425,5 @@ impl Signals {
                 _ = self.hang_up.recv() => reload(),
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_taken_port_stops_only_a_node_that_was_told_to_use_it() {
-        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = other.local_addr().unwrap().port();
-        let unsaid = HttpListener::default();
-        assert!(open_http(&unsaid, port).unwrap().is_empty());
-        let said = HttpListener {
-            ip: Some(std::net::Ipv4Addr::LOCALHOST.into()),
-            port: Some(port),
-            ..unsaid
-        };
-        let refused = open_http(&said, 0).err().unwrap();
-        assert!(refused.contains(&port.to_string()), "{refused}");
     }
 }

@@ -6,20 +6,19 @@ use leveret_amqp091::connection::Limits;
 use parking_lot::RwLock;
 use tracing::{error, info, warn};
 
+use crate::certificates::Certificates;
 use crate::config::{self, Effective, Loaded, Sources};
 use crate::logs::Logs;
 use crate::node;
 use crate::resources::Resources;
 use crate::service_manager;
-use crate::tls::Tls;
 
 /// The parts of a running node that can be configured anew.
 pub(crate) struct Live {
     pub(crate) logs: Logs,
     pub(crate) limits: LiveLimits,
     pub(crate) resources: Arc<Resources>,
-    /// Without a TLS listener there is none.
-    pub(crate) tls: Option<Tls>,
+    pub(crate) certificates: Certificates,
 }
 
 /// What connections to come are offered.
@@ -41,12 +40,7 @@ impl Live {
         self.logs.configure(config);
         *self.limits.0.write() = Arc::new(node::limits(config));
         self.resources.configure(config);
-        // Files may have changed where the configuration did not.
-        if let Some(tls) = &self.tls
-            && let Err(error) = tls.configure(&config.ssl_options)
-        {
-            error!(%error, "the TLS certificates stay as they were");
-        }
+        self.certificates.configure(config);
     }
 }
 

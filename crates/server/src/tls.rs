@@ -63,6 +63,11 @@ impl Tls {
         self.0.acceptor.read().clone()
     }
 
+    /// Which files, and how they are used.
+    pub(crate) fn options(&self) -> SslOptions {
+        self.0.watched.lock().options.clone()
+    }
+
     /// Takes new options and reads their files, changed or not. After an error all stays as it was.
     pub(crate) fn configure(&self, options: &SslOptions) -> Result<(), String> {
         let mut watched = self.0.watched.lock();
@@ -207,7 +212,7 @@ fn in_file(file: &Path, error: &pem::Error) -> String {
     }
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(crate) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match read {
         Ok(chain) if chain.is_empty() => Err(format!("{}: no certificate in it", file.display())),

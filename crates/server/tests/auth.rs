@@ -1,6 +1,7 @@
 //! Authentication backends, against the real program: an HTTP backend and a token issuer of our own.
 #![expect(clippy::unwrap_used, reason = "all of this file is test")]
 
+mod api;
 mod client;
 mod process;
 
@@ -494,4 +495,121 @@ fn a_connection_ends_with_its_token_unless_there_is_a_newer_one() {
     );
     assert_eq!(declare(&mut renewed, "bob"), Ok(()));
     assert_eq!(declare(&mut renewed, "alice"), Err(403));
+}
+
+/// The status and the body of an answer.
+fn over_http(node: &Node, authorization: &str, request: &str) -> (u16, String) {
+    // The API is on every interface, and so is its address.
+    let api = SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), node.api.port());
+    let answer = api::ask(api, authorization, request).unwrap();
+    (answer.status, answer.body)
+}
+
+/// Names with their passwords.
+const GUEST: &str = "Basic Z3Vlc3Q6Z3Vlc3Q=";
+const ALICE_SESAME: &str = "Basic YWxpY2U6c2VzYW1l";
+const ALICE_GUESS: &str = "Basic YWxpY2U6Z3Vlc3M=";
+
+#[test]
+fn an_http_backend_decides_over_http_too() {
+    let web = people();
+    let mut settings = asking(&web);
+    settings.extend(["auth_backends.1=internal", "auth_backends.2=http"].map(str::to_owned));
+    let directory = Directory::new("auth");
+    let node = start(&directory, &settings);
+    let alice = ALICE_SESAME;
+    let check = |who: &str, request: &str, status: u16, part: &str| {
+        let (found, body) = over_http(&node, who, request);
+        assert_eq!(found, status, "{request}: {body}");
+        assert!(body.contains(part), "{request}: {body}");
+    };
+    let who = r#"{"is_internal_user":false,"name":"alice","tags":["management"]}"#;
+    check(alice, "GET /api/whoami", 200, who);
+    check(alice, "GET /api/users", 401, "Not administrator user");
+    check(alice, "PUT /api/queues/%2F/alice-q {}", 201, "");
+    check(alice, "PUT /api/queues/%2F/bob {}", 401, "Access refused.");
+    check(alice, "GET /api/queues/%2F?columns=name", 200, "alice-q");
+    let bind = r#"POST /api/bindings/%2F/e/amq.topic/q/alice-q {"routing_key":"#;
+    check(alice, &format!(r#"{bind}"alice.#"}}"#), 201, "");
+    check(alice, &format!(r#"{bind}"bob"}}"#), 401, "Access refused.");
+    let publish = r##"POST /api/exchanges/%2F/amq.topic/publish {"properties":{},"payload":"hello","payload_encoding":"string","routing_key":"##;
+    check(
+        alice,
+        &format!(r#"{publish}"alice.1"}}"#),
+        200,
+        r#"{"routed":true}"#,
+    );
+    check(
+        alice,
+        &format!(r#"{publish}"bob"}}"#),
+        401,
+        "Access refused.",
+    );
+    let get = r#"POST /api/queues/%2F/alice-q/get {"count":1,"ackmode":"ack_requeue_false","encoding":"auto"}"#;
+    check(alice, get, 200, r#""payload":"hello""#);
+    check(GUEST, "GET /api/users", 200, "guest");
+    let form = "POST /api/login username=alice&password=sesame";
+    check("", form, 200, r#""type":"basic""#);
+
+    let before = web.count("/user");
+    check(ALICE_GUESS, "GET /api/whoami", 401, "not_authorized");
+    assert_eq!(web.count("/user"), before + 1);
+}
+
+#[test]
+fn a_token_opens_the_http_api() {
+    let issuer = Issuer::start();
+    let directory = Directory::new("auth");
+    let mut settings = trusting(&issuer);
+    settings.extend(
+        [
+            "management.oauth_enabled=true",
+            "management.oauth_client_id=pages",
+            "management.oauth_provider_url=https://issuer.example",
+        ]
+        .map(str::to_owned),
+    );
+    let node = start(&directory, &settings);
+    let check = |scope: &str, request: &str, status: u16, part: &str| {
+        let scope = format!("{scope} rabbitmq.configure:%2F/alice* rabbitmq.read:%2F/alice*");
+        let token = issuer.token(json!({ "scope": scope }));
+        let (found, body) = over_http(&node, &format!("Bearer {token}"), request);
+        assert_eq!(found, status, "{request}: {body}");
+        assert!(body.contains(part), "{request}: {body}");
+    };
+    let (none, user, administrator) = ("", "rabbitmq.tag:management", "rabbitmq.tag:administrator");
+    check(none, "GET /api/whoami", 401, "Not management user");
+    let who = r#"{"is_internal_user":false,"name":"alice","tags":["management"]}"#;
+    check(user, "GET /api/whoami", 200, who);
+    check(user, "GET /api/users", 401, "Not administrator user");
+    check(administrator, "GET /api/users", 200, "guest");
+    check(administrator, "PUT /api/vhosts/other {}", 201, "");
+    check(user, "PUT /api/queues/%2F/alice {}", 201, "");
+    check(user, "PUT /api/queues/%2F/bob {}", 401, "Access refused.");
+    check(
+        user,
+        "PUT /api/queues/other/alice {}",
+        401,
+        "User not authorised to access virtual host",
+    );
+    check(
+        user,
+        "GET /api/vhosts?columns=name",
+        200,
+        r#"[{"name":"/"}]"#,
+    );
+
+    let stranger = Issuer::start().token(json!({ "scope": administrator }));
+    let (status, _) = over_http(&node, &format!("Bearer {stranger}"), "GET /api/whoami");
+    assert_eq!(status, 401);
+    let expired = issuer.token(json!({ "scope": administrator, "exp": now_s() - 1 }));
+    let (status, _) = over_http(&node, &format!("Bearer {expired}"), "GET /api/whoami");
+    assert_eq!(status, 401);
+    let (_, settings) = over_http(&node, "", "GET /api/auth");
+    let settings: Value = serde_json::from_str(&settings).unwrap();
+    assert_eq!(settings["oauth_client_id"], "pages");
+    assert_eq!(
+        settings["oauth_resource_servers"]["rabbitmq"]["oauth_provider_url"],
+        "https://issuer.example"
+    );
 }

@@ -1,6 +1,8 @@
 //! The real program: start, listen, stop.
 #![expect(clippy::unwrap_used, reason = "all of this file is test")]
 
+mod api;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
@@ -524,4 +526,83 @@ fn questions_are_answered_without_starting() {
     );
     check("--help", "Usage: leveret [run]");
     check("--keys", "heartbeat = 60\n");
+}
+
+/// A TLS client that shows no certificate.
+fn connect_encrypted(
+    address: SocketAddr,
+    authority: &CertificateDer<'static>,
+) -> StreamOwned<ClientConnection, TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.clone()).unwrap();
+    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    let client = ClientConnection::new(Arc::new(config), name).unwrap();
+    StreamOwned::new(client, TcpStream::connect(address).unwrap())
+}
+
+#[test]
+fn the_http_api_and_the_metrics_speak_tls() {
+    let folder = Folder::new();
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = folder.write("server.pem", &certified.cert.pem());
+    let key = folder.write("server.key", &certified.signing_key.serialize_pem());
+    let settings: String = ["management", "prometheus"]
+        .map(|section| {
+            format!(
+                "{section}.ssl.port = 0\n{section}.ssl.ip = 127.0.0.1\n\
+                 {section}.ssl.certfile = {certificate}\n{section}.ssl.keyfile = {key}\n"
+            )
+        })
+        .concat();
+    let file = folder.write(
+        "rabbitmq.conf",
+        &("listeners.tcp.1 = 127.0.0.1:0\n".to_owned() + &settings),
+    );
+    let node = Node::start(folder, &["--config", &file]);
+    let authority = certified.cert.der().clone();
+    let ask = |protocol: &str, request: &str| {
+        let stream = connect_encrypted(node.addresses(protocol)[0], &authority);
+        // guest:guest
+        api::converse(stream, Some("Basic Z3Vlc3Q6Z3Vlc3Q="), request).unwrap()
+    };
+    let api = node.addresses("https")[0];
+    let shown = ask("https", "GET /api/leveret/certificates").json();
+    let (https, metrics) = (&shown[0], &shown[1]);
+    assert_eq!(
+        (https["protocol"].as_str(), https["port"].as_u64()),
+        (Some("https"), Some(api.port().into()))
+    );
+    assert_eq!(metrics["protocol"], "https/prometheus");
+    let own = &https["certfile"]["certificates"][0];
+    assert_eq!(own["names"], serde_json::json!(["localhost"]));
+    let listeners = ask("https", "GET /api/overview?columns=listeners").json();
+    let listeners = listeners["listeners"].to_string();
+    assert!(listeners.contains(r#""protocol":"https""#), "{listeners}");
+    // rcgen's certificates last to the year 4096.
+    let check = "GET /api/health/checks/certificate-expiration";
+    assert_eq!(ask("https", &format!("{check}/10/years")).status, 200);
+    let late = ask("https", &format!("{check}/3000/years"));
+    assert_eq!(late.status, 503, "{late:?}");
+    assert!(late.body.contains("4096-01-01 0:00:00"), "{late:?}");
+    let metrics = ask("https/prometheus", "GET /metrics");
+    assert!(metrics.body.contains("rabbitmq_identity_info"));
+
+    // They are exchanged with the others.
+    let new = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    node.folder.write("server.pem", &new.cert.pem());
+    node.folder
+        .write("server.key", &new.signing_key.serialize_pem());
+    kill_process(Pid::from_child(&node.process), Signal::HUP).unwrap();
+    let mut node = node;
+    node.await_line("configuration loaded again");
+    let stream = connect_encrypted(api, new.cert.der());
+    let answer = api::converse(stream, Some("Basic Z3Vlc3Q6Z3Vlc3Q="), "GET /api/whoami");
+    assert_eq!(answer.unwrap().status, 200);
+    node.stop(Signal::TERM);
 }

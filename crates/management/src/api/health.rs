@@ -11,11 +11,11 @@ pub(crate) fn ok(_: &Call<'_>) -> Reply {
     Ok(passed())
 }
 
-fn passed() -> Answer {
+pub(super) fn passed() -> Answer {
     Answer::value(&json!({"status": "ok"}))
 }
 
-fn failed(reason: &str, details: Value) -> Answer {
+pub(super) fn failed(reason: &str, details: Value) -> Answer {
     let mut body = Map::new();
     body.insert("status".to_owned(), "failed".into());
     body.insert("reason".to_owned(), reason.into());

@@ -165,8 +165,8 @@ pub(crate) fn contexts(call: &Call<'_>) -> Value {
     let listeners = call.management.options.listeners.iter();
     let context = |listener: &crate::ListenerFacts| {
         let description = match listener.protocol {
-            "http" => "RabbitMQ Management",
-            "http/prometheus" => "RabbitMQ Prometheus",
+            "http" | "https" => "RabbitMQ Management",
+            "http/prometheus" | "https/prometheus" => "RabbitMQ Prometheus",
             _ => return None,
         };
         Some(json!({

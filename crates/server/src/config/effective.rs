@@ -52,6 +52,10 @@ pub(crate) struct Effective {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Management {
     pub(crate) tcp: HttpListener,
+    pub(crate) ssl: HttpsListener,
+    /// Names and passwords do not count, only tokens.
+    pub(crate) disable_basic_auth: bool,
+    pub(crate) oauth: OauthPages,
     pub(crate) path_prefix: String,
     pub(crate) body_bytes_max: usize,
     /// Origins whose pages may read answers; `*` stands for all.
@@ -63,6 +67,7 @@ pub(crate) struct Management {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Prometheus {
     pub(crate) tcp: HttpListener,
+    pub(crate) ssl: HttpsListener,
     pub(crate) path: String,
 }
 
@@ -90,6 +95,36 @@ impl HttpListener {
             (None, None) => Address::Loopback(default_port),
         }
     }
+}
+
+/// Where HTTP is spoken with TLS; nowhere unless something is said of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct HttpsListener {
+    pub(crate) listener: HttpListener,
+    pub(crate) options: SslOptions,
+}
+
+impl HttpsListener {
+    pub(crate) fn is_configured(&self) -> bool {
+        !self.listener.is_default() || self.options != SslOptions::default()
+    }
+}
+
+/// How the web pages get a token of OAuth 2 (`management.oauth_*`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct OauthPages {
+    pub(crate) enabled: bool,
+    /// The pages ask for a name and password, too.
+    pub(crate) shows_basic_auth: bool,
+    pub(crate) client_id: Option<String>,
+    pub(crate) client_secret: Option<String>,
+    /// `None`: the issuer of the tokens.
+    pub(crate) provider_url: Option<String>,
+    pub(crate) metadata_url: Option<String>,
+    pub(crate) scopes: Option<String>,
+    pub(crate) is_idp_initiated: bool,
+    pub(crate) authorization_endpoint_params: BTreeMap<String, String>,
+    pub(crate) token_endpoint_params: BTreeMap<String, String>,
 }
 
 /// What a client may ask for. `None`: no limit.
@@ -311,6 +346,9 @@ impl Default for Management {
     fn default() -> Self {
         Self {
             tcp: HttpListener::default(),
+            ssl: HttpsListener::default(),
+            disable_basic_auth: false,
+            oauth: OauthPages::default(),
             path_prefix: String::new(),
             body_bytes_max: 20_000_000,
             cors_origins: Numbered::default(),
@@ -323,6 +361,7 @@ impl Default for Prometheus {
     fn default() -> Self {
         Self {
             tcp: HttpListener::default(),
+            ssl: HttpsListener::default(),
             path: "/metrics".to_owned(),
         }
     }

@@ -74,6 +74,20 @@ impl CertificateLogin {
     }
 }
 
+/// The names and addresses of a host that a certificate is for.
+pub(crate) fn alternative_names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let shown = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(octets) => address(octets),
+        _ => None,
+    };
+    let names = extension.value.general_names.iter();
+    names.filter_map(shown).collect()
+}
+
 fn address(octets: &[u8]) -> Option<String> {
     if let Ok(octets) = <[u8; 4]>::try_from(octets) {
         return Some(Ipv4Addr::from(octets).to_string());
@@ -83,7 +97,7 @@ fn address(octets: &[u8]) -> Option<String> {
 }
 
 /// RFC 4514: the most specific part first, with RabbitMQ's names for the types.
-fn distinguished_name(name: &X509Name<'_>) -> String {
+pub(crate) fn distinguished_name(name: &X509Name<'_>) -> String {
     let mut parts: Vec<String> = name
         .iter()
         .map(|part| part.iter().map(attribute).collect::<Vec<_>>().join("+"))

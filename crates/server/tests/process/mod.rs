@@ -33,6 +33,8 @@ pub(crate) struct Node {
     /// Kept, so that the node can go on printing.
     stdout: BufReader<ChildStdout>,
     pub(crate) address: SocketAddr,
+    /// Where its HTTP API is.
+    pub(crate) api: SocketAddr,
     /// From the node's own line.
     pub(crate) started_in_ms: u64,
 }
@@ -71,7 +73,7 @@ impl Node {
             .stdout(Stdio::piped())
             .spawn()?;
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
-        let mut address = None;
+        let (mut address, mut api) = (None, None);
         let mut line = String::new();
         loop {
             line.clear();
@@ -79,10 +81,14 @@ impl Node {
                 let status = child.wait()?;
                 return Err(io::Error::other(format!("the node ended: {status}")));
             }
-            if let Some(rest) = line.strip_prefix("listening on ")
-                && rest.ends_with("(amqp)\n")
-            {
-                address = rest.split(' ').next().and_then(|text| text.parse().ok());
+            if let Some(rest) = line.strip_prefix("listening on ") {
+                let found = rest.split(' ').next().and_then(|text| text.parse().ok());
+                match rest {
+                    rest if rest.ends_with("(amqp)\n") => address = found,
+                    // The first of several is on IPv4.
+                    rest if rest.ends_with("(http)\n") => api = api.or(found),
+                    _ => {}
+                }
             }
             if let Some(rest) = line.strip_prefix("started in ") {
                 let number = rest.split(' ').next().and_then(|text| text.parse().ok());
@@ -90,6 +96,7 @@ impl Node {
                     child,
                     stdout,
                     address: address.expect("listening is announced before"),
+                    api: api.expect("so is the API"),
                     started_in_ms: number.expect("the time is a number"),
                 });
             }

@@ -7,7 +7,7 @@ use crate::error::{Error, Resource, ResourceKind, Result};
 use crate::exchange;
 use crate::live_queue::LiveQueue;
 use crate::principal::Principal;
-use crate::users::{Access, User};
+use crate::users::Access;
 
 impl Broker {
     /// 403 unless `by` may have `access` to the resource.
@@ -18,15 +18,6 @@ impl Broker {
         resource: Resource<'_>,
     ) -> Result<()> {
         self.topology.read().check(by, access, resource)
-    }
-
-    /// Whether `user` has any permissions in `vhost`, without which there is no connecting to it; `None`: there is no such
-    /// vhost.
-    pub fn has_access(&self, user: &User, vhost: &str) -> Option<bool> {
-        let topology = self.topology.read();
-        let vhost = topology.catalogue.vhost(vhost)?;
-        let permissions = topology.catalogue.permissions(&user.name, &vhost.name);
-        Some(permissions.is_some())
     }
 
     /// The node itself, in the vhost of that name.

@@ -7,7 +7,7 @@ use leveret_broker::queue::Kind;
 use super::find;
 use crate::answer::{Answer, Failure, Reply};
 use crate::api::users::changes::tags;
-use crate::call::{Call, Caller, Json};
+use crate::call::{Call, Json};
 
 const EVERYTHING: PermissionSpec<'_> = PermissionSpec {
     configure: ".*",
@@ -24,7 +24,7 @@ pub(crate) fn put(call: &Call<'_>) -> Reply {
     let before = known.as_ref().map(|known| &known.metadata);
     let metadata = metadata(&body, before)?;
     let mut answer = Answer::put(known.is_none()).after(broker.put_vhost(name, metadata)?);
-    if known.is_none() && call.request.caller != Caller::Operator {
+    if known.is_none() && broker.user_info(&call.user().name).is_some() {
         let granted = broker.set_permissions(&call.user().name, name, EVERYTHING, call.now)?;
         answer = answer.after(granted);
     }
