@@ -113,6 +113,9 @@ impl fmt::Debug for Login {
 pub trait Backends: fmt::Debug + Send + Sync {
     /// The answer may come later and from another thread.
     fn log_in(&self, login: Login, answer: LoggedIn);
+
+    /// Forgets answers that are kept, if any are.
+    fn forget_answers(&self) {}
 }
 
 /// Takes who it is; `None`: they are not let in, and the operator has been told why.

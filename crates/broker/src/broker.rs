@@ -346,6 +346,13 @@ impl Broker {
         }
     }
 
+    /// Has whoever decides logins forget the answers that are kept.
+    pub fn forget_answers(&self) {
+        if let Some(backends) = self.backends.get() {
+            backends.forget_answers();
+        }
+    }
+
     /// Who somebody is by the catalogue.
     fn known_identity(&self, login: &Login) -> Option<Identity> {
         let loopback = login.address.is_loopback();
@@ -772,7 +779,7 @@ impl Broker {
     }
 
     /// A blank node's vhost and user (RabbitMQ: `default_vhost`, `default_user`, `default_pass`).
-    fn define_defaults(&self) -> std::result::Result<(), crate::catalogue::ApplyError> {
+    fn define_defaults(&self) -> std::result::Result<Option<Lsn>, crate::catalogue::ApplyError> {
         let default = &self.options.first;
         let salt = ((self.options.random)() as u32).to_be_bytes();
         let vhost: Arc<str> = default.vhost.as_str().into();
@@ -795,10 +802,12 @@ impl Broker {
             },
         ];
         let mut topology = self.topology.write();
+        let mut durable_at = None;
         for command in commands {
-            self.apply(&mut topology, command, None)?;
+            let (_, at) = self.apply(&mut topology, command, None)?;
+            durable_at = durable_at.max(at);
         }
-        Ok(())
+        Ok(durable_at)
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Answer {
     pub durable_at: Option<Lsn>,
     /// This is no answer: something has to be known first, and the request is to be looked at again then.
     pub is_undecided: bool,
+    /// When it has been sent, the node is to stop.
+    pub stops_node: bool,
 }
 
 /// The body of an answer.
@@ -52,6 +54,7 @@ impl Answer {
             not_before: None,
             durable_at: None,
             is_undecided: false,
+            stops_node: false,
         }
     }
 
@@ -174,6 +177,14 @@ impl Failure {
         Self {
             is_undecided: true,
             ..failure
+        }
+    }
+
+    /// The same with another reason.
+    pub(crate) fn because(self, reason: impl Into<Value>) -> Self {
+        Self {
+            reason: reason.into(),
+            ..self
         }
     }
 

@@ -24,6 +24,7 @@ mod json;
 mod list;
 mod metrics;
 mod openapi;
+mod operations;
 mod options;
 mod query;
 mod routes;
@@ -37,6 +38,7 @@ mod visit;
 pub use answer::{Answer, Body};
 pub use call::{Admitted, Caller};
 pub use definitions::{ImportError, Report};
+pub use operations::{AuditEntry, Change, LogLines, Operations, Service};
 pub use options::{
     CertificateFacts, CertificateFile, Cors, Host, ListenerCertificates, ListenerFacts, Oauth,
     Options,

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use http::HeaderValue;
 use leveret_broker::time::Timestamp;
 
+use crate::operations::Operations;
+
 /// See the module's page.
 pub struct Options {
     /// `management.http.max_body_size`, bytes.
@@ -22,10 +24,8 @@ pub struct Options {
     pub rabbitmq_version: &'static str,
     /// Ours.
     pub leveret_version: &'static str,
-    /// Where the node listens.
-    pub listeners: Vec<ListenerFacts>,
-    /// What listeners with TLS show and trust; read whenever somebody wants to know.
-    pub certificates: Box<dyn Fn() -> Vec<ListenerCertificates> + Send + Sync>,
+    /// What the node does around the broker.
+    pub operations: Box<dyn Operations>,
     pub data_dir: String,
     pub config_files: Vec<String>,
     /// SASL mechanisms that clients are offered.

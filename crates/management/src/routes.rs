@@ -8,8 +8,8 @@ use crate::access::Who::{
 use crate::answer::Reply;
 use crate::api::{
     access as about_access, bindings, certificates, connections, consumers, definitions, exchanges,
-    features, health, limits, messages, nodes, overview, parameters, policies, queues, users,
-    vhosts,
+    features, health, limits, messages, nodes, operations, overview, parameters, policies, queues,
+    users, vhosts,
 };
 use crate::call::Call;
 use crate::openapi;
@@ -214,8 +214,8 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/health/checks/quorum-queues-without-elected-leaders/vhost/:vhost/pattern/:pattern", "These quorum queues have a leader.", &[get(User, health::ok)]),
     route("/health/checks/metadata-store/initialized", "The definitions are there.", &[get(User, health::ok)]),
     route("/health/checks/metadata-store/initialized/with-data", "The definitions are there, and not empty.", &[get(User, health::ok)]),
-    route("/health/checks/is-in-service", "The node is not in maintenance.", &[get(Anyone, health::ok)]),
-    route("/health/checks/ready-to-serve-clients", "Clients can come.", &[get(Anyone, health::ok)]),
+    route("/health/checks/is-in-service", "The node is not in maintenance.", &[get(Anyone, health::in_service)]),
+    route("/health/checks/ready-to-serve-clients", "Clients can come.", &[get(Anyone, health::ready_for_clients)]),
     route("/health/checks/below-node-connection-limit", "More clients can come.", &[get(Anyone, health::connection_limit)]),
     route("/health/checks/reached-target-cluster-size", "All nodes are there.", &[get(Anyone, health::ok)]),
     route("/healthchecks/node", "Always well.", &[get(User, health::ok)]),
@@ -225,6 +225,25 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/feature-flags/:name/enable", "Enables a feature flag; all of them are.", &[put(Administrator, features::enable_flag)]),
     route("/deprecated-features", "Deprecated features.", &[get(User, features::deprecated)]),
     route("/deprecated-features/used", "Deprecated features in use.", &[get(User, features::deprecated_in_use)]),
+    route("/config/effective", "The configuration, as text.", &[get(Administrator, operations::effective_configuration)]),
+    route("/leveret/authenticate", "Tries somebody's password.", &[post(Administrator, operations::authenticate)]),
+    route("/leveret/auth/cache", "Answers of authentication backends that are kept.", &[delete(Administrator, operations::clear_auth_cache)]),
+    route("/leveret/log", "The last lines of the log.", &[get(Administrator, operations::log)]),
+    route("/leveret/log/level", "How much is logged.", &[put(Administrator, operations::set_log_level)]),
+    route("/leveret/audit", "What administrators did last.", &[get(Administrator, operations::audit)]),
+    route("/leveret/alarms/memory", "From which use of memory on publishers are held back.", &[put(Administrator, operations::set_memory_watermark)]),
+    route("/leveret/alarms/disk", "Below which free disk publishers are held back.", &[put(Administrator, operations::set_disk_limit)]),
+    route("/leveret/node/stop", "Stops the node.", &[post(Administrator, operations::stop)]),
+    route("/leveret/node/stop_app", "Stops serving clients.", &[post(Administrator, operations::stop_app)]),
+    route("/leveret/node/start_app", "Serves clients again.", &[post(Administrator, operations::start_app)]),
+    route("/leveret/node/reset", "Drops all definitions and messages.", &[post(Administrator, operations::reset)]),
+    route("/leveret/node/suspend_listeners", "Lets no new clients in.", &[post(Administrator, operations::suspend_listeners)]),
+    route("/leveret/node/resume_listeners", "Lets clients in again.", &[post(Administrator, operations::resume_listeners)]),
+    route("/leveret/node/drain", "Puts the node into maintenance.", &[post(Administrator, operations::drain)]),
+    route("/leveret/node/revive", "Takes the node out of maintenance.", &[post(Administrator, operations::revive)]),
+    route("/leveret/node/join_cluster", "Refused: there are no clusters yet.", &[post(Administrator, operations::refuse_cluster)]),
+    route("/leveret/node/forget_cluster_node", "Refused: there are no clusters yet.", &[post(Administrator, operations::refuse_cluster)]),
+    route("/leveret/eval", "Evaluates one of a few Erlang expressions.", &[post(Administrator, operations::evaluate)]),
     route("/leveret/certificates", "Certificates of the listeners.", &[get(Administrator, certificates::list)]),
 ];
 

@@ -23,6 +23,7 @@ mod frame;
 mod hostile;
 mod metrics;
 mod objects;
+mod operations;
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -88,12 +89,7 @@ impl World {
             oauth: None,
             rabbitmq_version: "4.3.6",
             leveret_version: "0.1.0",
-            listeners: vec![ListenerFacts {
-                protocol: "amqp",
-                ip: "127.0.0.1".to_owned(),
-                port: 5672,
-            }],
-            certificates: Box::new(Vec::new),
+            operations: Box::new(operations::Still::default()),
             data_dir: "data".to_owned(),
             config_files: Vec::new(),
             auth_mechanisms: vec!["PLAIN".to_owned()],

@@ -48,6 +48,7 @@ impl fmt::Display for ConfigError {
 }
 
 /// A configuration that a node can be started with.
+#[derive(Clone)]
 pub(crate) struct Loaded {
     pub(crate) config: Effective,
     pub(crate) given: Given,
@@ -56,6 +57,24 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
+    /// Gives a key another value, if a running node can take it.
+    pub(crate) fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        let Found::Key(row, word) = keys::find(key) else {
+            return Err(format!("{key} is not a known key"));
+        };
+        if !KEYS[row].live {
+            return Err(format!("{key} can't be changed while the node runs"));
+        }
+        (KEYS[row].set)(&mut self.config, word, value)?;
+        let setting = Setting {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            place: Place::Operator,
+        };
+        self.given.note(row, word, &setting);
+        Ok(())
+    }
+
     /// Every key with its value and where that comes from, as `leveret config effective` prints it. No passwords.
     pub(crate) fn describe(&self) -> String {
         let config = &self.config;

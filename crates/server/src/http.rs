@@ -30,11 +30,13 @@ use leveret_management::{Admitted, Answer, Caller, Management, SAMPLE_PERIOD_MS,
 use leveret_storage::Log;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
+use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
+use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::effective::HttpListener;
 use crate::control;
@@ -61,6 +63,9 @@ pub(crate) struct Site {
     pub(crate) log: Log,
     pub(crate) clock: Clock,
     pub(crate) kind: SiteKind,
+    pub(crate) audit: Arc<Audit>,
+    /// Told when an operator has the node stop.
+    pub(crate) stop: Arc<Notify>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,6 +201,11 @@ impl Site {
             }
         };
         self.hold(answer.not_before, answer.durable_at).await;
+        if answer.stops_node {
+            // Another task gets its turn when this one has handed the answer to the socket.
+            let stop = Arc::clone(&self.stop);
+            tokio::spawn(async move { stop.notify_one() });
+        }
         answer.response.map(Outgoing::new)
     }
 
@@ -214,7 +224,8 @@ impl Site {
         match timeout(BODY_TIMEOUT, limited.collect()).await {
             Ok(Ok(body)) => {
                 let answer = self.answer_to(&visit, &admitted, body.to_bytes()).await;
-                audit(&admitted, answer.response.status());
+                let status = answer.response.status();
+                self.audit.note(&admitted, status, self.clock.now());
                 answer
             }
             Ok(Err(error)) if error.is::<LengthLimitError>() => management.refuse_body(&admitted),
@@ -278,20 +289,6 @@ impl Site {
             }
             poll_fn(|context| mailbox.poll_poked(context)).await;
         }
-    }
-}
-
-/// What somebody has changed, or tried to. Bodies have passwords in them, and queries may have.
-fn audit(admitted: &Admitted, status: StatusCode) {
-    let head = admitted.head();
-    if !head.method.is_safe() {
-        let peer = match admitted.caller() {
-            Caller::At(address) => address.to_string(),
-            Caller::Operator => control::SOCKET.to_owned(),
-        };
-        let user = admitted.user_name();
-        let (method, path) = (head.method.as_str(), head.uri.path());
-        info!(target: "audit", user, %peer, method, path, status = status.as_u16(), "administration");
     }
 }
 

@@ -31,7 +31,32 @@ pub(crate) struct Listener {
     tls: Option<Tls>,
 }
 
+/// Where a listener is, to be opened there again when it has been closed.
+#[derive(Clone)]
+pub(crate) struct Place {
+    address: SocketAddr,
+    options: SocketOptions,
+    tls: Option<Tls>,
+}
+
+impl Place {
+    /// To be called inside the runtime that is going to accept.
+    pub(crate) fn open(&self) -> Result<Listener, String> {
+        let opened = Listener::open(Address::At(self.address), &self.options, self.tls.as_ref())?;
+        let listener = opened.into_iter().next();
+        Ok(listener.expect("an address has one socket"))
+    }
+}
+
 impl Listener {
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            address: self.address,
+            options: self.options.clone(),
+            tls: self.tls.clone(),
+        }
+    }
+
     /// Opens the sockets that `address` stands for. To be called inside the runtime that is going to accept.
     pub(crate) fn open(
         address: Address,

@@ -1,7 +1,7 @@
 //! Where the log goes, how it looks, and how much of it there is: the keys `log.*`.
 //!
 //! Each output has a level of its own and each category one ([`Category`]); [`mod@file`] writes and rotates a file, [`json`]
-//! formats events as RabbitMQ's JSON formatter does.
+//! formats events as RabbitMQ's JSON formatter does, and [`tail`] keeps the last lines in memory.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
@@ -20,8 +20,11 @@ use crate::config::Effective;
 
 mod file;
 mod json;
+mod tail;
 
 use file::LogFile;
+use leveret_management::LogLines;
+use tail::Tail;
 
 /// What an event is about. RabbitMQ's words; `audit`, of what administrators do, is ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,6 +140,14 @@ impl Options {
             .unwrap_or(self.level)
     }
 
+    /// What is kept in memory is what the file is told, or else the console.
+    fn tail(&self) -> &Output {
+        match self.file.on {
+            true => &self.file,
+            false => &self.console,
+        }
+    }
+
     fn file_path(&self, data_dir: &Path, node_name: &str) -> PathBuf {
         let directory = self
             .directory
@@ -151,6 +162,7 @@ impl Options {
 pub(crate) struct Logs {
     options: Arc<RwLock<Options>>,
     file: Option<Arc<LogFile>>,
+    tail: Tail,
 }
 
 /// Starts logging, once in the life of a process.
@@ -178,11 +190,21 @@ pub(crate) fn start(config: &Effective) -> Result<Logs, String> {
             output: |options| &options.file,
         })
     });
+    let tail = Tail::default();
+    let in_memory = layer(Format::Plaintext, tail.clone(), false).with_filter(ForOutput {
+        options: Arc::clone(&options),
+        output: Options::tail,
+    });
     tracing_subscriber::registry()
         .with(console)
         .with(to_file)
+        .with(in_memory)
         .init();
-    Ok(Logs { options, file })
+    Ok(Logs {
+        options,
+        file,
+        tail,
+    })
 }
 
 fn layer<S, W>(format: Format, writer: W, colors: bool) -> Box<dyn Layer<S> + Send + Sync>
@@ -209,6 +231,19 @@ impl Logs {
         if let Some(file) = &self.file {
             file.reopen();
         }
+    }
+
+    /// As [`leveret_management::Operations::log`].
+    pub(crate) fn last(&self, from: u64, count: usize) -> LogLines {
+        self.tail.read(from, count)
+    }
+
+    /// Where the log goes, as RabbitMQ tells it.
+    pub(crate) fn places(&self) -> Vec<String> {
+        let console = self.options.read().console.on;
+        let file = self.file.iter().map(|file| file.path());
+        let console = console.then(|| "<stdout>".to_owned());
+        console.into_iter().chain(file).collect()
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use tracing::warn;
 
+mod audit;
 mod auth;
 mod block;
 mod certificates;
@@ -29,11 +30,13 @@ mod listener;
 mod logs;
 mod node;
 mod offline;
+mod operations;
 mod pager;
 mod protocol;
 mod proxy_protocol;
 mod reload;
 mod resources;
+mod service;
 mod service_manager;
 mod stream;
 mod tls;

@@ -20,6 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+use crate::audit::Audit;
 use crate::auth;
 use crate::clock::Clock;
 use crate::config::{Address, Effective, Loaded, Sources};
@@ -30,10 +31,12 @@ use crate::http::{self, Site, SiteKind};
 use crate::io_thread::{IoThreads, Serving};
 use crate::logs::Logs;
 use crate::offline::LOG_DIRECTORY;
+use crate::operations::Operations;
 use crate::pager::PagerThread;
 use crate::protocol::{NewProtocol, Protocol};
-use crate::reload::{Live, LiveLimits, Reloader};
+use crate::reload::{Current, Live, LiveLimits};
 use crate::resources::{self, Resources};
+use crate::service::ClientListeners;
 use crate::service_manager;
 
 /// Requests of HTTP that are worked on at the same time; messages have the other cores.
@@ -83,21 +86,43 @@ pub(crate) fn run(
             .map_err(|error| format!("cannot start the I/O threads: {error}"))?;
         let threads = Arc::new(threads);
         let listening = doors.facts();
+        let live = Live {
+            logs,
+            limits,
+            resources: Arc::clone(&resources),
+            certificates: doors.certificates,
+        };
+        let current = Arc::new(Current::new(loaded, live));
+        let (of_amqp, of_http) =
+            (listening.iter().cloned()).partition(|listener| listener.protocol.starts_with("amqp"));
+        let (mut clients, service) =
+            ClientListeners::start(doors.amqp, of_amqp, Arc::clone(&threads));
+        let audit = Arc::<Audit>::default();
+        let operations = Operations {
+            broker: Arc::clone(&broker),
+            current: Arc::clone(&current),
+            service,
+            listeners: of_http,
+            audit: Arc::clone(&audit),
+        };
         let site = Site {
             management: Management::new(
                 Arc::clone(&broker),
-                management_options(config, &doors, Arc::clone(&resources)),
+                management_options(config, operations, resources),
                 clock.now(),
             ),
             broker: Arc::clone(&broker),
             log,
             clock,
             kind: SiteKind::Api,
+            audit,
+            stop: Arc::default(),
         };
         definitions::load(&config.definitions, &site.management, clock.now())?;
+        let control_socket = http::open_control_socket(&config.data_dir);
         announce(config, &listening, started);
 
-        if let Some(listener) = http::open_control_socket(&config.data_dir) {
+        if let Some(listener) = control_socket {
             let idle = Duration::from_millis(config.management.tcp.idle_timeout_ms);
             tasks.spawn(http::serve_operator(listener, site.clone(), idle));
         }
@@ -111,31 +136,25 @@ pub(crate) fn run(
             };
             tasks.spawn(http::serve_all(listener, site, options));
         }
+        let stop = Arc::clone(&site.stop);
         tasks.spawn(http::sample(site));
-        for listener in doors.amqp {
-            tasks.spawn(listener.accept_all(Arc::clone(&threads)));
-        }
-        let live = Live {
-            logs,
-            limits,
-            resources,
-            certificates: doors.certificates,
-        };
-        let mut reloader = Reloader {
-            sources,
-            loaded,
-            live,
-        };
         service_manager::ready();
         let told = tokio::select! {
-            signal = signals.wait_for_stop(|| reloader.reload()) => {
+            signal = signals.wait_for_stop(|| current.reload(sources)) => {
                 info!(signal, "stopping");
+                service_manager::stopping();
+                Ok(())
+            }
+            () = stop.notified() => {
+                info!("stopping, as an operator asked for");
                 service_manager::stopping();
                 Ok(())
             }
             // None of them ends by itself, and without timers or listeners a node only seems to run.
             Some(task) = tasks.join_next() => Err(format!("stopped after a fault: {task:?}")),
+            fault = clients.run() => Err(format!("stopped after a fault: {fault}")),
         };
+        clients.close().await;
         tasks.shutdown().await;
         let threads = Arc::into_inner(threads).expect("the tasks that shared it have ended");
         threads.stop();
@@ -264,11 +283,10 @@ fn options(config: &Effective) -> Options {
 
 fn management_options(
     config: &Effective,
-    doors: &Doors,
+    operations: Operations,
     resources: Arc<Resources>,
 ) -> ManagementOptions {
     let management = &config.management;
-    let certificates = doors.certificates.clone();
     ManagementOptions {
         body_bytes_max: management.body_bytes_max,
         path_prefix: management.path_prefix.clone(),
@@ -281,8 +299,7 @@ fn management_options(
         oauth: oauth_pages(config),
         rabbitmq_version: RABBITMQ_VERSION,
         leveret_version: env!("CARGO_PKG_VERSION"),
-        listeners: doors.facts(),
-        certificates: Box::new(move || certificates.facts()),
+        operations: Box::new(operations),
         data_dir: config.data_dir.display().to_string(),
         config_files: config.files.clone(),
         auth_mechanisms: config.access.auth_mechanisms.values().cloned().collect(),

@@ -1,9 +1,11 @@
-//! SIGHUP: the configuration is read again, what a running node can take is taken, and each difference is logged.
+//! The configuration of a node that runs. At SIGHUP it is read again, and operators change some of it; what a running node
+//! can take is taken, and each difference is logged.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use leveret_amqp091::connection::Limits;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tracing::{error, info, warn};
 
 use crate::certificates::Certificates;
@@ -44,23 +46,27 @@ impl Live {
     }
 }
 
-/// Knows what was loaded last, and from where.
-pub(crate) struct Reloader<'a> {
-    pub(crate) sources: &'a Sources<'a>,
-    pub(crate) loaded: Loaded,
+/// A running node's configuration, as files and operators have it.
+pub(crate) struct Current {
     pub(crate) live: Live,
+    loaded: Mutex<Loaded>,
 }
 
-impl Reloader<'_> {
-    /// A configuration that can't be used changes nothing.
-    pub(crate) fn reload(&mut self) {
+impl Current {
+    pub(crate) fn new(loaded: Loaded, live: Live) -> Self {
+        let loaded = Mutex::new(loaded);
+        Self { live, loaded }
+    }
+
+    /// Reads the configuration again. One that can't be used changes nothing.
+    pub(crate) fn reload(&self, sources: &Sources<'_>) {
         service_manager::reloading();
-        self.load();
+        self.load(sources);
         service_manager::ready();
     }
 
-    fn load(&mut self) {
-        match config::load(self.sources) {
+    fn load(&self, sources: &Sources<'_>) {
+        match config::load(sources) {
             Ok(loaded) => self.take(loaded),
             Err(error) => {
                 for line in error.to_string().lines() {
@@ -71,8 +77,9 @@ impl Reloader<'_> {
         }
     }
 
-    fn take(&mut self, loaded: Loaded) {
-        let changes = self.loaded.given.changes(&loaded.given);
+    fn take(&self, loaded: Loaded) {
+        let mut current = self.loaded.lock();
+        let changes = current.given.changes(&loaded.given);
         // The level of the log may be among them: one of the two hears of it.
         for change in &changes {
             if change.live {
@@ -84,6 +91,38 @@ impl Reloader<'_> {
         loaded.warnings.iter().for_each(|text| warn!("{text}"));
         self.live.configure(&loaded.config);
         info!(changes = changes.len(), "configuration loaded again");
-        self.loaded = loaded;
+        *current = loaded;
+    }
+
+    /// Gives these keys another value, until the configuration is read again.
+    pub(crate) fn set(&self, keys: &[&str], value: &str) -> Result<(), String> {
+        let mut current = self.loaded.lock();
+        let mut changed = current.clone();
+        for key in keys {
+            changed.set(key, value)?;
+        }
+        self.live.configure(&changed.config);
+        for change in current.given.changes(&changed.given) {
+            info!("{change}");
+        }
+        *current = changed;
+        Ok(())
+    }
+
+    /// The level of all, and of each output and category that has one of its own.
+    pub(crate) fn set_log_level(&self, level: &str) -> Result<(), String> {
+        let own = self.loaded.lock().given.log_levels();
+        let keys: Vec<&str> = own.iter().map(String::as_str).collect();
+        self.set(&[&["log.level"], keys.as_slice()].concat(), level)
+    }
+
+    /// As `leveret config effective` prints it.
+    pub(crate) fn describe(&self) -> String {
+        self.loaded.lock().describe()
+    }
+
+    /// Files of definitions that are taken in at each start.
+    pub(crate) fn definitions(&self) -> Vec<PathBuf> {
+        self.loaded.lock().config.definitions.clone()
     }
 }

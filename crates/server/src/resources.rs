@@ -48,6 +48,8 @@ pub(crate) struct Resources {
     disk_min_seen: AtomicU64,
     memory_low: AtomicBool,
     disk_low: AtomicBool,
+    /// Free disk is not looked at.
+    disk_unwatched: AtomicBool,
     /// The log has no room, whatever the disk has.
     log_full: AtomicBool,
 }
@@ -62,6 +64,7 @@ impl Resources {
             disk_min_seen: AtomicU64::default(),
             memory_low: AtomicBool::new(false),
             disk_low: AtomicBool::new(false),
+            disk_unwatched: AtomicBool::new(false),
             log_full: AtomicBool::new(false),
         };
         this.configure(config);
@@ -109,6 +112,12 @@ impl Resources {
         }
     }
 
+    /// Whether free disk is looked at, from the next look on.
+    pub(crate) fn watch_disk(&self, on: bool) {
+        self.disk_unwatched.store(!on, Ordering::Relaxed);
+        info!(on, "monitoring of free disk space");
+    }
+
     /// The log found no room for more, or found some again.
     pub(crate) fn set_log_full(&self, full: bool) {
         self.log_full.store(full, Ordering::Release);
@@ -122,6 +131,7 @@ impl Resources {
         if memory_low != self.memory_low.swap(memory_low, Ordering::AcqRel) {
             report("memory", memory_low, memory_used, memory_max);
         }
+        let disk_free = disk_free.filter(|_| !self.disk_unwatched.load(Ordering::Relaxed));
         let disk_min = disk_free.map_or(0, |free| self.disk_min.lock().look(free));
         self.disk_min_seen.store(disk_min, Ordering::Relaxed);
         let disk_low = disk_free.is_some_and(|free| free < disk_min);

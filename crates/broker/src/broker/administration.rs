@@ -16,6 +16,7 @@ use crate::mailbox::Event;
 use crate::time::Timestamp;
 
 mod parameters;
+mod reset;
 mod users;
 mod vhosts;
 

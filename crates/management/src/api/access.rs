@@ -60,7 +60,7 @@ pub(crate) fn log_out(_: &Call<'_>) -> Reply {
     Ok(Answer::done())
 }
 
-fn try_password(
+pub(super) fn try_password(
     call: &Call<'_>,
     peer: IpAddr,
     credentials: (&str, &str),

@@ -11,7 +11,7 @@ const DAY_MS: u64 = 86_400_000;
 
 /// A path of ours: each listener with TLS, what it shows and whom it trusts. Times are ms since 1970.
 pub(crate) fn list(call: &Call<'_>) -> Reply {
-    let listeners = (call.management.options.certificates)();
+    let listeners = call.management.options.operations.certificates();
     let all: Vec<Value> = listeners.iter().map(shown).collect();
     Ok(Answer::value(&all.into()))
 }
@@ -50,7 +50,7 @@ fn certificate(it: &CertificateFacts) -> Value {
 /// A health check: no listener has a certificate that ends within that time.
 pub(crate) fn check_expiration(call: &Call<'_>) -> Reply {
     let until = call.now.plus_ms(within_ms(call)?).0;
-    let listeners = (call.management.options.certificates)();
+    let listeners = call.management.options.operations.certificates();
     let ends_soon = |file: &Option<CertificateFile>| ending(file.as_ref(), call.now.0, until);
     let expired: Vec<Value> = listeners
         .iter()

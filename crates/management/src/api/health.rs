@@ -49,7 +49,7 @@ fn alarms_of(call: &Call<'_>, reason: &str) -> Reply {
 }
 
 pub(crate) fn port_listener(call: &Call<'_>) -> Reply {
-    let listeners = &call.management.options.listeners;
+    let listeners = call.management.options.operations.listeners();
     let ports: Vec<u16> = listeners.iter().map(|listener| listener.port).collect();
     let Ok(wanted) = call.parameter("port").parse::<u16>() else {
         return Err(crate::answer::Failure::bad_request("Invalid port"));
@@ -63,7 +63,7 @@ pub(crate) fn port_listener(call: &Call<'_>) -> Reply {
 
 /// One protocol or several with commas between; each must be listened to.
 pub(crate) fn protocol_listener(call: &Call<'_>) -> Reply {
-    let listeners = &call.management.options.listeners;
+    let listeners = call.management.options.operations.listeners();
     let protocols: Vec<&str> = listeners.iter().map(|it| it.protocol).collect();
     let is_missing = |name: &&str| !protocols.contains(&canonical(name).as_str());
     let wanted = call.parameter("protocols").split(',');
@@ -85,6 +85,32 @@ fn canonical(name: &str) -> String {
         "prometheus" => "http/prometheus".to_owned(),
         _ => name,
     }
+}
+
+/// The node serves clients, and is not in maintenance.
+pub(crate) fn in_service(call: &Call<'_>) -> Reply {
+    match call.management.options.operations.service().is_serving() {
+        true => Ok(passed()),
+        false => Ok(out_of_service("this")),
+    }
+}
+
+fn out_of_service(which: &str) -> Answer {
+    let reason = format!("{which} rabbit node is not currently available to serve");
+    failed(&reason, Value::Null)
+}
+
+/// It is in service, listens for AMQP, and has room for more connections.
+pub(crate) fn ready_for_clients(call: &Call<'_>) -> Reply {
+    let operations = &call.management.options.operations;
+    if !operations.service().is_serving() {
+        return Ok(out_of_service("the"));
+    }
+    let listeners = operations.listeners();
+    if !listeners.iter().any(|it| it.protocol.starts_with("amqp")) {
+        return Ok(failed("no active listeners for AMQP/AMQPS", Value::Null));
+    }
+    connection_limit(call)
 }
 
 /// How many connections are open, against the limit of the node.

@@ -64,8 +64,9 @@ fn write(call: &Call<'_>, object: &mut Object<'_>) {
     let connections = broker.connection_count();
     object.field("name", &broker.options.node_name);
     object.field("type", "disc");
-    object.field("running", &true);
-    object.field("being_drained", &false);
+    let service = options.operations.service();
+    object.field("running", &!service.is_stopped);
+    object.field("being_drained", &service.is_drained);
     object.field("rabbitmq_version", options.rabbitmq_version);
     object.field("product_name", "Leveret");
     object.field("product_version", options.leveret_version);
@@ -111,7 +112,7 @@ fn write(call: &Call<'_>, object: &mut Object<'_>) {
     object.field("auth_mechanisms", &mechanisms(call));
     object.field("exchange_types", &exchange_types());
     object.field("config_files", &options.config_files);
-    object.field("log_files", &json!(["<stdout>"]));
+    object.field("log_files", &options.operations.log_files());
     object.field("db_dir", &options.data_dir);
     object.field("contexts", &contexts(call));
     object.field("ra_open_file_metrics", &json!({}));
@@ -162,7 +163,7 @@ pub(crate) fn exchange_types() -> Value {
 
 pub(crate) fn contexts(call: &Call<'_>) -> Value {
     let node = &call.broker().options.node_name;
-    let listeners = call.management.options.listeners.iter();
+    let listeners = call.management.options.operations.listeners();
     let context = |listener: &crate::ListenerFacts| {
         let description = match listener.protocol {
             "http" | "https" => "RabbitMQ Management",
@@ -179,7 +180,7 @@ pub(crate) fn contexts(call: &Call<'_>) -> Value {
             "cowboy_opts": "[]",
         }))
     };
-    listeners.filter_map(context).collect()
+    listeners.iter().filter_map(context).collect()
 }
 
 /// What the memory is used for: all that can be told is how much there is.

@@ -124,7 +124,7 @@ fn listeners(call: &Call<'_>) -> Value {
         return json!([]);
     }
     let node = &call.broker().options.node_name;
-    let listeners = call.management.options.listeners.iter();
+    let listeners = call.management.options.operations.listeners();
     let one = |it: &crate::ListenerFacts| {
         json!({
             "node": node,
@@ -132,10 +132,10 @@ fn listeners(call: &Call<'_>) -> Value {
             "ip_address": it.ip,
             "port": it.port,
             "socket_opts": {},
-            "tls": it.protocol.ends_with("/ssl"),
+            "tls": it.protocol.ends_with("/ssl") || it.protocol.starts_with("https"),
         })
     };
-    listeners.map(one).collect()
+    listeners.iter().map(one).collect()
 }
 
 pub(crate) fn show_cluster_name(call: &Call<'_>) -> Reply {

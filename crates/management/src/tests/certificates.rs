@@ -30,7 +30,9 @@ fn world(change: impl FnOnce(&mut CertificateFacts)) -> World {
             certificates: Ok(Vec::new()),
         }),
     };
-    World::with(|options| options.certificates = Box::new(move || vec![listener.clone()]))
+    World::with(|options| {
+        options.operations = Box::new(operations::Still::with_certificates(vec![listener]));
+    })
 }
 
 #[test]

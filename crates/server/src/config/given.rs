@@ -51,6 +51,21 @@ impl Given {
         self.0.retain(|(own, ..), _| *own != row);
     }
 
+    /// The keys that give an output or a category of the log a level of its own.
+    pub(crate) fn log_levels(&self) -> Vec<String> {
+        let all = self
+            .0
+            .keys()
+            .map(|(row, _, word)| KEYS[*row].full_name(word));
+        all.filter(|name| {
+            let level = name
+                .strip_prefix("log.")
+                .and_then(|it| it.strip_suffix(".level"));
+            level.is_some()
+        })
+        .collect()
+    }
+
     /// Every key, in the table's order.
     pub(crate) fn entries(&self) -> Vec<Entry<'_>> {
         (0..KEYS.len()).flat_map(|row| self.row(row)).collect()

@@ -18,9 +18,14 @@ pub(crate) struct Setting {
 /// Where a setting was made, for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
-    File { path: PathBuf, line: usize },
+    File {
+        path: PathBuf,
+        line: usize,
+    },
     Environment(&'static str),
     CommandLine,
+    /// Said to the running node, which forgets it when it stops.
+    Operator,
 }
 
 impl fmt::Display for Place {
@@ -29,6 +34,7 @@ impl fmt::Display for Place {
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
             Self::Environment(name) => write!(f, "environment variable {name}"),
             Self::CommandLine => f.write_str("--set"),
+            Self::Operator => f.write_str("set while the node runs"),
         }
     }
 }

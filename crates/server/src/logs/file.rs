@@ -36,6 +36,10 @@ impl LogFile {
         })
     }
 
+    pub(super) fn path(&self) -> String {
+        self.path.display().to_string()
+    }
+
     /// Goes on with a file of the old name, which may be a new one. If that fails, with the one that is open.
     pub(super) fn reopen(&self) {
         if let Ok(open) = Open::at(&self.path) {

@@ -103,6 +103,23 @@ impl Node {
         }
     }
 
+    /// Reads on until the node has printed this.
+    pub(crate) fn await_line(&mut self, text: &str) -> io::Result<()> {
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            if self.stdout.read_line(&mut line)? == 0 {
+                return Err(io::Error::other(format!("ended without '{text}'")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the end.
+    pub(crate) fn wait(mut self) -> io::Result<ExitStatus> {
+        self.child.wait()
+    }
+
     /// `kill -9`, and waits for the end.
     pub(crate) fn kill(mut self) -> io::Result<()> {
         self.child.kill()?;

@@ -1,0 +1,115 @@
+//! What the API asks of the node around the broker: its listeners, its log, its configuration, and whether it serves
+//! clients. `server` knows.
+
+use leveret_broker::Lsn;
+use leveret_broker::time::Timestamp;
+
+use crate::Management;
+use crate::options::{ListenerCertificates, ListenerFacts};
+
+/// See the module's page. Calls may take their time: they are made where requests are worked on.
+pub trait Operations: Send + Sync {
+    /// Where the node listens just now.
+    fn listeners(&self) -> Vec<ListenerFacts>;
+
+    /// What listeners with TLS show and trust.
+    fn certificates(&self) -> Vec<ListenerCertificates>;
+
+    /// Where the log goes: files, or `<stdout>`.
+    fn log_files(&self) -> Vec<String>;
+
+    /// Lines of the log that are still in memory, oldest first: the last `count` of them, and none before the line of this
+    /// number.
+    fn log(&self, from: u64, count: usize) -> LogLines;
+
+    /// What administrators did last, oldest first, `count` at most.
+    fn audit(&self, count: usize) -> Vec<AuditEntry>;
+
+    /// How much is logged from now on, by the words of `log.level`.
+    ///
+    /// # Errors
+    /// There is no such level.
+    fn set_log_level(&self, level: &str) -> Result<(), String>;
+
+    /// Gives a key of the configuration another value until the node stops.
+    ///
+    /// # Errors
+    /// The value is none for this key, or the key can't be changed while the node runs.
+    fn configure(&self, key: &str, value: &str) -> Result<(), String>;
+
+    /// Whether free disk is looked at, and may be an alarm.
+    fn watch_free_disk(&self, on: bool);
+
+    /// Every key of the configuration with its value, and no passwords.
+    fn effective_configuration(&self) -> String;
+
+    /// Whether it serves clients.
+    fn service(&self) -> Service;
+
+    /// Has the node serve clients, or not. What has to be durable before that is told comes back.
+    ///
+    /// # Errors
+    /// Why it can't be done now.
+    fn change(
+        &self,
+        change: Change,
+        management: &Management,
+        now: Timestamp,
+    ) -> Result<Option<Lsn>, String>;
+}
+
+/// Some lines of the log.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct LogLines {
+    pub lines: Vec<String>,
+    /// The number of the line that will be logged next.
+    pub next: u64,
+}
+
+/// What an administrator did, or tried to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    pub time: Timestamp,
+    pub user: String,
+    /// An address, or the name of the control socket.
+    pub peer: String,
+    pub method: String,
+    /// Without the query, which may have passwords in it.
+    pub path: String,
+    pub status: u16,
+}
+
+/// Whether the node serves clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Service {
+    /// `stop_app` has been called.
+    pub is_stopped: bool,
+    /// No new clients are let in.
+    pub is_suspended: bool,
+    /// It is in maintenance.
+    pub is_drained: bool,
+}
+
+impl Service {
+    /// Whether clients are let in.
+    pub fn is_open(self) -> bool {
+        !self.is_stopped && !self.is_suspended
+    }
+
+    /// Whether it is what RabbitMQ calls serving.
+    pub(crate) fn is_serving(self) -> bool {
+        !self.is_stopped && !self.is_drained
+    }
+}
+
+/// What RabbitMQ's tools may want of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    StopApp,
+    StartApp,
+    Reset,
+    SuspendListeners,
+    ResumeListeners,
+    Drain,
+    Revive,
+}
