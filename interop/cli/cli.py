@@ -417,6 +417,17 @@ def nodes():
     check_if(HAS_OUR_PATHS, "rabbitmqctl suspend_listeners")
     check_if(HAS_OUR_PATHS, "rabbitmqctl resume_listeners")
     check_if(HAS_OUR_PATHS, "rabbitmq-diagnostics log_tail -N 1")
+    check_if(HAS_OUR_PATHS, "rabbitmqctl set_vm_memory_high_watermark 0.6", f"Setting memory threshold on {NODE} to 0.6 ...\n")
+    check_if(HAS_OUR_PATHS, "rabbitmqctl set_vm_memory_high_watermark absolute 8GiB")
+    check_if(HAS_OUR_PATHS, "rabbitmqctl set_vm_memory_high_watermark 0.6")
+    check_if(HAS_OUR_PATHS, "rabbitmqctl set_disk_free_limit 50MB")
+    check_if(HAS_OUR_PATHS, "rabbitmqctl eval 'rabbit_nodes:reached_target_cluster_size().'", "true\n")
+    check_if(HAS_OUR_PATHS, "rabbitmqctl eval", "true\n", stdin="rabbit:is_running().")
+    check_if(HAS_OUR_PATHS, "rabbitmqctl eval 'os:cmd(1).'", code=69, err=re.compile("there is no Erlang here"))
+    check_if(HAS_OUR_PATHS, "rabbitmqctl join_cluster rabbit@nosuch", code=69, err=re.compile("no clusters of several nodes"))
+    check_if(HAS_OUR_PATHS, "rabbitmqctl reset", code=69, err=re.compile("stopped by stop_app first"))
+    check_if(HAS_OUR_PATHS, "rabbitmqctl stop_app", f"Stopping rabbit application on node {NODE} ...\n")
+    check_if(HAS_OUR_PATHS, "rabbitmqctl start_app", f"Starting node {NODE} ...\n")
 
 
 def diagnostics():
@@ -470,7 +481,9 @@ def plugins_and_upgrade():
     check("rabbitmq-upgrade post_upgrade")
     check("rabbitmq-upgrade await_online_synchronized_mirror", code=64)
     check_if(HAS_OUR_PATHS, "rabbitmq-upgrade drain")
+    check_if(HAS_OUR_PATHS, "rabbitmq-diagnostics check_protocol_listener amqp -q", code=69)
     check_if(HAS_OUR_PATHS, "rabbitmq-upgrade revive")
+    check_if(HAS_OUR_PATHS, "rabbitmq-diagnostics check_protocol_listener amqp -q")
 
 
 def help_():

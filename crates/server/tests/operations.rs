@@ -7,6 +7,7 @@ mod process;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
+use std::process::Command;
 
 use client::Client;
 use leveret_amqp091::method::QueueDeclare;
@@ -158,6 +159,17 @@ fn whoever_stops_a_node_is_told_first() {
     let stop = "POST /api/leveret/node/stop {}";
     let answer = api::ask_as_operator(&directory.0, stop).unwrap();
     assert_eq!(answer.status, 204);
+    assert!(node.wait().unwrap().success());
+}
+
+#[test]
+fn the_tools_stop_a_node() {
+    let directory = Directory::new("operations");
+    let node = start(&directory, &[]);
+    let mut stop = Command::new(env!("CARGO_BIN_EXE_leveret"));
+    stop.args(["ctl", "stop", "--data-dir"]).arg(&directory.0);
+    let stopped = stop.output().unwrap();
+    assert!(stopped.status.success(), "{stopped:?}");
     assert!(node.wait().unwrap().success());
 }
 
