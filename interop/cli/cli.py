@@ -425,6 +425,9 @@ def nodes():
     check_if(HAS_OUR_PATHS, "rabbitmqctl eval", "true\n", stdin="rabbit:is_running().")
     check_if(HAS_OUR_PATHS, "rabbitmqctl eval 'os:cmd(1).'", code=69, err=re.compile("there is no Erlang here"))
     check_if(HAS_OUR_PATHS, "rabbitmqctl join_cluster rabbit@nosuch", code=69, err=re.compile("no clusters of several nodes"))
+    check_if(HAS_OUR_PATHS, "rabbitmqctl deactivate_free_disk_space_monitoring", re.compile("^Deactivating free disk"))
+    check_if(HAS_OUR_PATHS, "rabbitmqctl activate_free_disk_space_monitoring", re.compile(r"^\[Re-\]activating free disk"))
+    check_if(HAS_OUR_PATHS, "rabbitmqctl clear_auth_backend_cache")
     check_if(HAS_OUR_PATHS, "rabbitmqctl reset", code=69, err=re.compile("stopped by stop_app first"))
     check_if(HAS_OUR_PATHS, "rabbitmqctl stop_app", f"Stopping rabbit application on node {NODE} ...\n")
     check_if(HAS_OUR_PATHS, "rabbitmqctl start_app", f"Starting node {NODE} ...\n")
@@ -461,6 +464,25 @@ def diagnostics():
     check("rabbitmq-diagnostics resolve_hostname 127.0.0.1 -q", "127.0.0.1\n")
     check("rabbitmq-diagnostics resolve_hostname nosuch.invalid -q", code=65)
     check("rabbitmq-diagnostics list_node_auth_attempt_stats", re.compile("\nprotocol\tauth_attempts\t"))
+    check_if(HAS_OUR_PATHS, "rabbitmq-diagnostics tls_versions -q", "tlsv1.3\ntlsv1.2\n")
+    check_if(
+        HAS_OUR_PATHS,
+        "rabbitmq-diagnostics tls_versions --formatter json",
+        lambda text: json.loads(text) == {"versions": ["tlsv1.3", "tlsv1.2"]},
+    )
+    check_if(HAS_OUR_PATHS, "rabbitmq-diagnostics cipher_suites -q", rows("TLS_AES_128_GCM_SHA256"))
+    check_if(HAS_OUR_PATHS, "rabbitmq-diagnostics cipher_suites --format erlang", code=64)
+    check_if(HAS_OUR_PATHS, "rabbitmq-diagnostics certificates", re.compile(f"^Certificates of node {NODE} ...\n"))
+    check_if(HAS_OUR_PATHS, "rabbitmq-diagnostics log_tail_stream --duration 0 -q")
+    check_if(HAS_OUR_PATHS, "rabbitmq-diagnostics os_env", re.compile("^Listing RabbitMQ-specific environment variables"))
+    check_if(HAS_OUR_PATHS, "rabbitmq-diagnostics command_line_arguments -q")
+    check_if(HAS_OUR_PATHS, "rabbitmq-diagnostics enable_auth_attempt_source_tracking")
+    check_if(
+        HAS_OUR_PATHS,
+        "rabbitmq-diagnostics list_node_auth_attempt_stats --by-source -s",
+        re.compile(r"\tguest\thttp\t\d+\t\d+\t\d+\n"),
+    )
+    check_if(HAS_OUR_PATHS, "rabbitmq-diagnostics disable_auth_attempt_source_tracking")
     check("rabbitmq-diagnostics add_user a b", code=64, err=re.compile("Command 'add_user' not found"))
 
 

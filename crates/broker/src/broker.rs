@@ -26,6 +26,7 @@ use crate::error::{Error, Resource, Result};
 use crate::events::{Event, EventSink, Events, text};
 use crate::ids::{MessageId, PageId, QueueId};
 use crate::live_queue::{ConnectionId, DeadLettered, LiveQueue, Outbox};
+use crate::login_sources::LoginSources;
 use crate::mailbox::{self, CancelReason, Mailbox};
 use crate::message::Message;
 use crate::options::Options;
@@ -69,6 +70,8 @@ pub struct Broker {
     last_connection: AtomicU64,
     churn: ChurnTally,
     logins: [LoginTally; Protocol::ALL.len()],
+    /// Where log-ins come from, whatever protocol they are by.
+    pub login_sources: LoginSources,
     events: Events,
     dead_letters: [DeadLetterTally; 3],
 }
@@ -268,6 +271,7 @@ impl Broker {
             last_connection: AtomicU64::new(0),
             churn: ChurnTally::default(),
             logins: Default::default(),
+            login_sources: LoginSources::default(),
             events: Events::default(),
             dead_letters: Default::default(),
         };
@@ -295,6 +299,9 @@ impl Broker {
     /// Notes that somebody has logged in, or was not let in.
     pub fn note_login(&self, login: &Attempt<'_>) {
         self.logins[login.protocol as usize].count(login.succeeded);
+        let (protocol, address) = (login.protocol.short_name(), login.peer.ip());
+        self.login_sources
+            .note(protocol, address, login.user, login.succeeded);
         self.events.tell(|| login.event());
     }
 

@@ -29,6 +29,13 @@ impl Protocol {
     /// All of them.
     pub const ALL: [Self; 1] = [Self::Amqp091];
 
+    /// Its name in metrics and counts of log-ins.
+    pub fn short_name(self) -> &'static str {
+        match self {
+            Self::Amqp091 => "amqp091",
+        }
+    }
+
     /// Its name in listings: `AMQP 0-9-1`.
     pub fn name(self) -> &'static str {
         match self {
@@ -430,6 +437,11 @@ impl LoginTally {
             &self.failed
         };
         which.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn reset(&self) {
+        self.succeeded.store(0, Ordering::Relaxed);
+        self.failed.store(0, Ordering::Relaxed);
     }
 
     pub(crate) fn read(&self, protocol: Protocol) -> LoginCounters {

@@ -17,6 +17,7 @@ pub mod events;
 pub mod exchange;
 pub mod ids;
 pub mod live_queue;
+pub mod login_sources;
 pub mod mailbox;
 pub mod message;
 pub mod options;

@@ -22,6 +22,7 @@ mod parameters;
 mod permissions;
 mod plugins;
 mod policies;
+mod process;
 mod queues;
 mod settings;
 mod status;
@@ -29,7 +30,7 @@ mod upgrade;
 mod users;
 mod vhosts;
 
-const ALL: [&[Command]; 19] = [
+const ALL: [&[Command]; 20] = [
     checks::COMMANDS,
     cluster::COMMANDS,
     connections::COMMANDS,
@@ -43,6 +44,7 @@ const ALL: [&[Command]; 19] = [
     permissions::COMMANDS,
     plugins::COMMANDS,
     policies::COMMANDS,
+    process::COMMANDS,
     queues::COMMANDS,
     settings::COMMANDS,
     status::COMMANDS,

@@ -96,7 +96,7 @@ impl Management {
             (who, Caller::At(peer)) => {
                 let user = self.log_in(visit, peer, now)?;
                 let allowed = self.check(visit, who, &user, vhost(&visit.head, &parameters))?;
-                self.count(allowed.is_ok());
+                self.count(peer, &user.name, allowed.is_ok());
                 allowed.map_err(|reason| refuse(&user, reason))?;
                 Some(user)
             }
@@ -128,7 +128,7 @@ impl Management {
 
     /// A wrong name or password: counted, told to operators, and told to the client after a while.
     pub(crate) fn refuse_password(&self, name: &str, peer: IpAddr, now: Timestamp) -> Failure {
-        self.count(false);
+        self.count(peer, name, false);
         warn!(user = name, %peer, "HTTP access denied");
         let failure = self.not_authenticated();
         failure.not_before(now.plus_ms(FAILED_LOGIN_MS))
@@ -177,7 +177,10 @@ impl Management {
         Ok(if allowed { Ok(()) } else { Err(otherwise) })
     }
 
-    pub(crate) fn count(&self, succeeded: bool) {
+    pub(crate) fn count(&self, peer: IpAddr, user: &str, succeeded: bool) {
+        self.broker
+            .login_sources
+            .note("http", peer, user, succeeded);
         let counter = match succeeded {
             true => &self.attempts.succeeded,
             false => &self.attempts.failed,

@@ -38,7 +38,7 @@ mod visit;
 pub use answer::{Answer, Body};
 pub use call::{Admitted, Caller};
 pub use definitions::{ImportError, Report};
-pub use operations::{AuditEntry, Change, LogLines, Operations, Service};
+pub use operations::{AuditEntry, Change, LogLines, Operations, ProcessFacts, Service, TlsFacts};
 pub use options::{
     CertificateFacts, CertificateFile, Cors, Host, ListenerCertificates, ListenerFacts, Oauth,
     Options,

@@ -1,6 +1,8 @@
 //! What the API asks of the node around the broker: its listeners, its log, its configuration, and whether it serves
 //! clients. `server` knows.
 
+use std::collections::BTreeMap;
+
 use leveret_broker::Lsn;
 use leveret_broker::time::Timestamp;
 
@@ -43,6 +45,12 @@ pub trait Operations: Send + Sync {
     /// Every key of the configuration with its value, and no passwords.
     fn effective_configuration(&self) -> String;
 
+    /// What TLS can be spoken.
+    fn tls(&self) -> TlsFacts;
+
+    /// How the process was started. No passwords.
+    fn process(&self) -> ProcessFacts;
+
     /// Whether it serves clients.
     fn service(&self) -> Service;
 
@@ -77,6 +85,24 @@ pub struct AuditEntry {
     /// Without the query, which may have passwords in it.
     pub path: String,
     pub status: u16,
+}
+
+/// What TLS can be spoken, the preferred first.
+#[derive(Debug, Clone, Default)]
+pub struct TlsFacts {
+    /// `tlsv1.3`, …
+    pub versions: Vec<&'static str>,
+    /// OpenSSL's names.
+    pub cipher_suites: Vec<&'static str>,
+}
+
+/// How a process was started.
+#[derive(Debug, Clone, Default)]
+pub struct ProcessFacts {
+    /// The program's name first.
+    pub arguments: Vec<String>,
+    /// Those of the environment that are about the node.
+    pub variables: BTreeMap<String, String>,
 }
 
 /// Whether the node serves clients.

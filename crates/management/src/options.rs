@@ -106,8 +106,9 @@ pub struct CertificateFacts {
     /// Hexadecimal octets with colons between.
     pub serial_number: String,
     pub not_before: Timestamp,
-    pub not_after: Timestamp,
     /// The same as RabbitMQ writes it: `2026-11-26 8:05:00`.
+    pub not_before_text: String,
+    pub not_after: Timestamp,
     pub not_after_text: String,
     /// Hosts that it is for: names and addresses.
     pub names: Vec<String>,

@@ -131,6 +131,7 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/nodes/:node/memory", "What a node uses memory for, bytes.", &[get(Monitoring, nodes::memory)]),
     route("/nodes/:node/memory/relative", "What a node uses memory for, in hundredths.", &[get(Monitoring, nodes::memory_relative)]),
     route("/auth/attempts/:node", "Log-ins that were tried.", &[get(Monitoring, nodes::auth_attempts), delete(Administrator, nodes::reset_auth_attempts)]),
+    route("/auth/attempts/:node/source", "Log-ins that were tried, by who came from where.", &[get(Monitoring, nodes::auth_attempts_by_source), delete(Administrator, nodes::reset_auth_attempts_by_source)]),
     route("/connections", "Connections of clients.", &[get(User, connections::list)]),
     route("/connections/username/:user", "Connections of a user.", &[get(User, connections::list_of_user), delete(User, connections::close_all_of_user)]),
     route("/connections/:connection", "A connection.", &[get(User, connections::show), delete(User, connections::close)]),
@@ -228,6 +229,7 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/config/effective", "The configuration, as text.", &[get(Administrator, operations::effective_configuration)]),
     route("/leveret/authenticate", "Tries somebody's password.", &[post(Administrator, operations::authenticate)]),
     route("/leveret/auth/cache", "Answers of authentication backends that are kept.", &[delete(Administrator, operations::clear_auth_cache)]),
+    route("/leveret/auth/attempts/source", "Whether log-ins are counted by who came from where.", &[put(Administrator, operations::track_auth_attempt_source)]),
     route("/leveret/log", "The last lines of the log.", &[get(Administrator, operations::log)]),
     route("/leveret/log/level", "How much is logged.", &[put(Administrator, operations::set_log_level)]),
     route("/leveret/audit", "What administrators did last.", &[get(Administrator, operations::audit)]),
@@ -244,6 +246,8 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/leveret/node/join_cluster", "Refused: there are no clusters yet.", &[post(Administrator, operations::refuse_cluster)]),
     route("/leveret/node/forget_cluster_node", "Refused: there are no clusters yet.", &[post(Administrator, operations::refuse_cluster)]),
     route("/leveret/eval", "Evaluates one of a few Erlang expressions.", &[post(Administrator, operations::evaluate)]),
+    route("/leveret/tls", "TLS versions and cipher suites that are spoken.", &[get(Administrator, operations::tls)]),
+    route("/leveret/process", "The command line and the environment of the process.", &[get(Administrator, operations::process)]),
     route("/leveret/certificates", "Certificates of the listeners.", &[get(Administrator, certificates::list)]),
 ];
 

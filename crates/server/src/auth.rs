@@ -52,6 +52,15 @@ enum Backend {
     Oauth2(Arc<oauth2::Backend>),
 }
 
+impl Backend {
+    fn forget_answers(&self) {
+        match self {
+            Self::Http(backend) => backend.forget_answers(),
+            Self::Internal | Self::Oauth2(_) => {}
+        }
+    }
+}
+
 /// The chain at work.
 pub(crate) struct Chain(Arc<Inner>);
 
@@ -147,6 +156,13 @@ impl Backends for Chain {
         self.0.runtime.spawn(async move {
             answer(inner.log_in(&login).await);
         });
+    }
+
+    fn forget_answers(&self) {
+        for (authn, authz) in &self.0.steps {
+            authn.forget_answers();
+            authz.forget_answers();
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tracing::error;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
+use x509_parser::time::ASN1Time;
 
 use crate::config::Effective;
 use crate::config::effective::SslOptions;
@@ -87,15 +88,19 @@ fn facts(der: &[u8]) -> Result<CertificateFacts, String> {
         X509Certificate::from_der(der).map_err(|error| format!("not a certificate: {error}"))?;
     let ms = |seconds: i64| Timestamp(u64::try_from(seconds).unwrap_or_default() * 1000);
     let validity = certificate.validity();
-    let end = validity.not_after.to_datetime();
-    let (hour, minute, second) = end.to_hms();
+    let text = |time: ASN1Time| {
+        let time = time.to_datetime();
+        let (hour, minute, second) = time.to_hms();
+        format!("{} {hour}:{minute:02}:{second:02}", time.date())
+    };
     Ok(CertificateFacts {
         subject: distinguished_name(certificate.subject()),
         issuer: distinguished_name(certificate.issuer()),
         serial_number: certificate.raw_serial_as_string(),
         not_before: ms(validity.not_before.timestamp()),
+        not_before_text: text(validity.not_before),
         not_after: ms(validity.not_after.timestamp()),
-        not_after_text: format!("{} {hour}:{minute:02}:{second:02}", end.date()),
+        not_after_text: text(validity.not_after),
         names: alternative_names(&certificate),
     })
 }

@@ -14,7 +14,8 @@ mod syntax;
 mod value;
 
 pub(crate) use effective::{Address, Effective};
-pub(crate) use given::Given;
+pub(crate) use given::{Given, HIDDEN};
+pub(crate) use keys::is_secret;
 use keys::{Found, KEYS, Key};
 use syntax::{Place, Setting};
 

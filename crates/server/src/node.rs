@@ -67,6 +67,9 @@ pub(crate) fn run(
         let clock = Clock::start();
         let (broker, log, resources) = start_broker(config, clock)?;
         auth::start(config, &broker)?;
+        broker
+            .login_sources
+            .track(config.access.track_attempt_source);
         let pager = PagerThread::start(Arc::clone(&broker))
             .map_err(|error| format!("cannot start the pager: {error}"))?;
         let mut tasks = JoinSet::new();

@@ -6,13 +6,16 @@ use leveret_broker::Lsn;
 use leveret_broker::broker::Broker;
 use leveret_broker::time::Timestamp;
 use leveret_management::{
-    AuditEntry, Change, ListenerCertificates, ListenerFacts, LogLines, Management, Service,
+    AuditEntry, Change, ListenerCertificates, ListenerFacts, LogLines, Management, ProcessFacts,
+    Service, TlsFacts,
 };
 
 use crate::audit::Audit;
+use crate::config::{self, HIDDEN};
 use crate::definitions;
 use crate::reload::Current;
 use crate::service::ServiceHandle;
+use crate::tls;
 
 /// What clients are told when the node is put into maintenance.
 const MAINTENANCE: &str = "Node was put into maintenance mode";
@@ -68,6 +71,25 @@ impl leveret_management::Operations for Operations {
         self.current.describe()
     }
 
+    fn tls(&self) -> TlsFacts {
+        TlsFacts {
+            versions: vec!["tlsv1.3", "tlsv1.2"],
+            cipher_suites: tls::SUITES.iter().map(|(name, _)| *name).collect(),
+        }
+    }
+
+    fn process(&self) -> ProcessFacts {
+        let variables = std::env::vars().filter(|(name, _)| name.starts_with("RABBITMQ_"));
+        let shown = |(name, value): (String, String)| match config::is_secret(&name) {
+            true => (name, HIDDEN.to_owned()),
+            false => (name, value),
+        };
+        ProcessFacts {
+            arguments: without_secrets(std::env::args()),
+            variables: variables.map(shown).collect(),
+        }
+    }
+
     fn service(&self) -> Service {
         self.service.service()
     }
@@ -99,5 +121,44 @@ impl leveret_management::Operations for Operations {
             | Change::Revive => {}
         }
         Ok(None)
+    }
+}
+
+/// A password may stand in the value of `--set`.
+fn without_secrets(arguments: impl Iterator<Item = String>) -> Vec<String> {
+    let shown = |argument: String| {
+        let (option, setting) = match argument.strip_prefix("--set=") {
+            Some(setting) => ("--set=", setting),
+            None => ("", argument.as_str()),
+        };
+        match setting.split_once('=') {
+            Some((name, _)) if config::is_secret(name.trim()) => format!("{option}{name}={HIDDEN}"),
+            _ => argument,
+        }
+    };
+    arguments.map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_on_the_command_line_are_not_shown() {
+        let check = |argument: &str, expected: &str| {
+            let shown = without_secrets([argument.to_owned()].into_iter());
+            assert_eq!(shown, [expected]);
+        };
+        check(
+            "--set=default_pass=secret",
+            "--set=default_pass=(not shown)",
+        );
+        check("default_pass = secret", "default_pass =(not shown)");
+        check(
+            "ssl_options.password=a=b",
+            "ssl_options.password=(not shown)",
+        );
+        check("--set=heartbeat=5", "--set=heartbeat=5");
+        check("run", "run");
     }
 }

@@ -183,22 +183,48 @@ fn provider(options: &SslOptions) -> CryptoProvider {
     provider
 }
 
-/// The cipher suite of this name, if it is one that we speak. RabbitMQ's names are those of OpenSSL.
+/// The cipher suite of this name, if it is one that we speak.
 pub(crate) fn suite(name: &str) -> Option<SupportedCipherSuite> {
-    use aws_lc_rs::cipher_suite as suites;
-    Some(match name {
-        "TLS_AES_128_GCM_SHA256" => suites::TLS13_AES_128_GCM_SHA256,
-        "TLS_AES_256_GCM_SHA384" => suites::TLS13_AES_256_GCM_SHA384,
-        "TLS_CHACHA20_POLY1305_SHA256" => suites::TLS13_CHACHA20_POLY1305_SHA256,
-        "ECDHE-ECDSA-AES128-GCM-SHA256" => suites::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-        "ECDHE-ECDSA-AES256-GCM-SHA384" => suites::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-        "ECDHE-ECDSA-CHACHA20-POLY1305" => suites::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-        "ECDHE-RSA-AES128-GCM-SHA256" => suites::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-        "ECDHE-RSA-AES256-GCM-SHA384" => suites::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-        "ECDHE-RSA-CHACHA20-POLY1305" => suites::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-        _ => return None,
-    })
+    let found = SUITES.iter().find(|(own, _)| *own == name);
+    found.map(|(_, suite)| *suite)
 }
+
+/// All that we speak, by RabbitMQ's names, which are those of OpenSSL.
+pub(crate) const SUITES: [(&str, SupportedCipherSuite); 9] = {
+    use aws_lc_rs::cipher_suite as suites;
+    [
+        ("TLS_AES_256_GCM_SHA384", suites::TLS13_AES_256_GCM_SHA384),
+        ("TLS_AES_128_GCM_SHA256", suites::TLS13_AES_128_GCM_SHA256),
+        (
+            "TLS_CHACHA20_POLY1305_SHA256",
+            suites::TLS13_CHACHA20_POLY1305_SHA256,
+        ),
+        (
+            "ECDHE-ECDSA-AES256-GCM-SHA384",
+            suites::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        ),
+        (
+            "ECDHE-RSA-AES256-GCM-SHA384",
+            suites::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        ),
+        (
+            "ECDHE-ECDSA-CHACHA20-POLY1305",
+            suites::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        ),
+        (
+            "ECDHE-RSA-CHACHA20-POLY1305",
+            suites::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+        ),
+        (
+            "ECDHE-ECDSA-AES128-GCM-SHA256",
+            suites::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        ),
+        (
+            "ECDHE-RSA-AES128-GCM-SHA256",
+            suites::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        ),
+    ]
+};
 
 fn named<'a>(key: &str, file: Option<&'a PathBuf>) -> Result<&'a Path, String> {
     file.map(PathBuf::as_path)

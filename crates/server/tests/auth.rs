@@ -323,6 +323,11 @@ fn answers_are_kept_for_a_while() {
         assert!(Client::connect_as(node.address, "alice", "guess").is_err());
     }
     assert_eq!(web.count("/user"), 3, "refusals are not kept");
+    let forget = "DELETE /api/leveret/auth/cache";
+    let forgotten = api::ask_as_operator(&directory.0, forget).unwrap();
+    assert_eq!(forgotten.status, 204);
+    Client::connect_as(node.address, "alice", "sesame").unwrap();
+    assert_eq!(web.count("/user"), 4);
 }
 
 /// Signs tokens, and tells its key to who asks.

@@ -5,9 +5,11 @@ mod api;
 mod client;
 mod process;
 
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
 
 use client::Client;
 use leveret_amqp091::method::QueueDeclare;
@@ -166,11 +168,49 @@ fn whoever_stops_a_node_is_told_first() {
 fn the_tools_stop_a_node() {
     let directory = Directory::new("operations");
     let node = start(&directory, &[]);
-    let mut stop = Command::new(env!("CARGO_BIN_EXE_leveret"));
-    stop.args(["ctl", "stop", "--data-dir"]).arg(&directory.0);
-    let stopped = stop.output().unwrap();
-    assert!(stopped.status.success(), "{stopped:?}");
+    tool(&directory, &["ctl", "stop"]);
     assert!(node.wait().unwrap().success());
+}
+
+/// One of the tools, to ask the node of this directory.
+fn command(directory: &Directory, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+    command.args(words).arg("--data-dir").arg(&directory.0);
+    command
+}
+
+/// What the tool prints; it has to succeed.
+fn tool(directory: &Directory, words: &[&str]) -> String {
+    let done = command(directory, words).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    String::from_utf8(done.stdout).unwrap()
+}
+
+#[test]
+fn the_tools_tell_of_the_process() {
+    let directory = Directory::new("operations");
+    let node = start(&directory, &["log.level=info", "default_pass=guest"]);
+    let arguments = tool(&directory, &["diagnostics", "command_line_arguments"]);
+    assert!(
+        arguments.contains("default_pass=(not shown)"),
+        "{arguments}"
+    );
+
+    let follow = ["diagnostics", "log_tail_stream", "-q", "--duration", "2"];
+    let mut follow = command(&directory, &follow);
+    let mut following = follow.stdout(Stdio::piped()).spawn().unwrap();
+    let mut out = following.stdout.take().unwrap();
+    let reading = thread::spawn(move || {
+        let mut told = String::new();
+        out.read_to_string(&mut told).map(|_| told)
+    });
+    // Only what is logged from its first look on is told: there is something new to tell until it ends.
+    check(&node, "PUT /api/vhosts/followed {}", 201);
+    while following.try_wait().unwrap().is_none() {
+        check(&node, "PUT /api/vhosts/followed {}", 204);
+    }
+    let told = reading.join().unwrap().unwrap();
+    assert!(told.contains("/api/vhosts/followed"), "{told}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{Broker, Topology};
 use crate::catalogue::{self, Vhost, VhostLimits, VhostMetadata};
 use crate::connections::{
-    ChannelInfo, Churn, ConnectionInfo, GlobalCounters, LoginCounters, Protocol,
+    ChannelInfo, Churn, ConnectionInfo, GlobalCounters, LoginCounters, LoginTally, Protocol,
 };
 use crate::counters::{DeadLettered, ExchangeCounters};
 use crate::error::ResourceKind;
@@ -318,6 +318,12 @@ impl Broker {
         protocols
             .map(|protocol| self.logins[protocol as usize].read(protocol))
             .collect()
+    }
+
+    /// Counts of log-ins begin anew.
+    pub fn reset_logins(&self) {
+        self.logins.iter().for_each(LoginTally::reset);
+        self.login_sources.reset();
     }
 
     /// How often connections, channels and queues came and went since the node started.

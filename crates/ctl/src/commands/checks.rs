@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::all_columns;
 use super::facts::{Alarm, Listener, alarms, listeners};
+use super::lifecycle::not_offered;
 use crate::call::Call;
 use crate::command::{
     CTL_AND_DIAGNOSTICS, Column, Command, DIAGNOSTICS, DIAGNOSTICS_AND_QUEUES, Section, Switch,
@@ -152,18 +153,6 @@ pub(super) const COMMANDS: &[Command] = &[
         .usage("[--all|-a]")
         .switches(&[Switch::flag("all").short('a'), TIMEOUT])
         .banner(|call| format!("Log file location(s) on node {} ...", call.node)),
-    diagnostic("log_tail", "Prints the last lines of the node's log", |call, node| {
-        let at = format!("/api/leveret/log?lines={}", log_lines(call));
-        let answer = node.get(&at).map_err(|refused| {
-            refused.or_not_found(|| Failure::error("The node does not offer its log"))
-        })?;
-        let lines = answer["lines"].as_array().cloned().unwrap_or_default();
-        let lines: Vec<&str> = lines.iter().filter_map(Value::as_str).collect();
-        Ok(Output::Text(lines.join("\n")))
-    })
-    .usage("[--number|-N <number>]")
-    .switches(&[Switch::number("number").short('N'), TIMEOUT])
-    .banner(|call| format!("Last {} log lines on node {} ...", log_lines(call), call.node)),
     diagnostic("check_certificate_expiration", "Fails if a certificate of the node expires soon", check_certificates)
         .usage("[--within <period>] [--unit <unit>]")
         .switches(&[Switch::text("unit"), Switch::number("within")])
@@ -258,6 +247,14 @@ pub(super) const COMMANDS: &[Command] = &[
         Ok(Output::Done)
     })
     .banner(|call| format!("Resetting auth attempt metrics on node {} ...", call.node)),
+    diagnostic("enable_auth_attempt_source_tracking", "Counts attempts to log in by who came from where, too", |_, node| {
+        track_sources(node, true)
+    })
+    .banner(|_| "Enabling authentication attempt source tracking ...".to_owned()),
+    diagnostic("disable_auth_attempt_source_tracking", "Counts attempts to log in by protocol only", |_, node| {
+        track_sources(node, false)
+    })
+    .banner(|_| "Disabling authentication attempt source tracking ...".to_owned()),
 ];
 
 const ATTEMPTS: [Column; 6] = [
@@ -269,8 +266,15 @@ const ATTEMPTS: [Column; 6] = [
     plain("auth_attempts_succeeded", "auth_attempts_succeeded"),
 ];
 
+fn track_sources(node: &Node, on: bool) -> Result<Output, Failure> {
+    let body = json!({ "enabled": on });
+    node.put("/api/leveret/auth/attempts/source", &body)
+        .map_err(not_offered)?;
+    Ok(Output::Done)
+}
+
 /// A command of `rabbitmq-diagnostics` without arguments.
-const fn diagnostic(
+pub(super) const fn diagnostic(
     name: &'static str,
     about: &'static str,
     run: fn(&Call<'_>, &Node) -> Result<Output, Failure>,
@@ -499,10 +503,6 @@ fn log_location(call: &Call<'_>, node: &Node) -> Result<Output, Failure> {
         text: files.join("\n"),
         json: json!({ "result": "ok", "node_name": name, "paths": files }),
     })
-}
-
-fn log_lines(call: &Call<'_>) -> i64 {
-    call.number("number").unwrap_or(50)
 }
 
 fn certificate_unit<'a>(call: &'a Call<'_>) -> &'a str {

@@ -81,6 +81,23 @@ pub(super) const COMMANDS: &[Command] = &[
         "mem_relative" => format!("Setting disk free limit on {} to {} times the total RAM ...", call.node, call.argument(1)),
         limit => format!("Setting disk free limit on {} to {limit} bytes ...", call.node),
     }),
+    Command::new(Section::Monitoring, "activate_free_disk_space_monitoring", "Looks at free disk space", 0..=0, |_, node| {
+        watch_disk(node, true)
+    })
+    .banner(|call| format!("[Re-]activating free disk space monitoring on node {}...", call.node)),
+    Command::new(
+        Section::Monitoring,
+        "deactivate_free_disk_space_monitoring",
+        "Does not look at free disk space, so that it is no alarm",
+        0..=0,
+        |_, node| watch_disk(node, false),
+    )
+    .banner(|call| format!("Deactivating free disk space monitoring on node {}...", call.node)),
+    Command::new(Section::Operations, "clear_auth_backend_cache", "Forgets what authentication backends have answered", 0..=0, |_, node| {
+        node.delete("/api/leveret/auth/cache").map_err(not_offered)?;
+        Ok(Output::Done)
+    })
+    .banner(|call| format!("Clearing authentication backend cache on node {} ...", call.node)),
     Command::new(Section::Configuration, "environment", "Prints the configuration in effect", 0..=0, |_, node| {
         let text = node.get_raw("/api/config/effective").map_err(not_offered)?;
         Ok(Output::Text(String::from_utf8_lossy(&text).trim_end().to_owned()))
@@ -136,6 +153,13 @@ pub(super) const COMMANDS: &[Command] = &[
     .usage("<seed_node>")
     .banner(|_| "DEPRECATED. This command is a no-op.".to_owned()),
 ];
+
+fn watch_disk(node: &Node, on: bool) -> Result<Output, Failure> {
+    let body = json!({ "monitoring": on });
+    node.put("/api/leveret/alarms/disk", &body)
+        .map_err(not_offered)?;
+    Ok(Output::Done)
+}
 
 /// A share of memory, or an amount with its unit, as the configuration key takes it.
 fn watermark(call: &Call<'_>) -> Result<Value, Failure> {

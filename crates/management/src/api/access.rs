@@ -44,7 +44,7 @@ pub(crate) fn log_in(call: &Call<'_>) -> Reply {
     };
     let user = try_password(call, peer, (name, password))?;
     let allowed = is_management_user(&user);
-    call.management.count(allowed);
+    call.management.count(peer, &user.name, allowed);
     if !allowed {
         return Err(Failure::not_authorised("Not management user"));
     }

@@ -42,7 +42,9 @@ fn certificate(it: &CertificateFacts) -> Value {
         "issuer": it.issuer,
         "serial_number": it.serial_number,
         "not_before": it.not_before.0,
+        "not_before_text": it.not_before_text,
         "not_after": it.not_after.0,
+        "not_after_text": it.not_after_text,
         "names": it.names,
     })
 }

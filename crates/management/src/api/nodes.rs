@@ -1,5 +1,6 @@
 //! The node and its machine.
 
+use leveret_broker::login_sources::{LoginCounts, LoginSource};
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, Failure, Reply};
@@ -242,22 +243,53 @@ pub(crate) fn memory_relative(call: &Call<'_>) -> Reply {
     })
 }
 
-/// Log-ins over HTTP; those of AMQP are counted by the broker.
+/// Log-ins by protocol.
 pub(crate) fn auth_attempts(call: &Call<'_>) -> Reply {
     check_name(call)?;
     let attempts = &call.management.attempts;
-    let (succeeded, failed) = (attempts.succeeded(), attempts.failed());
-    Ok(Answer::value(&json!([{
-        "protocol": "http",
-        "auth_attempts": succeeded + failed,
-        "auth_attempts_succeeded": succeeded,
-        "auth_attempts_failed": failed,
-    }])))
+    let http = ("http", attempts.succeeded(), attempts.failed());
+    let others = call.broker().logins().into_iter();
+    let others = others.map(|it| (it.protocol.short_name(), it.succeeded, it.failed));
+    let row = |(protocol, succeeded, failed): (&str, u64, u64)| {
+        json!({
+            "protocol": protocol,
+            "auth_attempts": succeeded + failed,
+            "auth_attempts_succeeded": succeeded,
+            "auth_attempts_failed": failed,
+        })
+    };
+    let rows: Vec<Value> = [http].into_iter().chain(others).map(row).collect();
+    Ok(Answer::value(&rows.into()))
+}
+
+/// Log-ins by who came from where, of the time that operators had them counted.
+pub(crate) fn auth_attempts_by_source(call: &Call<'_>) -> Reply {
+    check_name(call)?;
+    let row = |(source, counts): (LoginSource, LoginCounts)| {
+        json!({
+            "remote_address": source.address.to_string(),
+            "username": source.user,
+            "protocol": source.protocol,
+            "auth_attempts": counts.succeeded + counts.failed,
+            "auth_attempts_succeeded": counts.succeeded,
+            "auth_attempts_failed": counts.failed,
+        })
+    };
+    let sources = call.broker().login_sources.list().into_iter();
+    let rows: Vec<Value> = sources.map(row).collect();
+    Ok(Answer::value(&rows.into()))
 }
 
 pub(crate) fn reset_auth_attempts(call: &Call<'_>) -> Reply {
     check_name(call)?;
     call.management.attempts.reset();
+    call.broker().reset_logins();
+    Ok(Answer::done())
+}
+
+pub(crate) fn reset_auth_attempts_by_source(call: &Call<'_>) -> Reply {
+    check_name(call)?;
+    call.broker().login_sources.reset();
     Ok(Answer::done())
 }
 

@@ -160,6 +160,32 @@ pub(crate) fn refuse_cluster(_: &Call<'_>) -> Reply {
     ))
 }
 
+/// `{"enabled": true}`.
+pub(crate) fn track_auth_attempt_source(call: &Call<'_>) -> Reply {
+    let body = call.object()?;
+    body.require(&["enabled"])?;
+    let on = body.flag("enabled")?.unwrap_or_default();
+    call.broker().login_sources.track(on);
+    Ok(Answer::done())
+}
+
+/// What TLS there is, by RabbitMQ's and OpenSSL's names.
+pub(crate) fn tls(call: &Call<'_>) -> Reply {
+    let tls = call.management.options.operations.tls();
+    Ok(Answer::value(&json!({
+        "versions": tls.versions,
+        "cipher_suites": tls.cipher_suites,
+    })))
+}
+
+pub(crate) fn process(call: &Call<'_>) -> Reply {
+    let process = call.management.options.operations.process();
+    Ok(Answer::value(&json!({
+        "arguments": process.arguments,
+        "variables": process.variables,
+    })))
+}
+
 /// Forgets what authentication backends have answered.
 pub(crate) fn clear_auth_cache(call: &Call<'_>) -> Reply {
     call.broker().forget_answers();

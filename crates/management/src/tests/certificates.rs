@@ -13,6 +13,7 @@ fn world(change: impl FnOnce(&mut CertificateFacts)) -> World {
         serial_number: "01:02".to_owned(),
         not_before: Timestamp(now - 1),
         not_after: Timestamp(now + 10 * DAY_MS),
+        not_before_text: "1970-01-01 0:16:39".to_owned(),
         not_after_text: "1970-01-11 0:16:40".to_owned(),
         names: vec!["localhost".to_owned()],
     };
@@ -66,7 +67,7 @@ fn certificates_are_shown_to_administrators() {
     world(|_| {}).check(
         r#"
         GET /api/leveret/certificates
-        200 [{"cacertfile":{"certificates":[],"path":"ca.pem"},"certfile":{"certificates":[{"issuer":"CN=authority","names":["localhost"],"not_after":865000000,"not_before":999999,"serial_number":"01:02","subject":"CN=here"}],"path":"server.pem"},"ip":"::","port":15671,"protocol":"https"}]
+        200 [{"cacertfile":{"certificates":[],"path":"ca.pem"},"certfile":{"certificates":[{"issuer":"CN=authority","names":["localhost"],"not_after":865000000,"not_after_text":"1970-01-11 0:16:40","not_before":999999,"not_before_text":"1970-01-01 0:16:39","serial_number":"01:02","subject":"CN=here"}],"path":"server.pem"},"ip":"::","port":15671,"protocol":"https"}]
         "#,
     );
 }

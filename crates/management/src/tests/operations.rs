@@ -80,6 +80,20 @@ impl Operations for Still {
         "heartbeat = 60\n".to_owned()
     }
 
+    fn tls(&self) -> TlsFacts {
+        TlsFacts {
+            versions: vec!["tlsv1.3"],
+            cipher_suites: vec!["TLS_AES_128_GCM_SHA256"],
+        }
+    }
+
+    fn process(&self) -> ProcessFacts {
+        ProcessFacts {
+            arguments: vec!["leveret".to_owned()],
+            variables: [("RABBITMQ_NODENAME".to_owned(), "rabbit".to_owned())].into(),
+        }
+    }
+
     fn service(&self) -> Service {
         *self.service.lock()
     }
@@ -154,6 +168,10 @@ fn operators_ask_and_change() {
         400 {"error":"bad_request","reason":"this node runs by itself: there are no clusters of several nodes yet"}
         DELETE /api/leveret/auth/cache
         204
+        GET /api/leveret/tls
+        200 {"cipher_suites":["TLS_AES_128_GCM_SHA256"],"versions":["tlsv1.3"]}
+        GET /api/leveret/process
+        200 {"arguments":["leveret"],"variables":{"RABBITMQ_NODENAME":"rabbit"}}
         "#,
     );
     let expected = [
@@ -236,4 +254,38 @@ fn a_few_expressions_have_values() {
     );
     let refused = world.ask(r#"POST /api/leveret/eval {"expression":"os:cmd(\"ls\")."}"#);
     assert_eq!(refused.status, 400);
+}
+
+#[test]
+fn log_ins_are_counted_by_protocol_and_source() {
+    let (mut world, _) = world();
+    let node = world.management.broker.options.node_name.clone();
+    let attempts = format!("/api/auth/attempts/{node}");
+    world.check(&format!(
+        r#"
+        DELETE {attempts}
+        204
+        GET {attempts}/source
+        200 []
+        PUT /api/leveret/auth/attempts/source {{"enabled":true}}
+        204
+        GET {attempts}
+        200 [{{"auth_attempts":3,"auth_attempts_failed":0,"auth_attempts_succeeded":3,"protocol":"http"}},{{"auth_attempts":0,...
+        "#
+    ));
+    world.user = Some(("ann", "guess"));
+    assert_eq!(world.ask("GET /api/whoami").status, 401);
+    world.user = Some(("guest", "guest"));
+    world.check(&format!(
+        r#"
+        PUT /api/leveret/auth/attempts/source {{"enabled":false}}
+        204
+        GET {attempts}/source
+        200 [{{"auth_attempts":1,"auth_attempts_failed":1,"auth_attempts_succeeded":0,"protocol":"http","remote_address":"127.0.0.1","username":"ann"}},{{"auth_attempts":2,"auth_attempts_failed":0,"auth_attempts_succeeded":2,"protocol":"http","remote_address":"127.0.0.1","username":"guest"}}]
+        DELETE {attempts}/source
+        204
+        GET {attempts}/source
+        200 []
+        "#
+    ));
 }

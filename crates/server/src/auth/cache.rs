@@ -53,6 +53,10 @@ impl Cache {
         (now < *until).then(|| answer.clone())
     }
 
+    pub(super) fn clear(&self) {
+        self.answers.lock().clear();
+    }
+
     pub(super) fn keep(&self, asked: &str, answer: &str, is_refusal: bool, now: Instant) {
         if is_refusal && !self.refusals {
             return;

@@ -95,6 +95,12 @@ impl Backend {
         }))
     }
 
+    pub(super) fn forget_answers(&self) {
+        if let Some(cache) = &self.cache {
+            cache.clear();
+        }
+    }
+
     async fn ask(&self, path: &Option<String>, form: &str) -> Result<String, String> {
         let path = path.as_deref().ok_or("no path is configured for this")?;
         let asked = format!("{path}?{form}");

@@ -161,6 +161,8 @@ pub(crate) struct Access {
     /// The user that SASL ANONYMOUS logs in as; `None` refuses it.
     pub(crate) anonymous_login: Option<String>,
     pub(crate) anonymous_login_pass: String,
+    /// Log-ins are counted by who came from where.
+    pub(crate) track_attempt_source: bool,
     /// In order of preference.
     pub(crate) auth_mechanisms: Numbered<String>,
 }
@@ -412,6 +414,7 @@ impl Default for Access {
             loopback_users: BTreeSet::from(["guest".to_owned()]),
             anonymous_login: Some("guest".to_owned()),
             anonymous_login_pass: "guest".to_owned(),
+            track_attempt_source: false,
             auth_mechanisms: ["PLAIN", "AMQPLAIN", "ANONYMOUS"]
                 .map(str::to_owned)
                 .into_iter()

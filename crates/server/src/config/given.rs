@@ -7,7 +7,7 @@ use super::keys::{KEYS, Key};
 use super::syntax::{Place, Setting};
 
 /// What stands for the value of a key that is nobody's business.
-const HIDDEN: &str = "(not shown)";
+pub(crate) const HIDDEN: &str = "(not shown)";
 
 /// The settings that count: the last one for each key. By row of the table, then by the word that `*` stands for, numbers
 /// in their order.

@@ -33,6 +33,16 @@ pub(crate) struct Key {
     pub(crate) clear: fn(&mut Effective),
 }
 
+/// Whether the value of a key or a variable of this name is nobody's business.
+pub(crate) fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let last = name.rsplit(['.', '_']).next();
+    matches!(
+        last,
+        Some("pass" | "password" | "secret" | "passphrase" | "cookie")
+    )
+}
+
 type Set = fn(&mut Effective, &str, &str) -> Result<(), String>;
 
 const fn one(name: &'static str, default: &'static str, doc: &'static str, set: Set) -> Key {
@@ -70,8 +80,7 @@ impl Key {
 
     /// Its value is not to be shown to anybody.
     pub(crate) fn is_secret(&self) -> bool {
-        let last = self.name.rsplit(['.', '_']).next();
-        matches!(last, Some("pass" | "password" | "secret" | "passphrase"))
+        is_secret(self.name)
     }
 
     /// The other way to say the same; of both the one given last counts.
@@ -271,6 +280,8 @@ pub(crate) const KEYS: &[Key] = &[
         |c, _, v| put(&mut c.access.anonymous_login, text(v).map(|user| (user != "none").then_some(user)))),
     one("anonymous_login_pass", "guest", "The password of that user.",
         |c, _, v| put(&mut c.access.anonymous_login_pass, text(v))),
+    one("track_auth_attempt_source", "false", "Log-ins are counted by who came from where, too.",
+        |c, _, v| put(&mut c.access.track_attempt_source, flag(v))),
     list("auth_mechanisms.*", "SASL mechanisms, in order of preference.", |c| c.access.auth_mechanisms.clear(),
         |c, name, v| { c.access.auth_mechanisms.set(name, text(v)?); Ok(()) })
         .entries(&[("1", "PLAIN"), ("2", "AMQPLAIN"), ("3", "ANONYMOUS")]).live(),
