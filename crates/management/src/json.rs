@@ -52,6 +52,11 @@ impl Object<'_> {
         self.columns.want(name)
     }
 
+    /// Whether the field `inner` of the object in the field `name` would be written.
+    pub(crate) fn wants_in(&self, name: &str, inner: &str) -> bool {
+        self.columns.want(name) && self.columns.below(name).want(inner)
+    }
+
     pub(crate) fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) {
         if self.begin(name) {
             let columns = self.columns.below(name);

@@ -197,6 +197,9 @@ pub(crate) struct Ranges {
     data: Option<Range>,
 }
 
+/// Rows of a list that may have samples: more of them would push one another out of the watched objects.
+const ROWS_MAX: usize = 100;
+
 /// Writes numbers with their details.
 pub(crate) struct Writer {
     management: Arc<Management>,
@@ -211,6 +214,14 @@ impl Writer {
             management: call.management.clone(),
             ranges: Ranges::default(),
             now: call.now,
+        }
+    }
+
+    /// For the rows of a list, with the samples that the request asks for if it is about a short page.
+    pub(crate) fn rows(call: &Call<'_>) -> Result<Self, Failure> {
+        match call.query.page()? {
+            Some(page) if page.size <= ROWS_MAX => Self::samples(call),
+            _ => Ok(Self::rates(call)),
         }
     }
 
@@ -238,19 +249,25 @@ impl Writer {
             object.field(name, &gathered.get(*stat));
             let details = format!("{name}_details");
             if object.wants(&details) {
-                object.field(&details, &self.details(key, *stat));
+                // Ordering a list by a rate must not begin to watch all that is in it.
+                let range = self.range(*stat);
+                let range = range.filter(|_| object.wants_in(&details, "samples"));
+                object.field(&details, &self.details(key, *stat, range));
             }
         }
     }
 
-    fn details(&self, key: Key, stat: Stat) -> Value {
-        let mut sampler = self.management.sampler.lock();
-        let rate = sampler.rate(key, stat as usize);
-        let range = match stat {
+    fn range(&self, stat: Stat) -> Option<Range> {
+        match stat {
             Messages | MessagesReady | MessagesUnacknowledged => self.ranges.lengths,
             RecvOct | SendOct => self.ranges.data,
             _ => self.ranges.messages,
-        };
+        }
+    }
+
+    fn details(&self, key: Key, stat: Stat, range: Option<Range>) -> Value {
+        let mut sampler = self.management.sampler.lock();
+        let rate = sampler.rate(key, stat as usize);
         let Some(range) = range else {
             return json!({"rate": rate});
         };

@@ -43,7 +43,7 @@ pub(crate) fn visible(
 
 fn reply_list(call: &Call<'_>, rows: Vec<ConnectionInfo>) -> Reply {
     let node = call.broker().options.node_name.clone();
-    let numbers = Writer::rates(call);
+    let numbers = Writer::rows(call)?;
     let list = List::new(
         rows,
         |connection| &connection.facts.name,
@@ -194,7 +194,7 @@ fn visible_channels(call: &Call<'_>, wanted: impl Fn(&ChannelInfo) -> bool) -> V
 
 fn reply_channels(call: &Call<'_>, rows: Vec<ChannelInfo>) -> Reply {
     let node = call.broker().options.node_name.clone();
-    let numbers = Writer::rates(call);
+    let numbers = Writer::rows(call)?;
     let named = rows.into_iter().map(|channel| (channel.name(), channel));
     let list = List::new(
         named.collect(),

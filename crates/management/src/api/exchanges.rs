@@ -25,7 +25,7 @@ pub(crate) fn list_in_vhost(call: &Call<'_>) -> Reply {
 }
 
 fn reply_list(call: &Call<'_>, rows: Vec<ExchangeInfo>) -> Reply {
-    let numbers = Writer::rates(call);
+    let numbers = Writer::rows(call)?;
     let list = List::new(
         rows,
         |exchange| &exchange.name,

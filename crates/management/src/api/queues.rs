@@ -31,7 +31,7 @@ pub(crate) fn list_in_vhost(call: &Call<'_>) -> Reply {
 }
 
 fn reply_list(call: &Call<'_>, rows: Vec<Arc<LiveQueue>>) -> Reply {
-    let scene = Scene::of(call, Writer::rates(call));
+    let scene = Scene::of(call, Writer::rows(call)?);
     let list = List::new(
         rows,
         |queue| queue.name(),

@@ -326,3 +326,35 @@ fn numbers_and_their_past() {
         .collect();
     assert_eq!(counts, [30, 20, 10]);
 }
+
+#[test]
+fn the_rows_of_a_short_page_have_a_past() {
+    let mut world = World::new();
+    world.check(
+        r#"
+        PUT /api/queues/%2F/q {}
+        201
+        "#,
+    );
+    let check = |world: &World, query: &str, expected: Option<usize>| {
+        let page = world.ask(&format!("GET /api/queues?{query}")).json();
+        let rows = page.get("items").unwrap_or(&page);
+        let samples = rows[0]["messages_details"]["samples"].as_array();
+        assert_eq!(samples.map(Vec::len), expected, "{query}");
+    };
+    let range = "lengths_age=10&lengths_incr=5";
+    let ordered = "page=1&page_size=50&sort=messages_details.rate&columns=name";
+    check(&world, &format!("{ordered}&{range}"), None);
+    world.management.sample(world.now);
+    let short = format!("page=1&page_size=50&{range}");
+    // Ordering by a rate does not begin to watch.
+    check(&world, &short, Some(0));
+    for expected in 1..=2 {
+        world.now = world.now.plus_ms(SAMPLE_PERIOD_MS);
+        world.management.sample(world.now);
+        check(&world, &short, Some(expected));
+    }
+    check(&world, range, None);
+    check(&world, &format!("page=1&page_size=101&{range}"), None);
+    check(&world, "page=1&page_size=50", None);
+}
