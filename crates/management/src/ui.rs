@@ -83,7 +83,7 @@ macro_rules! files {
     };
 }
 
-static FILES: [File; 45] = files![
+static FILES: [File; 54] = files![
     "app.css",
     "favicon.svg",
     "index.html",
@@ -101,16 +101,24 @@ static FILES: [File; 45] = files![
     "js/login.js",
     "js/main.js",
     "js/messages.js",
+    "js/oauth.js",
+    "js/oidc-oauth/login-callback.html",
+    "js/oidc-oauth/login-callback.js",
     "js/pages.js",
+    "js/pages/audit.js",
+    "js/pages/certificates.js",
     "js/pages/channels.js",
     "js/pages/cluster.js",
     "js/pages/common.js",
+    "js/pages/configuration.js",
     "js/pages/connections.js",
     "js/pages/consumers.js",
     "js/pages/definitions.js",
     "js/pages/exchanges.js",
     "js/pages/first-steps.js",
+    "js/pages/get-messages.js",
     "js/pages/limits.js",
+    "js/pages/log.js",
     "js/pages/messages.js",
     "js/pages/node.js",
     "js/pages/overview.js",
@@ -128,6 +136,7 @@ static FILES: [File; 45] = files![
     "js/screen.js",
     "js/search.js",
     "js/shell.js",
+    "js/sweep.js",
     "js/view.js",
 ];
 

@@ -22,6 +22,8 @@ export class Failure extends Error {
 export const path = (...parts) => parts.map(encodeURIComponent).join('/');
 
 export const get = (where, query, signal) => call('GET', where, { query, signal });
+/** The same for an answer that is no JSON. */
+export const getText = (where, signal) => call('GET', where, { signal, isText: true });
 export const put = (where, body) => call('PUT', where, { body });
 export const post = (where, body) => call('POST', where, { body });
 export const remove = (where, options) => call('DELETE', where, options);
@@ -32,9 +34,12 @@ export function samples({ age, incr }) {
 }
 
 /** Everything that a 404 would make optional: the answer, or `otherwise` where the broker has no such thing. */
-export async function getOr(otherwise, where, query, signal) {
+export const getOr = (otherwise, where, query, signal) => orElse(otherwise, get(where, query, signal));
+
+/** The answer, or `otherwise` where the broker has no such thing or the user may not have it. */
+export async function orElse(otherwise, asked) {
   try {
-    return await get(where, query, signal);
+    return await asked;
   } catch (failure) {
     if (failure.status === 404 || failure.status === 405 || failure.status === 401) return otherwise;
     throw failure;
@@ -51,7 +56,22 @@ export function whenLoggedOut(listener) {
 /** Keeps the credentials for this tab, if the broker accepts them. Gives what `/whoami` says. */
 export async function login(name, password) {
   const bytes = new TextEncoder().encode(`${name}:${password}`);
-  const authorization = `Basic ${btoa(String.fromCharCode(...bytes))}`;
+  return enter(`Basic ${btoa(String.fromCharCode(...bytes))}`);
+}
+
+/** The same for a token of OAuth 2. */
+export const loginWithToken = (token) => enter(`Bearer ${token}`);
+
+/** A newer token of the user who is logged in. */
+export const renewToken = (token) => sessionStorage.setItem(STORE, `Bearer ${token}`);
+
+/** How the broker wants its users to log in; a broker that says nothing has names and passwords only. */
+export async function loginSettings() {
+  const response = await ask('GET', new URL('auth', BASE), {}).catch(() => undefined);
+  return response?.ok ? response.json() : { oauth_enabled: false };
+}
+
+async function enter(authorization) {
   const response = await ask('GET', new URL('whoami', BASE), { authorization });
   if (!response.ok) throw await failure(response, true);
   sessionStorage.setItem(STORE, authorization);
@@ -62,7 +82,7 @@ export function logout() {
   sessionStorage.removeItem(STORE);
 }
 
-async function call(method, where, { query, body, headers, signal } = {}) {
+async function call(method, where, { query, body, headers, signal, isText } = {}) {
   const url = new URL(where, BASE);
   for (const [name, value] of Object.entries(query ?? {})) {
     if (value !== undefined && value !== null && value !== '') url.searchParams.set(name, value);
@@ -75,6 +95,7 @@ async function call(method, where, { query, body, headers, signal } = {}) {
   }
   if (!response.ok) throw await failure(response);
   const text = await response.text();
+  if (isText) return text;
   return text === '' ? null : JSON.parse(text);
 }
 
@@ -85,7 +106,7 @@ async function ask(method, url, { authorization, body, headers, signal }) {
       signal,
       // Without cookies the browser also keeps its own password dialog to itself.
       credentials: 'omit',
-      headers: { authorization, ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      headers: { ...(authorization && { authorization }), ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch (error) {

@@ -1,9 +1,10 @@
 // Where the management pages start. Read next: pages.js for what there is, screen.js for how one page lives.
 
-import { isLoggedIn, logout, whenLoggedOut } from './api.js';
+import { Failure, isLoggedIn, logout, whenLoggedOut } from './api.js';
 import { note } from './components/parts.js';
 import { mountToasts } from './components/toast.js';
 import { loginView } from './login.js';
+import { finish, forget, isReturn, watchToken } from './oauth.js';
 import { find } from './pages.js';
 import { parse } from './router.js';
 import { Screen } from './screen.js';
@@ -11,27 +12,36 @@ import { applyTheme, Shell } from './shell.js';
 import { h, render } from './view.js';
 
 const RETRY_MS = 3000;
+const SINCE = 'leveret.since';
+// The longest time that a browser's timers know.
+const LONGEST_MS = 2 ** 31 - 1;
 
 const root = document.getElementById('app');
 let shell;
 let screen;
+let sessionTimer;
 
 applyTheme();
 const toasts = document.createElement('div');
 toasts.className = 'toasts';
 document.body.append(toasts);
 mountToasts(toasts);
-whenLoggedOut(showLogin);
+whenLoggedOut(() => showLogin());
 addEventListener('hashchange', showPage);
-if (isLoggedIn()) start();
+if (isReturn()) finish().then(start, showLogin);
+else if (isLoggedIn()) start();
 else showLogin();
 
-function showLogin() {
+/** `failure`: why the user has to log in, if it has to be said. */
+function showLogin(failure) {
   screen?.stop();
   shell?.stop();
   screen = shell = undefined;
+  forget();
+  clearTimeout(sessionTimer);
+  sessionStorage.removeItem(SINCE);
   document.title = 'Log in · Leveret';
-  render(root, loginView(start));
+  render(root, loginView(start, failure));
   root.querySelector('input')?.focus();
 }
 
@@ -45,7 +55,21 @@ async function start() {
     return;
   }
   shell = starting;
+  watchToken();
+  watchSession(shell.user.login_session_timeout);
   showPage();
+}
+
+/** `management.login_session_timeout`, minutes: then the user logs in again, also after the page was loaded anew. */
+function watchSession(minutes) {
+  if (!(minutes > 0)) return;
+  const since = Number(sessionStorage.getItem(SINCE) ?? Date.now());
+  sessionStorage.setItem(SINCE, since);
+  clearTimeout(sessionTimer);
+  sessionTimer = setTimeout(() => {
+    logout();
+    showLogin(new Failure(0, 'Your session is over', `It lasts ${minutes} minutes (management.login_session_timeout). Log in again.`));
+  }, Math.min(LONGEST_MS, since + minutes * 60_000 - Date.now()));
 }
 
 function waitForBroker({ message, advice }) {

@@ -1,7 +1,7 @@
 // Messages as people read them: what it is, where it has been, and the body as text, JSON or bytes.
 
 import { badge, facts } from './components/parts.js';
-import { bytes, exchangeName, moment, plain, plural } from './format.js';
+import { bytes, clock, exchangeName, moment, plain, plural } from './format.js';
 import { h } from './view.js';
 
 const PREVIEW = 160;
@@ -9,8 +9,11 @@ const HEX_ROW = 16;
 const HEX_MOST = 16 * 1024;
 const forms = new Map();
 
-/** One message of the API's `get`, folded to a line. `tools` are shown when it is open; `key` tells it from the others. */
-export function messageView({ message, key, position, redraw, tools }) {
+/**
+ * One message, folded to a line. `more` is added to the line, `tools` and the words in `note` are shown when it is open; `key`
+ * tells it from the others.
+ */
+export function messageView({ message, key, position, redraw, tools, more, note }) {
   const { properties = {} } = message;
   const { headers = {}, ...rest } = properties;
   const body = bodyOf(message);
@@ -22,10 +25,10 @@ export function messageView({ message, key, position, redraw, tools }) {
   return h('details', { class: 'message', key },
     h('summary', null,
       h('strong', null, `#${position}`), h('span', null, exchangeName(message.exchange), ' → ', h('code', null, message.routing_key)),
-      message.redelivered && badge('redelivered', 'warn'), headers['x-death'] && badge('dead-lettered', 'warn'), h('span', { class: 'muted' }, bytes(message.payload_bytes)),
+      message.redelivered && badge('redelivered', 'warn'), headers['x-death'] && badge('dead-lettered', 'warn'), message.delivery_count > 0 && badge(`delivered ${plural(message.delivery_count, 'time')}`, 'warn'), expiry(message), h('span', { class: 'muted' }, bytes(message.payload_bytes)), more,
       h('span', { class: 'preview' }, body.text?.slice(0, PREVIEW) ?? 'binary')),
     h('div', { class: 'message-body' },
-      headers['x-death'] && h('div', null, h('h3', null, 'Where it has been'), deaths(headers['x-death'])),
+      headers['x-death'] && h('div', null, h('h3', null, 'Where it has been'), deaths(headers['x-death']), note && h('p', { class: 'muted' }, note)),
       facts([...Object.entries(rest).map(([name, value]) => [name, property(name, value)])]),
       Object.keys(headers).length > 0 && h('div', null, h('h3', null, 'Headers'), facts(Object.entries(headers).filter(([name]) => name !== 'x-death').map(([name, value]) => [name, plain(value)]))),
       h('div', { class: 'actions' },
@@ -35,6 +38,8 @@ export function messageView({ message, key, position, redraw, tools }) {
       h('pre', { class: form, tabindex: '0', 'aria-label': 'Body' }, form === 'hex' ? hex(body.bytes) : body[form]),
       message.payload_bytes > body.bytes.length && h('p', { class: 'muted' }, `The first ${bytes(body.bytes.length)} of ${bytes(message.payload_bytes)}.`)));
 }
+
+const expiry = ({ expires_at: at }) => Number.isFinite(at) && badge(`expires ${clock(at)}`, '', moment(at));
 
 /** The body as bytes, as text if it is UTF-8, and as indented JSON if it is that. */
 export function bodyOf({ payload = '', payload_encoding: encoding }) {

@@ -1,12 +1,16 @@
 // What there is: each page by its path. The paths are RabbitMQ's, so that links in wikis and alerts lead to the same place.
 
+import { auditPage } from './pages/audit.js';
+import { certificatesPage } from './pages/certificates.js';
 import { channelPage, channelsPage } from './pages/channels.js';
 import { clusterPage, featureFlagsPage } from './pages/cluster.js';
+import { configurationPage } from './pages/configuration.js';
 import { connectionPage, connectionsPage } from './pages/connections.js';
 import { consumersPage } from './pages/consumers.js';
 import { definitionsPage } from './pages/definitions.js';
 import { exchangePage, exchangesPage } from './pages/exchanges.js';
 import { limitsPage } from './pages/limits.js';
+import { logPage } from './pages/log.js';
 import { messagesPage } from './pages/messages.js';
 import { nodePage } from './pages/node.js';
 import { overviewPage } from './pages/overview.js';
@@ -48,6 +52,10 @@ const ROUTES = [
   ['definitions', definitionsPage],
   ['feature-flags', featureFlagsPage],
   ['cluster-name', clusterPage],
+  ['configuration', configurationPage],
+  ['certificates', certificatesPage],
+  ['log', logPage],
+  ['audit', auditPage],
 ].map(([route, page]) => ({ parts: route.split('/').filter((part) => part !== ''), page }));
 
 /** The page for the parts of a path, with the values of its `:names`. */

@@ -13,6 +13,7 @@ const PAGES = [
   ['Overview', ''], ['Connections', 'connections'], ['Channels', 'channels'], ['Exchanges', 'exchanges'], ['Queues and Streams', 'queues'],
   ['Consumers', 'consumers'], ['Topology', 'topology'], ['Users', 'users'], ['Virtual Hosts', 'vhosts'], ['Policies', 'policies'],
   ['Limits', 'limits'], ['Parameters', 'parameters'], ['Definitions', 'definitions'], ['Feature Flags', 'feature-flags'], ['Cluster', 'cluster-name'],
+  ['Configuration', 'configuration'], ['Certificates', 'certificates'], ['Log', 'log'], ['Audit Log', 'audit'],
 ];
 
 // The lists that the server filters, and the field that is the name an operator knows.

@@ -16,6 +16,7 @@ const THEMES = { auto: 'System theme', light: 'Light', dark: 'Dark' };
 const SECTIONS = [
   ['', [['', 'Overview'], ['connections', 'Connections'], ['channels', 'Channels'], ['exchanges', 'Exchanges'], ['queues', 'Queues and Streams'], ['consumers', 'Consumers'], ['topology', 'Topology']]],
   ['Admin', [['users', 'Users'], ['vhosts', 'Virtual Hosts'], ['policies', 'Policies'], ['limits', 'Limits'], ['parameters', 'Parameters'], ['definitions', 'Definitions'], ['feature-flags', 'Feature Flags'], ['cluster-name', 'Cluster']]],
+  ['Node', [['configuration', 'Configuration'], ['certificates', 'Certificates'], ['log', 'Log'], ['audit', 'Audit Log']]],
 ];
 
 // Detail pages that belong to another entry of the navigation.

@@ -2,7 +2,7 @@
 // what differs. That is why numbers can change every few seconds under an operator who types, selects or has scrolled.
 
 const SVG = 'http://www.w3.org/2000/svg';
-const SVG_TAGS = new Set(['svg', 'g', 'path', 'line', 'rect', 'circle', 'polyline', 'text', 'marker', 'defs']);
+const SVG_TAGS = new Set(['svg', 'g', 'path', 'line', 'rect', 'circle', 'polygon', 'polyline', 'text', 'marker', 'defs']);
 
 // State that the operator changes, with what a form's reset goes back to.
 const DEFAULTS = { value: 'defaultValue', checked: 'defaultChecked', selected: 'defaultSelected', open: 'open' };

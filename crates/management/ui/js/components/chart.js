@@ -2,11 +2,16 @@
 // that they keep their size. The legend is the read-out: it shows the last values, or those under the cursor.
 
 import { h } from '../view.js';
-import { clock, short } from '../format.js';
+import { bytes, clock, short } from '../format.js';
 
 const WIDTH = 1000;
 const HEIGHT = 200;
 const cursors = new Map();
+const hidden = new Map();
+
+// Distances of the marks on the axis, seconds; at most so many of them are shown.
+const TICKS = [15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600];
+const MOST_TICKS = 6;
 
 // What these pages have seen themselves, for objects whose samples the broker does not keep.
 const seen = new Map();
@@ -26,11 +31,11 @@ const SPANS = [
 /** The span that the page's query names. */
 export const spanOf = (query, fallback = '10m') => SPANS.find((span) => span.id === (query.span ?? fallback)) ?? SPANS[0];
 
-/** Buttons to choose the span. `longest` in seconds leaves out what the broker does not keep. */
-export function spanPicker(ctx, longest = 86400) {
+/** Buttons to choose the span. */
+export function spanPicker(ctx) {
   const present = spanOf(ctx.query);
   return h('div', { class: 'segmented', role: 'group', 'aria-label': 'Time span' },
-    SPANS.filter((span) => span.age <= longest).map((span) =>
+    SPANS.map((span) =>
       h('button', { 'aria-pressed': String(span === present), onclick: () => ctx.setQuery({ span: span.id }) }, span.label)));
 }
 
@@ -56,24 +61,28 @@ export function ratePoints(details, key) {
 
 /**
  * A chart. `series`: [{ name, points, value }], points in time order; `value` is the exact present value for the legend.
- * With the pointer or the arrow keys the legend shows any earlier moment.
+ * It spans what the page's query says, also where nothing was seen yet, so that charts side by side show the same time.
+ * With the pointer or the arrow keys the legend shows any earlier moment; a click in the legend hides a line.
  */
 export function chart({ ctx, id, title, series, format = short, unit = '' }) {
-  const shown = series.map((one, index) => ({ ...one, index })).filter((one) => one.points.length > 0);
+  const span = spanOf(ctx.query);
+  const domain = domainOf(series, span);
+  const off = hidden.get(id) ?? new Set();
+  const shown = series.map((one, index) => ({ ...one, index, points: one.points.filter(([time]) => time >= domain.from) })).filter((one) => !off.has(one.name) && one.points.length > 0);
   const times = [...new Set(shown.flatMap((one) => one.points.map(([time]) => time)))].sort((a, b) => a - b);
-  const highest = Math.max(0, ...shown.flatMap((one) => one.points.map(([, value]) => value)));
-  const top = nice(highest);
+  const top = nice(Math.max(0, ...shown.flatMap((one) => one.points.map(([, value]) => value))), format);
   const cursor = clamp(cursors.get(id), times.length);
   return h('figure', { class: 'chart', key: id },
     h('figcaption', null, h('h3', null, title), h('span', { class: 'muted when' }, cursor === undefined ? 'now' : clock(times[cursor]))),
     h('div', { class: 'plot' },
       h('div', { class: 'scale', 'aria-hidden': 'true' }, h('span', null, format(top)), h('span', null, format(top / 2)), h('span', null, format(0))),
-      h('div', reader({ ctx, id, title, series, times, cursor, format }), drawing(shown, times, top, cursor)),
-      h('div', { class: 'axis', 'aria-hidden': 'true' },
-        times.length > 1 ? [h('span', null, clock(times[0])), h('span', null, clock(times.at(-1)))] : h('span', null, 'Waiting for samples'))),
-    h('ul', { class: 'legend' }, series.map((one, index) =>
-      h('li', null, h('span', { class: `swatch series-${index}`, 'aria-hidden': 'true' }), h('span', null, one.name),
-        h('strong', null, `${format(reading(one, times, cursor))}${unit}`)))));
+      h('div', reader({ ctx, id, title, series, times, domain, cursor, format }), drawing(shown, times, domain, top, cursor),
+        times.length === 0 && h('span', { class: 'waiting', 'aria-hidden': 'true' }, 'Waiting for samples')),
+      h('div', { class: 'axis', 'aria-hidden': 'true' }, domain.ticks.map((time) =>
+        h('span', { key: time, style: { left: `${(domain.share(time) * 100).toFixed(2)}%` } }, tickText(time, span))))),
+    h('ul', { class: 'legend' }, series.map((one, index) => h('li', null,
+      h('button', { type: 'button', class: 'entry', 'aria-pressed': String(!off.has(one.name)), title: off.has(one.name) ? 'Show' : 'Hide', onclick: () => toggle(ctx, id, one.name) },
+        h('span', { class: `swatch series-${index}`, 'aria-hidden': 'true' }), h('span', null, one.name), h('strong', null, `${format(reading(one, times, cursor))}${unit}`))))));
 }
 
 /** A line of a few pixels for a table's row. */
@@ -84,6 +93,7 @@ export function sparkline(points, label) {
   const step = 100 / (values.length - 1);
   const line = values.map((value, index) => `${(index * step).toFixed(1)},${(19 - (value / top) * 18).toFixed(1)}`).join(' ');
   return h('svg', { class: 'spark', viewBox: '0 0 100 20', preserveAspectRatio: 'none', role: 'img', 'aria-label': label },
+    h('polygon', { points: `0,20 ${line} 100,20`, class: 'area series-0' }),
     h('polyline', { points: line, class: 'line series-0' }));
 }
 
@@ -97,14 +107,14 @@ export function meter({ label, value, limit, text, tone }) {
 }
 
 // A slider along time is what assistive technology has for "a value that the arrow keys move": its text is the read-out.
-function reader({ ctx, id, title, series, times, cursor, format }) {
+function reader({ ctx, id, title, series, times, domain, cursor, format }) {
   const move = (index) => {
+    if (cursors.get(id) === index) return;
     cursors.set(id, index);
     ctx.redraw();
   };
   const leave = () => {
-    cursors.delete(id);
-    ctx.redraw();
+    if (cursors.delete(id)) ctx.redraw();
   };
   const last = Math.max(0, times.length - 1);
   const index = cursor ?? last;
@@ -115,7 +125,7 @@ function reader({ ctx, id, title, series, times, cursor, format }) {
     'aria-valuetext': times.length > 0 ? `${clock(times[index])}: ${words}` : 'no samples yet',
     onpointermove: (event) => {
       const box = event.currentTarget.getBoundingClientRect();
-      if (times.length > 0) move(Math.round(((event.clientX - box.left) / box.width) * last));
+      if (times.length > 0) move(nearest(times, domain.at((event.clientX - box.left) / box.width)));
     },
     onpointerleave: leave,
     onblur: leave,
@@ -128,24 +138,46 @@ function reader({ ctx, id, title, series, times, cursor, format }) {
   };
 }
 
-function drawing(series, times, top, cursor) {
-  const first = times[0];
-  const length = Math.max(1, times.at(-1) - first);
-  const x = (time) => (((time - first) / length) * WIDTH).toFixed(1);
+// A line that is zero all along says no more than the axis, and would hide those below it. Only a line that is alone is
+// filled, since several fillings mix to a colour that is in no legend.
+function drawing(series, times, domain, top, cursor) {
+  const x = (time) => (domain.share(time) * WIDTH).toFixed(1);
   const y = (value) => (HEIGHT - (value / top) * (HEIGHT - 4) - 1).toFixed(1);
+  const drawn = series.filter((one) => one.points.some(([, value]) => value > 0));
+  const line = (one) => one.points.map(([time, value]) => `${x(time)},${y(value)}`).join(' ');
   return h('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', 'aria-hidden': 'true' },
     [0, 0.5, 1].map((part) => h('line', { class: 'grid', x1: 0, x2: WIDTH, y1: y(top * part), y2: y(top * part) })),
-    series.map((one) => h('polyline', {
-      class: `line series-${one.index}`,
-      points: one.points.map(([time, value]) => `${x(time)},${y(value)}`).join(' '),
-    })),
+    drawn.length === 1 && drawn.map((one) => h('polygon', { class: `area series-${one.index}`, points: `${x(one.points[0][0])},${HEIGHT} ${line(one)} ${x(one.points.at(-1)[0])},${HEIGHT}` })),
+    drawn.map((one) => h('polyline', { class: `line series-${one.index} ${one.points.length === 1 ? 'dot' : ''}`, points: one.points.length === 1 ? `${line(one)} ${line(one)}` : line(one) })),
     cursor !== undefined && h('line', { class: 'cursor', x1: x(times[cursor]), x2: x(times[cursor]), y1: 0, y2: HEIGHT }));
 }
 
+/** The time that a chart shows: `share` says where a moment is in it, from 0 to 1, `at` is the inverse. */
+function domainOf(series, { age }) {
+  const to = Math.max(...series.map((one) => one.points.at(-1)?.[0] ?? 0)) || Date.now();
+  const length = age * 1000;
+  const from = to - length;
+  const step = TICKS.find((seconds) => age / seconds <= MOST_TICKS) * 1000;
+  const ticks = [];
+  for (let time = Math.ceil(from / step) * step; time <= to; time += step) ticks.push(time);
+  return { from, ticks, share: (time) => (time - from) / length, at: (share) => from + share * length };
+}
+
+const tickText = (time, { age }) => (age < 120 ? clock(time) : clock(time).slice(0, 5));
+
+const nearest = (times, wanted) => times.reduce((best, time, index) => (Math.abs(time - wanted) < Math.abs(times[best] - wanted) ? index : best), 0);
+
+function toggle(ctx, id, name) {
+  const off = hidden.get(id) ?? new Set();
+  if (!off.delete(name)) off.add(name);
+  hidden.set(id, off);
+  ctx.redraw();
+}
+
+/** The value under the cursor: the last that was seen up to then. */
 function reading(series, times, cursor) {
   if (cursor === undefined) return series.value ?? series.points.at(-1)?.[1] ?? 0;
-  const time = times[cursor];
-  return series.points.find(([at]) => at === time)?.[1];
+  return series.points.findLast(([at]) => at <= times[cursor])?.[1];
 }
 
 /** Adds to what was seen and gives all of it. A redraw without a new load adds nothing. */
@@ -165,9 +197,10 @@ const ordered = (details) => [...(details?.samples ?? [])].sort((a, b) => a.time
 
 const clamp = (index, length) => (index === undefined || length === 0 ? undefined : Math.min(length - 1, Math.max(0, index)));
 
-/** The next round number above: 1, 2, 5, 10, 20 … */
-function nice(value) {
+/** The next round number above: 1, 2, 5, 10, 20 …; bytes are round in powers of two. */
+function nice(value, format) {
   if (value <= 0) return 1;
+  if (format === bytes) return 2 ** Math.ceil(Math.log2(value));
   const magnitude = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 5, 10].map((step) => step * magnitude).find((step) => step >= value);
 }

@@ -10,8 +10,8 @@ export const heading = (title, ...actions) => h('div', { class: 'heading' }, h('
 export const card = (title, ...content) => h('section', { class: 'card', key: title ? `card-${title}` : undefined }, title && h('h2', null, title), content);
 
 /** A number that matters, with its name. */
-export const stat = (label, value, { href, hint, tone } = {}) =>
-  h(href ? 'a' : 'div', { class: `stat ${tone ?? ''}`, href, key: `stat-${label}` }, h('span', { class: 'stat-label' }, label), h('strong', null, value), hint && h('small', null, hint));
+export const stat = (label, value, { href, hint, tone, title } = {}) =>
+  h(href ? 'a' : 'div', { class: `stat ${tone ?? ''}`, href, title, key: `stat-${label}` }, h('span', { class: 'stat-label' }, label), h('strong', null, value), hint && h('small', null, hint));
 
 /** Pairs of a term and its value; those without a value are left out. */
 export function facts(pairs) {

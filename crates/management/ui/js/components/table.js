@@ -46,10 +46,10 @@ export function localPage(items, query, text, sort) {
  * `columns`: { id, label, cell(row), sort, number, optional, title }: `sort` is the field the server sorts by, `optional`
  * ones are hidden until chosen. `page` is what the API gave. `empty` is shown when there is nothing at all.
  */
-export function table({ ctx, id, label, columns, page, rowKey, empty, filter = true, sort = 'name' }) {
+export function table({ ctx, id, label, columns, page, rowKey, empty, filter = true, sort = 'name', reverse = false }) {
   if (page.total_count === 0 && empty) return empty;
   const shown = columns.filter((column) => isShown(id, column));
-  const state = { sort: ctx.query.sort ?? sort, reverse: ctx.query.sort_reverse === 'true' };
+  const state = { sort: ctx.query.sort ?? sort, reverse: ctx.query.sort ? ctx.query.sort_reverse === 'true' : reverse };
   return h('section', { class: 'table', 'aria-label': label },
     h('div', { class: 'bar' },
       filter && filterFields(ctx, id, label),

@@ -33,7 +33,7 @@ export function channelPage(ctx) {
     title: `Channel ${name}`,
     load: (signal) => get(path('channels', name), samples(spanOf(ctx.query)), signal),
     view: (channel) => [
-      heading([h('span', { class: 'crumb' }, 'Channel of ', connectionLink(channel.connection_details?.name), ' in ', vhostLink(channel.vhost)), name, mode(channel), state(channel.state)], spanPicker(ctx, 3600)),
+      heading([h('span', { class: 'crumb' }, 'Channel of ', connectionLink(channel.connection_details?.name), ' in ', vhostLink(channel.vhost)), name, mode(channel), state(channel.state)], spanPicker(ctx)),
       h('div', { class: 'stats' },
         stat('Unacked', count(channel.messages_unacknowledged ?? 0)), stat('Unconfirmed', count(channel.messages_unconfirmed ?? 0)), stat('Prefetch', count(channel.prefetch_count ?? 0), { hint: 'per consumer, 0 is no limit' }),
         stat('Uncommitted', count(channel.messages_uncommitted ?? 0)), stat('Acks uncommitted', count(channel.acks_uncommitted ?? 0)), stat('Consumers', count(channel.consumer_count ?? 0))),

@@ -39,7 +39,7 @@ export function connectionPage(ctx) {
       return { connection, channels };
     },
     view: ({ connection, channels }) => [
-      heading([h('span', { class: 'crumb' }, 'Connection in ', vhostLink(connection.vhost)), clientName(connection) ?? name, state(connection.state)], spanPicker(ctx, 3600),
+      heading([h('span', { class: 'crumb' }, 'Connection in ', vhostLink(connection.vhost)), clientName(connection) ?? name, state(connection.state)], spanPicker(ctx),
         h('button', { class: 'danger', onclick: () => close(ctx, name, channels.length) }, 'Close connection')),
       h('div', { class: 'stats' },
         stat('From client', byteRate(connection.recv_oct_details?.rate ?? 0), { hint: `${bytes(connection.recv_oct ?? 0)} in all` }),

@@ -48,7 +48,7 @@ export function exchangePage(ctx) {
       return { exchange, from, to };
     },
     view: ({ exchange, from, to }) => [
-      heading([h('span', { class: 'crumb' }, 'Exchange in ', vhostLink(vhost)), exchangeName(exchange.name), badge(exchange.type, 'accent')], spanPicker(ctx, 3600),
+      heading([h('span', { class: 'crumb' }, 'Exchange in ', vhostLink(vhost)), exchangeName(exchange.name), badge(exchange.type, 'accent')], spanPicker(ctx),
         h('a', { class: 'button', href: link(['topology'], { exchange: exchange.name, vhost }) }, 'Topology'),
         !isBuiltIn(exchange.name) && h('button', { class: 'danger', onclick: () => remove(ctx, exchange, from.length) }, 'Delete')),
       h('div', { class: 'stats' }, stat('Published in', rate(rateOf(exchange, 'publish_in'))), stat('Routed out', rate(rateOf(exchange, 'publish_out'))), stat('Bindings out', String(from.length)), stat('Bindings in', String(to.length))),

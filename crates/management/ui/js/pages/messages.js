@@ -1,125 +1,160 @@
-// Browse the messages of a queue. Leveret shows them without taking them; a broker that cannot (RabbitMQ) is asked to get
-// and requeue them, and the page says what that does.
+// The messages of a queue: looked at without taking them, searched, and moved, copied, sent back or deleted. A broker
+// without Leveret's browsing is asked to get and requeue them (get-messages.js).
 
-import { Failure, get, path, post } from '../api.js';
-import { open } from '../components/dialog.js';
-import { field, form, values } from '../components/form.js';
-import { empty, heading, note, queueLink } from '../components/parts.js';
-import { attempt, failed } from '../components/toast.js';
-import { count, plural } from '../format.js';
+import { get, getOr, path } from '../api.js';
+import { field, fold, values } from '../components/form.js';
+import { channelLink, empty, heading, note, queueLink } from '../components/parts.js';
+import { count, duration, plural } from '../format.js';
 import { messageView, originOf } from '../messages.js';
 import { link } from '../router.js';
+import { criteria, filterOf, sweep } from '../sweep.js';
 import { h } from '../view.js';
 import { purgeQueue } from './common.js';
+import { getMessages } from './get-messages.js';
 
-const MODES = [
-  ['browse', 'Look, and leave them in the queue'],
-  ['ack_requeue_false', 'Take them out of the queue'],
-  ['reject_requeue_false', 'Reject: dead-letter or drop them'],
-];
 const TRUNCATE = 50_000;
+const SIZES = ['20', '50', '200'];
+const STATES = [['ready', 'Ready', 'messages_ready'], ['unacked', 'Unacked', 'messages_unacknowledged']];
+const PROPERTIES = ['message_id', 'correlation_id', 'type', 'app_id', 'user_id', 'reply_to', 'content_type', 'content_encoding', 'priority', 'delivery_mode', 'expiration', 'timestamp'];
+const FIELDS = ['exchange', 'key', 'body', 'property', 'property_value', 'header', 'header_value'];
+
+const ACTIONS = [
+  { action: 'move', label: 'Move …' }, { action: 'copy', label: 'Copy …' }, { action: 'requeue', label: 'Send back to origin …' }, { action: 'delete', label: 'Delete …', danger: true },
+];
 
 export function messagesPage(ctx) {
   const { vhost, name } = ctx.params;
   const where = path('queues', vhost, name);
-  const shown = { messages: undefined, offset: 0, text: '', isBrowsed: false, wanted: { mode: 'browse', count: '20' } };
+  const shown = { page: undefined, asked: undefined, chosen: new Set(), earlier: [] };
+  const getter = getMessages(ctx, where);
 
-  const fetchMessages = async () => {
-    Object.assign(shown, await messagesOf(where, shown.wanted, shown.offset));
-    ctx.redraw();
+  // The numbers above go on; the messages below stay as they are until the operator asks for others.
+  const browse = async (signal) => {
+    const question = { ...criteria(ctx.query), state: ctx.query.state, offset: ctx.query.offset, count: ctx.query.count ?? SIZES[0], truncate: TRUNCATE };
+    const asked = JSON.stringify(question);
+    if (shown.asked === asked) return;
+    const page = await getOr(undefined, `leveret/${where}/messages`, question, signal);
+    Object.assign(shown, { page, asked, chosen: new Set(), at: Date.now() });
   };
-  const step = (by) => async () => {
-    shown.offset = Math.max(0, shown.offset + by);
-    await fetchMessages().catch(failed);
+  const refresh = () => {
+    shown.asked = undefined;
+    return ctx.reload();
   };
-
   return {
     title: `Messages of ${name}`,
-    load: (signal) => get(where, {}, signal),
+    load: async (signal) => {
+      const queue = await get(where, {}, signal);
+      if (queue.type !== 'stream') await browse(signal);
+      return queue;
+    },
     view: (queue) => [
       heading([h('span', { class: 'crumb' }, 'Messages of'), queueLink(vhost, name)],
-        h('button', { class: 'danger', disabled: queue.messages_ready === 0, onclick: () => purgeQueue(ctx, queue) }, 'Purge')),
-      queue.type === 'stream' ? note('warn', 'A stream is read with a consumer that names an offset; it has no “get”.') : form({
-        label: 'Get messages', action: 'Get messages', keep: true, done: () => `${plural(shown.messages.length, 'message')} shown.`,
-        fields: [
-          field({ label: 'What to do', name: 'mode', form: 'get-', type: 'select', options: MODES, value: shown.wanted.mode }),
-          field({ label: 'How many', name: 'count', form: 'get-', type: 'number', min: 1, max: 1000, value: '20' }),
-        ],
-        onsubmit: async (wanted) => {
-          shown.wanted = wanted;
-          shown.offset = 0;
-          await fetchMessages();
-          ctx.reload();
-        },
-      }),
-      shown.messages && results(ctx, shown, queue, step),
-      !shown.messages && queue.messages_ready === 0 && empty('No messages are ready', h('p', { class: 'muted' }, queue.messages_unacknowledged > 0
-        ? `${plural(queue.messages_unacknowledged, 'message')} are with consumers and not acknowledged yet.` : 'Publish one on the page of the queue.')),
+        h('button', { class: 'danger', disabled: queue.messages_ready === 0, onclick: () => purgeQueue({ reload: refresh }, queue) }, 'Purge')),
+      queue.type === 'stream' && note('warn', 'A stream is read with a consumer that names an offset; it has no “get”.'),
+      queue.type !== 'stream' && (shown.page ? browser({ ctx, queue, where, shown, refresh }) : getter(queue)),
+      shown.page && fold('Get messages as a client does', getter(queue)),
     ],
   };
 }
 
-/** Asks Leveret's browse first; a broker without it says 404 or 405, and is then asked to get and requeue. */
-async function messagesOf(where, { mode, count: most }, offset) {
-  if (mode === 'browse') {
-    try {
-      const page = await get(`leveret/${where}/messages`, { offset, count: most });
-      return { messages: page.items, isBrowsed: true, mode };
-    } catch (failure) {
-      if (!(failure instanceof Failure) || ![404, 405].includes(failure.status)) throw failure;
-    }
-  }
-  const ackmode = mode === 'browse' ? 'ack_requeue_true' : mode;
-  const messages = await post(`${where}/get`, { count: Number(most), ackmode, encoding: 'auto', truncate: TRUNCATE });
-  return { messages, isBrowsed: false, mode };
-}
-
-function results(ctx, shown, queue, step) {
-  const { messages, text, isBrowsed, mode, offset } = shown;
-  const matching = messages.map((message, index) => ({ message, position: offset + index + 1 })).filter(({ message }) => contains(message, text));
-  return [
-    mode === 'browse' && !isBrowsed && note('warn', h('strong', null, 'These messages were taken and put back.'),
-      h('p', null, 'They are now marked as redelivered, and only ready messages at the head of the queue can be seen. In a quorum queue this may count as a delivery.')),
+function browser({ ctx, queue, where, shown, refresh }) {
+  const state = ctx.query.state ?? 'ready';
+  const { items, next } = shown.page;
+  const isFiltered = Object.keys(criteria(ctx.query)).length > 0;
+  return h('div', { class: 'table', key: 'browser' },
     h('div', { class: 'bar' },
-      h('label', { class: 'visually-hidden', for: 'message-search' }, 'Search in these messages'),
-      h('input', { id: 'message-search', type: 'search', class: 'filter', placeholder: 'Search in these messages', oninput: (event) => { shown.text = event.target.value; ctx.redraw(); } }),
-      h('span', { class: 'muted', 'aria-live': 'polite' }, `${count(matching.length)} of ${plural(messages.length, 'message')}`),
-      isBrowsed && [h('button', { disabled: offset === 0, onclick: step(-Number(shown.wanted.count)) }, '← Earlier'), h('button', { disabled: messages.length < Number(shown.wanted.count), onclick: step(Number(shown.wanted.count)) }, 'Later →')],
+      h('div', { class: 'segmented', role: 'group', 'aria-label': 'Which messages' }, STATES.map(([id, label, counter]) =>
+        h('button', { type: 'button', 'aria-pressed': String(id === state), onclick: () => change(ctx, shown, { state: id === 'ready' ? undefined : id }) }, `${label} ${count(queue[counter] ?? 0)}`))),
+      searchField(ctx, shown),
+      h('button', { type: 'button', onclick: refresh }, 'Refresh'),
       h('span', { class: 'spring' }),
-      h('button', { disabled: matching.length === 0, onclick: () => copyTo(queue.vhost, matching.map(({ message }) => message)) }, `Copy ${count(matching.length)} to …`)),
-    h('div', { class: 'messages' }, matching.map(({ message, position }) =>
-      messageView({ message, key: `message-${position}`, position, redraw: () => ctx.redraw(), tools: tools(queue, message) }))),
-  ];
+      h('label', { class: 'inline' }, 'Show', h('select', { onchange: (event) => change(ctx, shown, { count: event.target.value }) }, SIZES.map((size) => h('option', { value: size, selected: size === (ctx.query.count ?? SIZES[0]) }, size))))),
+    moreFilters(ctx, shown),
+    state === 'ready' && items.length > 0 && actionBar({ ctx, queue, where, shown, refresh, isFiltered }),
+    items.length > 0
+      ? h('div', { class: 'messages inset' }, items.map((message) => row({ ctx, queue, shown, message, state })))
+      : nothing(queue, state, isFiltered, next),
+    pager(ctx, shown));
 }
 
-const tools = (queue, message) => [
-  h('button', { type: 'button', onclick: () => copyTo(queue.vhost, [message], originOf(message)) }, originOf(message) ? 'Copy back to its origin …' : 'Copy to …'),
-  h('a', { class: 'button', href: link(['topology'], { exchange: message.exchange, key: message.routing_key, vhost: queue.vhost }) }, 'Trace its route'),
-];
+const searchField = (ctx, shown) => h('form', { class: 'search-form', role: 'search', onsubmit: (event) => { event.preventDefault(); change(ctx, shown, { text: values(event.target).text }); } },
+  h('label', { class: 'visually-hidden', for: 'message-search' }, 'Search in all messages'),
+  h('input', { id: 'message-search', name: 'text', type: 'search', class: 'filter', placeholder: 'Search in all messages', value: ctx.query.text ?? '', onsearch: (event) => change(ctx, shown, { text: event.target.value }) }));
 
-/** Publishes copies, one after another, to a queue that the operator names. */
-async function copyTo(vhost, messages, target = '') {
-  const queue = await open((close) => h('form', { onsubmit: (event) => { event.preventDefault(); close(values(event.target).target); } },
-    h('h2', { id: 'dialog-title' }, `Copy ${plural(messages.length, 'message')}`),
-    h('p', null, 'Copies are published to the queue with the same properties and headers. The originals stay.'),
-    field({ label: 'To queue', name: 'target', form: 'copy-', required: true, value: target }),
-    h('div', { class: 'actions' }, h('button', { type: 'button', onclick: () => close() }, 'Cancel'), h('button', { type: 'submit', class: 'primary' }, 'Copy'))));
-  if (!queue) return;
-  await attempt(async () => {
-    for (const message of messages) await copy(vhost, queue, message);
-  }, `Copied ${plural(messages.length, 'message')} to ${queue}.`);
+const moreFilters = (ctx, shown) => h('details', { class: 'filters', key: 'filters', open: FIELDS.some((name) => ctx.query[name]) }, h('summary', null, 'More filters'),
+  h('form', { class: 'form', 'aria-label': 'Filter messages', onsubmit: (event) => { event.preventDefault(); change(ctx, shown, values(event.target)); } },
+    field({ label: 'Exchange', name: 'exchange', form: 'filter-', value: ctx.query.exchange ?? '' }),
+    field({ label: 'Routing key', name: 'key', form: 'filter-', value: ctx.query.key ?? '' }),
+    field({ label: 'Body contains', name: 'body', form: 'filter-', value: ctx.query.body ?? '' }),
+    field({ label: 'Property', name: 'property', form: 'filter-', type: 'select', options: [['', 'any'], ...PROPERTIES], value: ctx.query.property ?? '' }),
+    field({ label: 'has the value', name: 'property_value', form: 'filter-', value: ctx.query.property_value ?? '' }),
+    field({ label: 'Header', name: 'header', form: 'filter-', value: ctx.query.header ?? '' }),
+    field({ label: 'has this value', name: 'header_value', form: 'filter-', value: ctx.query.header_value ?? '' }),
+    h('div', { class: 'actions' }, h('button', { type: 'submit', class: 'primary' }, 'Filter'),
+      h('button', { type: 'button', onclick: () => change(ctx, shown, Object.fromEntries(['text', ...FIELDS].map((name) => [name, undefined]))) }, 'Clear filters'))));
+
+function actionBar({ ctx, queue, where, shown, refresh, isFiltered }) {
+  const { items } = shown.page;
+  const isAll = items.every(({ id }) => shown.chosen.has(id));
+  const all = isFiltered ? 'all that match' : 'all ready messages';
+  const which = shown.chosen.size > 0 ? { ids: [...shown.chosen] } : { filter: filterOf(ctx.query) };
+  const chooseAll = () => {
+    shown.chosen = new Set(isAll ? [] : items.map(({ id }) => id));
+    ctx.redraw();
+  };
+  return h('div', { class: 'bar actions-bar' },
+    h('input', { type: 'checkbox', 'aria-label': 'Choose all that are shown', checked: isAll, onchange: chooseAll }),
+    h('span', { 'aria-live': 'polite' }, 'With ', h('b', null, shown.chosen.size > 0 ? `${count(shown.chosen.size)} chosen` : all)),
+    ACTIONS.map(({ action, label, danger }) => h('button', { type: 'button', class: danger ? 'danger' : '', onclick: async () => { if (await sweep({ action, queue, where, which, all })) refresh(); } }, label)));
 }
 
-async function copy(vhost, queue, { payload, payload_bytes: size, payload_encoding: encoding, properties }) {
-  if (shownBytes(payload, encoding) < size) throw new Error(`A message of ${count(size)} bytes was shown shortened, and is not copied.`);
-  const { routed } = await post(path('exchanges', vhost, 'amq.default', 'publish'), { routing_key: queue, payload, payload_encoding: encoding, properties });
-  if (!routed) throw new Error(`There is no queue ${queue} in this virtual host.`);
+function row({ ctx, queue, shown, message, state }) {
+  const { id, position } = message;
+  const choose = (event) => {
+    if (event.target.checked) shown.chosen.add(id);
+    else shown.chosen.delete(id);
+    ctx.redraw();
+  };
+  return h('div', { class: 'message-row', key: `message-${id}` },
+    state === 'ready' && h('input', { type: 'checkbox', 'aria-label': `Choose message ${position + 1}`, checked: shown.chosen.has(id), onchange: choose }),
+    messageView({
+      message, key: `view-${id}`, position: position + 1, redraw: () => ctx.redraw(), more: state === 'unacked' ? holder(message, shown.at) : undefined,
+      tools: h('a', { class: 'button', href: link(['topology'], { exchange: message.exchange, key: message.routing_key, vhost: queue.vhost }) }, 'Trace its route'),
+      note: originOf(message) && `It was in ${originOf(message)} first.`,
+    }));
 }
 
-const shownBytes = (payload, encoding) => (encoding === 'base64' ? atob(payload).length : new TextEncoder().encode(payload).length);
+/** Who has a message, and for how long. */
+function holder({ consumer_details: consumer, unacked_since: since }, now) {
+  const age = Number.isFinite(since) ? ` for ${duration(Math.max(0, now - since))}` : '';
+  if (!consumer) return h('span', { class: 'muted' }, `got, not acknowledged${age}`);
+  const channel = consumer.connection_name && `${consumer.connection_name} (${consumer.channel_number})`;
+  return h('span', { class: 'muted' }, `with ${consumer.consumer_tag ?? channel ?? 'a client'}${age}`);
+}
 
-function contains({ routing_key: key, payload, properties }, text) {
-  if (text === '') return true;
-  const wanted = text.toLowerCase();
-  return [key, payload, JSON.stringify(properties)].some((one) => String(one).toLowerCase().includes(wanted));
+function nothing(queue, state, isFiltered, next) {
+  if (next !== null && next !== undefined) return h('p', { class: 'nothing' }, 'None so far match. Look further with “Later”.');
+  if (isFiltered) return h('p', { class: 'nothing' }, 'No message matches. Change the filter, or clear it.');
+  if (state === 'unacked') return h('p', { class: 'nothing' }, 'No client holds a message of this queue.');
+  return empty('No messages are ready', h('p', { class: 'muted' }, queue.messages_unacknowledged > 0
+    ? `${plural(queue.messages_unacknowledged, 'message')} are with consumers and not acknowledged yet: see Unacked.` : 'Publish one on the page of the queue.'));
+}
+
+function pager(ctx, shown) {
+  const { offset, next } = shown.page;
+  if (offset === 0 && (next === null || next === undefined)) return null;
+  const earlier = () => ctx.setQuery({ offset: shown.earlier.pop() ?? '' });
+  const later = () => {
+    shown.earlier.push(ctx.query.offset ?? '');
+    return ctx.setQuery({ offset: String(next) });
+  };
+  return h('nav', { class: 'pager', 'aria-label': 'Pages of messages' },
+    h('button', { disabled: offset === 0, onclick: earlier }, '← Earlier'), h('span', null, `From position ${count(offset + 1)}`),
+    h('button', { disabled: next === null || next === undefined, onclick: later }, 'Later →'));
+}
+
+/** Asks another question, from the head of the queue on. */
+function change(ctx, shown, query) {
+  shown.earlier = [];
+  return ctx.setQuery({ offset: undefined, ...query });
 }

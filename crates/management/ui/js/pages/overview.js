@@ -14,7 +14,7 @@ const TOP = 5;
 const LENGTHS = [['Ready', 'messages_ready'], ['Unacked', 'messages_unacknowledged'], ['Total', 'messages']];
 const RATES = [
   ['Publish', 'publish'], ['Publisher confirm', 'confirm'], ['Deliver and get', 'deliver_get'], ['Consumer ack', 'ack'],
-  ['Redelivered', 'redeliver'], ['Returned', 'return_unroutable'], ['Dropped, unroutable', 'drop_unroutable'],
+  ['Redelivered', 'redeliver'], ['Returned', 'return_unroutable'], ['Dropped', 'drop_unroutable'],
 ];
 const CHURN = [
   ['Connections created', 'connection_created'], ['Connections closed', 'connection_closed'], ['Channels created', 'channel_created'], ['Channels closed', 'channel_closed'],

@@ -15,6 +15,8 @@ import { features } from './queues.js';
 const LENGTHS = [['Ready', 'messages_ready'], ['Unacked', 'messages_unacknowledged'], ['Total', 'messages']];
 const RATES = [['Publish', 'publish'], ['Deliver, manual ack', 'deliver'], ['Deliver, auto ack', 'deliver_no_ack'], ['Consumer ack', 'ack'], ['Redelivered', 'redeliver'], ['Get', 'get'], ['Get, auto ack', 'get_no_ack']];
 
+const UNACKED_MOST = 500;
+
 export function queuePage(ctx) {
   const { vhost, name } = ctx.params;
   const where = path('queues', vhost, name);
@@ -22,25 +24,59 @@ export function queuePage(ctx) {
     title: `Queue ${name}`,
     load: async (signal) => {
       const [queue, bindings] = await Promise.all([get(where, samples(spanOf(ctx.query)), signal), get(`${where}/bindings`, {}, signal)]);
-      const [policy, operator] = await Promise.all([definition('policies', vhost, queue.policy, signal), definition('operator-policies', vhost, queue.operator_policy, signal)]);
-      return { queue, bindings, policy, operator };
+      const [policy, operator, unacked] = await Promise.all([
+        definition('policies', vhost, queue.policy, signal), definition('operator-policies', vhost, queue.operator_policy, signal), unackedOf(queue, where, signal),
+      ]);
+      return { queue, bindings, policy, operator, unacked };
     },
-    view: ({ queue, bindings, policy, operator }) => [
-      heading([h('span', { class: 'crumb' }, kind(queue), ' in ', vhostLink(vhost)), name, badge(queue.type, 'accent'), state(queue.state)], spanPicker(ctx, 3600), actions(ctx, queue)),
+    view: ({ queue, bindings, policy, operator, unacked }) => [
+      heading([h('span', { class: 'crumb' }, kind(queue), ' in ', vhostLink(vhost)), name, badge(queue.type, 'accent'), state(queue.state)], spanPicker(ctx), actions(ctx, queue)),
       warnings(queue),
       numbers(queue),
       h('div', { class: 'grid even' },
         card(null, chart({ ctx, id: 'queue-lengths', title: 'Messages', series: LENGTHS.map(([label, key]) => ({ name: label, points: lengthPoints(queue[`${key}_details`], `${where} ${key}`, queue[key]), value: queue[key] ?? 0 })) })),
         card(null, chart({ ctx, id: 'queue-rates', title: 'Message rates', unit: '/s', series: RATES.map(([label, key]) => ({ name: label, points: ratePoints(queue.message_stats?.[`${key}_details`], `${where} ${key}`), value: rateOf(queue, key) })) }))),
-      h('div', { class: 'grid' }, card('Details', details(queue)), card('Limits in effect', limitsTable(queue, policy, operator))),
+      card('Details', details(queue)),
       card('Consumers', consumers(queue)),
+      unacked && card('Unacked messages, by who has them', unackedTable(queue, unacked)),
       traffic(queue),
+      card('Limits in effect', limitsTable(queue, policy, operator)),
       card('Bindings', bindingTable({ ctx, bindings, label: 'Bindings', end: 'source', empty: 'No bindings.' })),
       fold('Bind this queue', bindForm({ ctx, vhost, destination: name, destinationType: 'q' })),
       fold('Publish a message', publishForm({ ctx, vhost, exchange: 'amq.default', routingKey: name })),
       fold('Move messages', moveForm(queue)),
     ],
   };
+}
+
+/** A sample of the messages that clients hold, where the broker can tell; the first are those that left the queue first. */
+async function unackedOf(queue, where, signal) {
+  if (!(queue.messages_unacknowledged > 0) || queue.type === 'stream') return undefined;
+  const columns = 'unacked_since,consumer_details';
+  return getOr(undefined, `leveret/${where}/messages`, { state: 'unacked', count: UNACKED_MOST, columns }, signal);
+}
+
+function unackedTable({ vhost, name }, { items, total, next }) {
+  const holders = new Map();
+  for (const { consumer_details: consumer, unacked_since: since } of items) {
+    const channel = consumer?.connection_name && `${consumer.connection_name} (${consumer.channel_number})`;
+    const key = `${channel} ${consumer?.consumer_tag}`;
+    const holder = holders.get(key) ?? { key, channel, tag: consumer?.consumer_tag, user: consumer?.user, messages: 0, since: Infinity };
+    holder.messages += 1;
+    holder.since = Math.min(holder.since, since ?? Infinity);
+    holders.set(key, holder);
+  }
+  const rows = [...holders.values()].sort((a, b) => a.since - b.since);
+  return [
+    plainTable({
+      label: 'Unacked messages', rows, rowKey: (row) => row.key, empty: 'All are acknowledged by now.',
+      columns: [
+        { label: 'Channel', cell: (row) => (row.channel ? channelLink(row.channel) : 'got by a client') }, { label: 'Consumer tag', cell: (row) => row.tag }, { label: 'User', cell: (row) => row.user },
+        { label: 'Messages', number: true, cell: (row) => count(row.messages) }, { label: 'Oldest for', number: true, cell: (row) => duration(Math.max(0, Date.now() - row.since)) },
+      ],
+    }),
+    h('p', { class: 'after' }, next !== null && next !== undefined && `The first ${count(items.length)} of ${count(total)}. `, h('a', { href: link(['messages', vhost, name], { state: 'unacked' }) }, 'Look at these messages')),
+  ];
 }
 
 const kind = (queue) => (queue.type === 'stream' ? 'Stream' : 'Queue');
@@ -76,7 +112,7 @@ const numbers = (queue) => h('div', { class: 'stats' },
   stat('Incoming', rate(rateOf(queue, 'publish'))),
   stat('Deliver / get', rate(rateOf(queue, 'deliver_get'))),
   stat('Consumers', count(queue.consumers ?? 0)),
-  stat('Capacity', `${Math.round((queue.consumer_capacity ?? 0) * 100)} %`, { hint: 'time consumers could take more' }),
+  stat('Consumer capacity', `${Math.round((queue.consumer_capacity ?? 0) * 100)} %`, { title: 'Share of the time in which consumers could take more' }),
   stat('Bodies', bytes(queue.message_bytes ?? 0)),
   queue.head_message_timestamp > 0 && stat('Oldest', duration(Date.now() - queue.head_message_timestamp * 1000)));
 
@@ -87,15 +123,18 @@ const details = (queue) => facts([
   ['Operator policy', queue.operator_policy ? h('a', { href: link(['operator-policies', queue.vhost, queue.operator_policy]) }, queue.operator_policy) : 'none'],
   ['Node', queue.leader ?? queue.node], ['Members', queue.members?.join(', ')], ['Online', queue.online?.join(', ')],
   ['Exclusive owner', connectionLink(queue.owner_pid_details?.name)],
-  ['Single active consumer', queue.arguments?.['x-single-active-consumer'] && queue.single_active_consumer_tag], ['Idle since', queue.idle_since],
-  ['Delivery limit', queue.delivery_limit], ['Delayed', queue.messages_delayed && count(queue.messages_delayed)],
+  ['Single active consumer', queue.arguments?.['x-single-active-consumer'] && queue.single_active_consumer_tag], ['Idle since', idleSince(queue)],
+  ['Delivery limit', queue.delivery_limit], ['Delayed', queue.messages_delayed > 0 ? count(queue.messages_delayed) : undefined],
   ['By priority', priorities(queue)],
   ['In memory', queue.messages_ram !== undefined && `${count(queue.messages_ram)}, ${bytes(queue.message_bytes_ram)}`],
   ['Persistent', queue.messages_persistent !== undefined && `${count(queue.messages_persistent)}, ${bytes(queue.message_bytes_persistent)}`],
   ['Ready, bytes', bytes(queue.message_bytes_ready)], ['Unacked, bytes', bytes(queue.message_bytes_unacknowledged)],
-  ['Process memory', bytes(queue.memory)], ['Segments', queue.segments], ['Committed offset', queue.committed_offset],
+  ['Process memory', queue.memory > 0 ? bytes(queue.memory) : undefined], ['Segments', queue.segments], ['Committed offset', queue.committed_offset],
   ['Oldest timestamp', queue.first_timestamp > 0 ? moment(queue.first_timestamp) : undefined],
 ].filter(([, value]) => value !== false));
+
+// A queue at work gives the present moment.
+const idleSince = ({ idle_since: text }) => (Date.now() - Date.parse(text) > 10_000 ? moment(Date.parse(text)) : undefined);
 
 const priorities = (queue) => (Object.keys(queue.messages_by_priority ?? {}).length > 0 ? argumentList(queue.messages_by_priority) : undefined);
 
