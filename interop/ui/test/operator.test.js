@@ -43,6 +43,8 @@ const counted = async (queue, ready) => {
     return (await response.json()).messages_ready === ready;
   }, { timeout: 30_000 });
 };
+/** Whether the broker shows messages without giving them away, which RabbitMQ does not. */
+const browses = async (queue) => (await api('GET', `leveret/${at('queues', VHOST, queue)}/messages?count=1`)).status === 200;
 const agree = async (name) => tab.getByRole('dialog').getByRole('button', { name }).click();
 
 test('a wrong password is refused with advice, and a deep link survives the login', async () => {
@@ -60,7 +62,7 @@ test('a wrong password is refused with advice, and a deep link survives the logi
   await stranger.context().close();
 });
 
-test('declare, bind, publish, browse, copy, purge, delete', async () => {
+test('declare, bind, publish, get, copy, purge, delete', async () => {
   await visit(tab, 'queues');
   for (const name of ['work', 'copies']) {
     const form = await fold('Declare a queue');
@@ -97,15 +99,17 @@ test('declare, bind, publish, browse, copy, purge, delete', async () => {
   await said('no queue took it');
 
   await visit(tab, at('messages', VHOST, 'work'));
+  if (await browses('work')) await fold('Get messages as a client does');
   await tab.getByRole('button', { name: 'Get messages' }).click();
-  await tab.locator('.message').nth(1).waitFor();
-  await tab.locator('.message').first().locator('summary').click();
-  assert.match(await tab.locator('.message pre').first().textContent(), /"id": 1/);
-  await tab.locator('.message').first().getByRole('button', { name: 'Hex' }).click();
-  await tab.locator('.message pre', { hasText: '7b 22 69 64 22' }).waitFor();
-  await tab.getByLabel('Search in these messages').fill('plain');
-  await tab.getByText('1 of 2 messages').waitFor();
-  await tab.getByRole('button', { name: 'Copy 1 to …' }).click();
+  const got = tab.locator('.got');
+  await got.locator('.message').nth(1).waitFor();
+  await got.locator('.message').first().locator('summary').click();
+  assert.match(await got.locator('.message pre').first().textContent(), /"id": 1/);
+  await got.locator('.message').first().getByRole('button', { name: 'Hex' }).click();
+  await got.locator('.message pre', { hasText: '7b 22 69 64 22' }).waitFor();
+  await got.getByLabel('Search in these messages').fill('plain');
+  await got.getByText('1 of 2 messages').waitFor();
+  await got.getByRole('button', { name: 'Copy 1 to …' }).click();
   await tab.getByRole('dialog').getByLabel('To queue').fill('copies');
   await agree('Copy');
   await said('Copied 1 message to copies');
@@ -129,6 +133,59 @@ test('declare, bind, publish, browse, copy, purge, delete', async () => {
   await said('Deleted: work');
   assert.equal((await api('GET', at('queues', VHOST, 'work'))).status, 404);
   assert.match(tab.url(), /#\/queues$/);
+});
+
+test('messages are browsed, searched, moved, sent back and deleted', async (context) => {
+  const queue = (name, more) => api('PUT', at('queues', VHOST, name), { durable: true, arguments: { 'x-queue-type': 'classic', ...more } });
+  const publish = (key, payload, headers) => api('POST', `${at('exchanges', VHOST, 'amq.default')}/publish`, { routing_key: key, payload, payload_encoding: 'string', properties: { headers } });
+  const dead = { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'dead' };
+  await Promise.all([queue('dead'), queue('elsewhere'), queue('origin', dead)]);
+  if (!(await browses('dead'))) return context.skip('the broker shows no messages without giving them away');
+  const depth = async (name) => (await api('GET', `leveret/${at('queues', VHOST, name)}/messages`)).body.total;
+  for (let number = 1; number <= 6; number += 1) await publish('origin', `{"order":${number}}`, { region: number % 2 ? 'eu' : 'us' });
+  await api('POST', `${at('queues', VHOST, 'origin')}/get`, { count: 6, ackmode: 'reject_requeue_false', encoding: 'auto' });
+
+  await visit(tab, at('messages', VHOST, 'dead'));
+  await tab.locator('.message').nth(5).waitFor();
+  await tab.locator('.message').first().locator('summary').click();
+  await tab.locator('.message').first().getByText('Rejected by a consumer in queue origin').waitFor();
+  assert.equal((await api('POST', `${at('queues', VHOST, 'dead')}/get`, { count: 1, ackmode: 'ack_requeue_true', encoding: 'auto' })).body[0].redelivered, false);
+
+  // What is typed here is looked for in the whole queue; a link leads to the same messages.
+  await tab.getByLabel('Search in all messages').fill('"order":4');
+  await tab.getByLabel('Search in all messages').press('Enter');
+  await tab.waitForFunction(() => document.querySelectorAll('.message').length === 1);
+  assert.match(tab.url(), /text=/);
+  await tab.getByText('More filters').click();
+  await tab.getByRole('button', { name: 'Clear filters' }).click();
+  await tab.locator('.message').nth(5).waitFor();
+
+  await tab.getByLabel('Choose message 1', { exact: true }).check();
+  await tab.getByLabel('Choose message 2', { exact: true }).check();
+  await tab.getByText('2 chosen').waitFor();
+  await tab.getByRole('button', { name: 'Move …' }).click();
+  await tab.getByRole('dialog').getByLabel('Queue').fill('elsewhere');
+  await agree('Move 2 messages');
+  await said('Moved 2 messages');
+  assert.deepEqual([await depth('dead'), await depth('elsewhere')], [4, 2]);
+
+  await tab.getByLabel('Header', { exact: true }).fill('region');
+  await tab.getByLabel('has this value').fill('eu');
+  await tab.getByRole('button', { name: 'Filter', exact: true }).click();
+  await tab.getByText('all that match').waitFor();
+  await tab.getByRole('button', { name: 'Send back to origin …' }).click();
+  await tab.getByRole('dialog').getByText('all that match, 2 just now').waitFor();
+  await agree('Send back 2 messages');
+  await said('Sent back 2 messages');
+  assert.deepEqual([await depth('dead'), await depth('origin')], [2, 2]);
+
+  await visit(tab, at('messages', VHOST, 'dead'));
+  await tab.getByText('all ready messages').waitFor();
+  await tab.getByRole('button', { name: 'Delete …' }).click();
+  await agree('Delete 2 messages');
+  await said('Deleted 2 messages');
+  await tab.getByText('No messages are ready').waitFor();
+  assert.equal(await depth('dead'), 0);
 });
 
 test('a refused declare says why and what to do', async () => {
@@ -191,6 +248,11 @@ test('a chart reads out earlier moments by keyboard', async () => {
   await tab.keyboard.press('ArrowLeft');
   await tab.waitForFunction(([element, before]) => Number(element.getAttribute('aria-valuenow')) < before, [await chart.elementHandle(), newest]);
   assert.match(await chart.getAttribute('aria-valuetext'), /\d\d:\d\d:\d\d: Ready \d/);
+  const ready = tab.getByRole('button', { name: /^Ready/ });
+  await ready.click();
+  assert.equal(await ready.getAttribute('aria-pressed'), 'false');
+  await ready.click();
+  assert.equal(await ready.getAttribute('aria-pressed'), 'true');
 });
 
 test('a user’s life: added, permitted, checked, changed, deleted', async () => {
@@ -323,6 +385,21 @@ test('the topology leads to its objects, and the route tester marks the way', as
   await tab.getByRole('heading', { level: 1, name: /many-01/ }).waitFor();
 });
 
+test('the configuration is searched, the log grows, changes are in the audit log', async (context) => {
+  if ((await api('GET', 'leveret/audit')).status !== 200) return context.skip('the broker shows none of it');
+  await visit(tab, 'configuration?name=heartbeat');
+  await tab.getByRole('row', { name: /^heartbeat \d+/ }).waitFor();
+  await tab.getByRole('button', { name: 'Set by somebody' }).click();
+  await visit(tab, 'log');
+  await tab.locator('.log-line').first().waitFor();
+  await api('PUT', at('queues', VHOST, 'audited'), { durable: true });
+  await tab.locator('.log-line', { hasText: 'audited' }).waitFor();
+  await tab.getByLabel('Filter lines').fill('no line is like this');
+  await tab.getByText('No line is like this').waitFor();
+  await visit(tab, 'audit?name=audited');
+  await tab.getByRole('row', { name: /guest PUT .*audited 201/ }).waitFor();
+});
+
 test('an alarm is shown on every page, with what to do', async () => {
   const watched = await open(browser);
   // A real alarm would block the publishers of everybody who uses this broker.
@@ -378,8 +455,16 @@ test('a connection is seen, followed to its channel and closed', { skip: !proces
   const row = tab.getByRole('row', { name: /ui-test-client/ });
   await row.waitFor({ timeout: 20_000 });
   await visit(tab, at('queues', VHOST, 'many-03'));
-  await tab.getByRole('row', { name: /reader/ }).waitFor({ timeout: 20_000 });
-  assert.match(await tab.getByRole('row', { name: /reader/ }).textContent(), /7/);
+  const readers = tab.getByRole('region', { name: 'Consumers' }).getByRole('row', { name: /reader/ });
+  await readers.waitFor({ timeout: 20_000 });
+  assert.match(await readers.textContent(), /7/);
+  if (await browses('many-03')) {
+    await channel.sendToQueue('many-03', Buffer.from('held'));
+    const held = tab.getByRole('region', { name: 'Unacked messages' }).getByRole('row', { name: /reader guest 1 \d+ s/ });
+    await held.waitFor({ timeout: 20_000 });
+    await tab.getByRole('link', { name: 'Look at these messages' }).click();
+    await tab.locator('.message', { hasText: /with reader for \d+ s/ }).waitFor();
+  }
   await visit(tab, 'connections');
   await row.getByRole('link').first().click();
   await tab.getByRole('heading', { level: 1, name: /ui-test-client/ }).waitFor();

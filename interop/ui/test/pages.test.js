@@ -11,8 +11,9 @@ const at = (...parts) => parts.map(encodeURIComponent).join('/');
 
 const ROUTES = [
   '', 'connections', 'channels', 'exchanges', 'queues', 'consumers', `topology?vhost=${encodeURIComponent(VHOST)}&exchange=orders&key=a.b`,
-  at('queues', VHOST, 'a/b c'), at('messages', VHOST, 'a/b c'), at('exchanges', VHOST, 'orders'), at('exchanges', VHOST, 'amq.default'),
-  'users', 'users/guest', 'permissions', 'vhosts', at('vhosts', VHOST), 'policies', at('policies', VHOST, 'limit'), 'limits', 'parameters', 'definitions', 'feature-flags', 'cluster-name', 'no/such/page/at/all',
+  at('queues', VHOST, 'a/b c'), at('messages', VHOST, 'a/b c'), `${at('messages', VHOST, 'a/b c')}?state=unacked&header=a`, at('exchanges', VHOST, 'orders'), at('exchanges', VHOST, 'amq.default'),
+  'users', 'users/guest', 'permissions', 'vhosts', at('vhosts', VHOST), 'policies', at('policies', VHOST, 'limit'), 'limits', 'parameters', 'definitions', 'feature-flags', 'cluster-name',
+  'configuration', 'certificates', 'log', 'audit', 'no/such/page/at/all',
 ];
 
 let browser;

@@ -99,6 +99,25 @@ test('definitions: what a file would add and change', async () => {
   await check({}, []);
 });
 
+test('the configuration’s lines', async () => {
+  const check = async (text, wanted) => assert.deepEqual((await call('pages/configuration', 'entries', text)).map(({ key, value, source }) => [key, value, source]), wanted);
+  await check('# node rabbit@a, data in /var\n\nheartbeat = 60                  # default\n', [['heartbeat', '60', 'default']]);
+  await check('# cluster_name is not set', [['cluster_name', undefined, '']]);
+  await check('log.file = a # b    # /etc/rabbitmq.conf:7', [['log.file', 'a # b', '/etc/rabbitmq.conf:7']]);
+  await check('default_pass = ', [['default_pass', '', '']]);
+});
+
+test('which messages an address means', async () => {
+  const check = async (query, parameters, filter) => {
+    assert.deepEqual(await call('sweep', 'criteria', query), parameters);
+    assert.deepEqual(await call('sweep', 'filterOf', query), filter);
+  };
+  await check({}, {}, {});
+  await check({ text: 'a', key: 'k', state: 'ready', offset: '20' }, { text: 'a', routing_key: 'k' }, { text: 'a', routing_key: 'k' });
+  await check({ header: 'x.y', header_value: '1', property: 'type', property_value: 't' }, { 'property.type': 't', 'header.x.y': '1' }, { properties: { type: 't' }, headers: { 'x.y': '1' } });
+  await check({ header_value: '1' }, {}, {});
+});
+
 test('arguments as lines, and back', async () => {
   const check = async (text, wanted) => {
     assert.deepEqual(await call('components/form', 'argumentsFrom', text), wanted);

@@ -11,10 +11,11 @@ let onLogout = () => {};
 
 /** What went wrong, in words for an operator: `message` is the broker's reason, `advice` what to do about it. */
 export class Failure extends Error {
-  constructor(status, message, advice) {
+  constructor(status, message, advice, hasReason = true) {
     super(message);
     this.status = status;
     this.advice = advice;
+    this.hasReason = hasReason;
   }
 }
 
@@ -41,7 +42,8 @@ export async function orElse(otherwise, asked) {
   try {
     return await asked;
   } catch (failure) {
-    if (failure.status === 404 || failure.status === 405 || failure.status === 401) return otherwise;
+    // RabbitMQ answers 400 without a reason to a path that it does not know, if a name in it has a slash.
+    if ([401, 404, 405].includes(failure.status) || (failure.status === 400 && !failure.hasReason)) return otherwise;
     throw failure;
   }
 }
@@ -130,7 +132,7 @@ function expire(reason) {
 async function failure(response, atLogin = false) {
   const said = await response.json().catch(() => ({}));
   const reason = typeof said.reason === 'string' ? said.reason : said.reason ? JSON.stringify(said.reason) : '';
-  return new Failure(response.status, atLogin && response.status === 401 ? 'The broker does not let you in' : reason || `HTTP status ${response.status}`, advice(response.status, atLogin, reason));
+  return new Failure(response.status, atLogin && response.status === 401 ? 'The broker does not let you in' : reason || `HTTP status ${response.status}`, advice(response.status, atLogin, reason), reason !== '');
 }
 
 function advice(status, atLogin, reason) {

@@ -12,6 +12,8 @@ const hidden = new Map();
 // Distances of the marks on the axis, seconds; at most so many of them are shown.
 const TICKS = [15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600];
 const MOST_TICKS = 6;
+// So near to an end of the axis, as a share of it, a mark's words would be cut off.
+const EDGE = 0.06;
 
 // What these pages have seen themselves, for objects whose samples the broker does not keep.
 const seen = new Map();
@@ -159,8 +161,9 @@ function domainOf(series, { age }) {
   const from = to - length;
   const step = TICKS.find((seconds) => age / seconds <= MOST_TICKS) * 1000;
   const ticks = [];
-  for (let time = Math.ceil(from / step) * step; time <= to; time += step) ticks.push(time);
-  return { from, ticks, share: (time) => (time - from) / length, at: (share) => from + share * length };
+  const share = (time) => (time - from) / length;
+  for (let time = Math.ceil(from / step) * step; time <= to; time += step) if (share(time) > EDGE && share(time) < 1 - EDGE) ticks.push(time);
+  return { from, ticks, share, at: (part) => from + part * length };
 }
 
 const tickText = (time, { age }) => (age < 120 ? clock(time) : clock(time).slice(0, 5));

@@ -40,7 +40,7 @@ export function entries(text) {
   return text.split('\n').flatMap((line) => {
     const [, missing] = /^# (\S+) is not set/.exec(line) ?? [];
     if (missing) return [{ key: missing, value: undefined, source: '' }];
-    const [, key, value, source = ''] = /^([^\s#]\S*) = (.*?)(?:\s+# (.*))?$/.exec(line) ?? [];
-    return key ? [{ key, value, source }] : [];
+    const [, key, value, source = ''] = /^([^\s#]\S*) = (.*)\s# (.*)$/.exec(line) ?? /^([^\s#]\S*) = (.*)$/.exec(line) ?? [];
+    return key ? [{ key, value: value.trimEnd(), source }] : [];
   });
 }

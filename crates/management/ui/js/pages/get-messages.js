@@ -4,7 +4,7 @@
 import { path, post } from '../api.js';
 import { open } from '../components/dialog.js';
 import { field, form, values } from '../components/form.js';
-import { empty, note } from '../components/parts.js';
+import { note } from '../components/parts.js';
 import { attempt } from '../components/toast.js';
 import { count, plural } from '../format.js';
 import { messageView, originOf } from '../messages.js';
@@ -37,15 +37,13 @@ export function getMessages(ctx, where) {
       onsubmit: fetchMessages,
     }),
     shown.messages && results(ctx, shown, queue),
-    !shown.messages && queue.messages_ready === 0 && empty('No messages are ready', h('p', { class: 'muted' }, queue.messages_unacknowledged > 0
-      ? `${plural(queue.messages_unacknowledged, 'message')} are with consumers and not acknowledged yet.` : 'Publish one on the page of the queue.')),
   ];
 }
 
 function results(ctx, shown, queue) {
   const { messages, text, mode } = shown;
   const matching = messages.map((message, index) => ({ message, position: index + 1 })).filter(({ message }) => contains(message, text));
-  return h('div', { key: 'got' },
+  return h('div', { key: 'got', class: 'got' },
     mode.endsWith('true') && note('warn', h('strong', null, 'These messages were taken and put back.'),
       h('p', null, 'They are now marked as redelivered, and only ready messages at the head of the queue can be seen. In a quorum queue this may count as a delivery.')),
     h('div', { class: 'bar' },

@@ -51,7 +51,7 @@ export function messagesPage(ctx) {
       heading([h('span', { class: 'crumb' }, 'Messages of'), queueLink(vhost, name)],
         h('button', { class: 'danger', disabled: queue.messages_ready === 0, onclick: () => purgeQueue({ reload: refresh }, queue) }, 'Purge')),
       queue.type === 'stream' && note('warn', 'A stream is read with a consumer that names an offset; it has no “get”.'),
-      queue.type !== 'stream' && (shown.page ? browser({ ctx, queue, where, shown, refresh }) : getter(queue)),
+      queue.type !== 'stream' && (shown.page ? browser({ ctx, queue, where, shown, refresh }) : [getter(queue), queue.messages_ready === 0 && nothing(queue)]),
       shown.page && fold('Get messages as a client does', getter(queue)),
     ],
   };
@@ -132,17 +132,17 @@ function holder({ consumer_details: consumer, unacked_since: since }, now) {
   return h('span', { class: 'muted' }, `with ${consumer.consumer_tag ?? channel ?? 'a client'}${age}`);
 }
 
-function nothing(queue, state, isFiltered, next) {
-  if (next !== null && next !== undefined) return h('p', { class: 'nothing' }, 'None so far match. Look further with “Later”.');
+function nothing(queue, state = 'ready', isFiltered = false, next = null) {
+  if (next !== null) return h('p', { class: 'nothing' }, 'None so far match. Look further with “Later”.');
   if (isFiltered) return h('p', { class: 'nothing' }, 'No message matches. Change the filter, or clear it.');
   if (state === 'unacked') return h('p', { class: 'nothing' }, 'No client holds a message of this queue.');
   return empty('No messages are ready', h('p', { class: 'muted' }, queue.messages_unacknowledged > 0
-    ? `${plural(queue.messages_unacknowledged, 'message')} are with consumers and not acknowledged yet: see Unacked.` : 'Publish one on the page of the queue.'));
+    ? `${plural(queue.messages_unacknowledged, 'message')} are with consumers and not acknowledged yet.` : 'Publish one on the page of the queue.'));
 }
 
 function pager(ctx, shown) {
   const { offset, next } = shown.page;
-  if (offset === 0 && (next === null || next === undefined)) return null;
+  if (offset === 0 && next === null) return null;
   const earlier = () => ctx.setQuery({ offset: shown.earlier.pop() ?? '' });
   const later = () => {
     shown.earlier.push(ctx.query.offset ?? '');
@@ -150,7 +150,7 @@ function pager(ctx, shown) {
   };
   return h('nav', { class: 'pager', 'aria-label': 'Pages of messages' },
     h('button', { disabled: offset === 0, onclick: earlier }, '← Earlier'), h('span', null, `From position ${count(offset + 1)}`),
-    h('button', { disabled: next === null || next === undefined, onclick: later }, 'Later →'));
+    h('button', { disabled: next === null, onclick: later }, 'Later →'));
 }
 
 /** Asks another question, from the head of the queue on. */

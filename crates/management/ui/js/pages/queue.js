@@ -38,20 +38,20 @@ export function queuePage(ctx) {
         card(null, chart({ ctx, id: 'queue-rates', title: 'Message rates', unit: '/s', series: RATES.map(([label, key]) => ({ name: label, points: ratePoints(queue.message_stats?.[`${key}_details`], `${where} ${key}`), value: rateOf(queue, key) })) }))),
       card('Details', details(queue)),
       card('Consumers', consumers(queue)),
-      unacked && card('Unacked messages, by who has them', unackedTable(queue, unacked)),
+      unacked?.total > 0 && card('Unacked messages, by who has them', unackedTable(queue, unacked)),
       traffic(queue),
       card('Limits in effect', limitsTable(queue, policy, operator)),
       card('Bindings', bindingTable({ ctx, bindings, label: 'Bindings', end: 'source', empty: 'No bindings.' })),
       fold('Bind this queue', bindForm({ ctx, vhost, destination: name, destinationType: 'q' })),
       fold('Publish a message', publishForm({ ctx, vhost, exchange: 'amq.default', routingKey: name })),
-      fold('Move messages', moveForm(queue)),
+      fold('Move messages', unacked ? h('p', null, h('a', { href: link(['messages', vhost, name]) }, 'Search this queue’s messages'), ' to move or copy all of them, or some.') : moveForm(queue)),
     ],
   };
 }
 
-/** A sample of the messages that clients hold, where the broker can tell; the first are those that left the queue first. */
+/** The first of the messages that clients hold; undefined where the broker cannot tell, nor move messages. */
 async function unackedOf(queue, where, signal) {
-  if (!(queue.messages_unacknowledged > 0) || queue.type === 'stream') return undefined;
+  if (queue.type === 'stream') return undefined;
   const columns = 'unacked_since,consumer_details';
   return getOr(undefined, `leveret/${where}/messages`, { state: 'unacked', count: UNACKED_MOST, columns }, signal);
 }
@@ -75,7 +75,7 @@ function unackedTable({ vhost, name }, { items, total, next }) {
         { label: 'Messages', number: true, cell: (row) => count(row.messages) }, { label: 'Oldest for', number: true, cell: (row) => duration(Math.max(0, Date.now() - row.since)) },
       ],
     }),
-    h('p', { class: 'after' }, next !== null && next !== undefined && `The first ${count(items.length)} of ${count(total)}. `, h('a', { href: link(['messages', vhost, name], { state: 'unacked' }) }, 'Look at these messages')),
+    h('p', { class: 'after' }, next !== null && `The first ${count(items.length)} of ${count(total)}. `, h('a', { href: link(['messages', vhost, name], { state: 'unacked' }) }, 'Look at these messages')),
   ];
 }
 
@@ -112,7 +112,7 @@ const numbers = (queue) => h('div', { class: 'stats' },
   stat('Incoming', rate(rateOf(queue, 'publish'))),
   stat('Deliver / get', rate(rateOf(queue, 'deliver_get'))),
   stat('Consumers', count(queue.consumers ?? 0)),
-  stat('Consumer capacity', `${Math.round((queue.consumer_capacity ?? 0) * 100)} %`, { title: 'Share of the time in which consumers could take more' }),
+  stat('Capacity', `${Math.round((queue.consumer_capacity ?? 0) * 100)} %`, { title: 'Share of the time in which consumers could take more' }),
   stat('Bodies', bytes(queue.message_bytes ?? 0)),
   queue.head_message_timestamp > 0 && stat('Oldest', duration(Date.now() - queue.head_message_timestamp * 1000)));
 
