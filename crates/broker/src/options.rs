@@ -1,7 +1,7 @@
 //! What a node is told at start. Names and defaults are those of `rabbitmq.conf`.
 
 use crate::queue::Kind;
-use crate::users::Permissions;
+use crate::users::{PasswordRule, Permissions};
 
 /// See the module's page.
 #[derive(Debug, Clone)]
@@ -42,6 +42,8 @@ pub struct Options {
     pub loopback_users: Vec<Box<str>>,
     /// `anonymous_login_user`.
     pub anonymous_user: Option<Box<str>>,
+    /// `credential_validator`.
+    pub password_rule: PasswordRule,
     /// What a blank node begins with.
     pub first: FirstDefinitions,
     /// A source of random bits, for generated names and salts.
@@ -89,6 +91,7 @@ impl Options {
             permit_global_qos: true,
             loopback_users: vec!["guest".into()],
             anonymous_user: Some("guest".into()),
+            password_rule: PasswordRule::Anything,
             first: FirstDefinitions {
                 vhost: "/".to_owned(),
                 user: "guest".to_owned(),

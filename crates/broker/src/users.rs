@@ -103,6 +103,31 @@ impl PasswordHash {
     }
 }
 
+/// What new passwords have to be (RabbitMQ: `credential_validator.*`).
+#[derive(Debug, Clone)]
+pub enum PasswordRule {
+    Anything,
+    /// Octets.
+    MinLength(usize),
+    /// An unanchored regular expression.
+    Matching(Pattern),
+}
+
+impl PasswordRule {
+    /// The error is RabbitMQ's explanation.
+    pub fn check(&self, password: &str) -> Result<(), String> {
+        match self {
+            Self::MinLength(least) if password.len() < *least => {
+                Err(format!("minimum required password length is {least}"))
+            }
+            Self::Matching(pattern) if !pattern.matches(password) => {
+                Err("provided password does not match the validator regular expression".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A user of the internal database.
 #[derive(Debug, Clone)]
 pub struct User {
@@ -269,6 +294,23 @@ mod tests {
         let digest = Hashing::Md5.digest(b"a", "bc");
         let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "900150983cd24fb0d6963f7d28e17f72");
+    }
+
+    #[test]
+    fn new_passwords_are_held_to_the_rule() {
+        let check = |rule: &PasswordRule, password: &str, expected: Option<&str>| {
+            let error = rule.check(password).err();
+            assert_eq!(error.as_deref(), expected, "{rule:?} {password}");
+        };
+        check(&PasswordRule::Anything, "", None);
+        let short = Some("minimum required password length is 5");
+        let rule = PasswordRule::MinLength(5);
+        check(&rule, "four", short);
+        check(&rule, "fünf", None);
+        let wrong = Some("provided password does not match the validator regular expression");
+        let rule = PasswordRule::Matching(Pattern::new("^[a-z]+[0-9]"));
+        check(&rule, "abc", wrong);
+        check(&rule, "abc1!", None);
     }
 
     #[test]

@@ -39,6 +39,10 @@ impl Broker {
         tags: Option<Vec<Box<str>>>,
     ) -> Outcome {
         check_name(name, "user")?;
+        if let Password::Plain(password) = password {
+            let rule = &self.options.password_rule;
+            rule.check(password).map_err(Refused::Invalid)?;
+        }
         let mut topology = self.topology.write();
         let known = topology.catalogue.user(name);
         let password = match password {
