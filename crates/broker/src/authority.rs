@@ -45,11 +45,22 @@ pub trait Authority: fmt::Debug + Send + Sync {
     /// Asked again and again; [`Verdict::Wait`] has the client's mailbox poked when there is an answer.
     fn decide(&self, question: Question<'_>) -> Verdict;
 
+    /// What the client may be told of why the last answer was no: `backend: why`.
+    fn reason(&self) -> Option<String> {
+        None
+    }
+
     /// The client shows something newer (C16). The answer may come later and from another thread. One that knows nothing
     /// of secrets that end has no objection.
     fn renew(self: Arc<Self>, _secret: String, answer: Renewed) {
         answer(Ok(None));
     }
+}
+
+/// The end of a refusal's text: who has refused and why, where clients may know.
+pub(crate) fn reason(authority: Option<&Arc<dyn Authority>>) -> String {
+    let reason = authority.and_then(|authority| authority.reason());
+    reason.map_or_else(String::new, |reason| format!(" by backend {reason}"))
 }
 
 /// Takes until when the new secret counts, if it ends; or that it was refused.

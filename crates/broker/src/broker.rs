@@ -16,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::alarm::Alarms;
 use crate::arguments;
-use crate::authority::{Backends, Identity, LoggedIn, Login, Question, Verdict};
+use crate::authority::{Backends, Identity, LoggedIn, Login, Question, Verdict, reason};
 use crate::catalogue::{Catalogue, Command, Definition, Map, RecordError, Vhost, VhostMetadata};
 use crate::connections::{
     Activity, Attempt, ChurnTally, Connected, Connections, Facts, LiveChannel, LoginTally, Protocol,
@@ -868,8 +868,9 @@ impl Topology {
             Verdict::Allow => Ok(()),
             Verdict::Wait => Err(Error::Undecided(format!("vhost '{vhost}'"))),
             Verdict::Deny => Err(Error::NotAllowed(format!(
-                "access to vhost '{vhost}' refused for user '{}'",
-                user.name
+                "access to vhost '{vhost}' refused for user '{}'{}",
+                user.name,
+                reason(user.authority.as_ref())
             ))),
         }
     }

@@ -1,6 +1,6 @@
 //! Who may do what: permissions (E13 to E15) and exclusive queues (Q10).
 
-use crate::authority::{Question, Verdict};
+use crate::authority::{Question, Verdict, reason};
 use crate::broker::{Broker, Topology};
 use crate::catalogue::Exchange;
 use crate::error::{Error, Resource, ResourceKind, Result};
@@ -58,9 +58,10 @@ impl Topology {
             Verdict::Allow => Ok(()),
             Verdict::Wait => Err(Error::Undecided(resource.to_string())),
             Verdict::Deny => Err(Error::AccessRefused(format!(
-                "{} access to {resource} refused for user '{}'",
+                "{} access to {resource} refused for user '{}'{}",
                 access.name(),
-                by.user
+                by.user,
+                reason(by.authority.as_ref())
             ))),
         }
     }
@@ -104,11 +105,12 @@ impl Topology {
             Verdict::Allow => Ok(()),
             Verdict::Wait => Err(Error::Undecided(format!("topic '{key}'"))),
             Verdict::Deny => Err(Error::AccessRefused(format!(
-                "{} access to topic '{key}' in exchange '{}' in vhost '{}' refused for user '{}'",
+                "{} access to topic '{key}' in exchange '{}' in vhost '{}' refused for user '{}'{}",
                 access.name(),
                 exchange.name,
                 by.vhost_name,
-                by.user
+                by.user,
+                reason(by.authority.as_ref())
             ))),
         }
     }
