@@ -1,8 +1,8 @@
 //! Who clients are and what they may do, where others than the catalogue know it: the chain of `auth_backends.*` (E01).
 //!
 //! Each entry has a backend that finds out who somebody is and one that decides what they may do; mostly it is one for
-//! both. The first entry that knows the client decides. Read [`http`] (E07), [`cache`] (E09) and [`oauth2`] (E08) for the
-//! backends.
+//! both. The first entry that knows the client decides. Read [`http`] (E07), [`ldap`] (E06), [`cache`] (E09) and [`oauth2`]
+//! (E08) for the backends, `remote` for what those have in common that are asked again and again.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -13,17 +13,20 @@ use tokio::runtime::Handle;
 use tracing::info;
 
 use crate::config::Effective;
+use remote::{Decides, RemoteAuthority};
 
 pub(crate) mod cache;
 pub(crate) mod http;
+pub(crate) mod ldap;
 pub(crate) mod oauth2;
-mod scope;
+mod remote;
 
 /// A backend that the configuration can name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BackendName {
     Internal,
     Http,
+    Ldap,
     Oauth2,
     /// The one that `auth_cache.cached_backend` names, with a memory.
     Cache,
@@ -49,6 +52,7 @@ impl Entry {
 enum Backend {
     Internal,
     Http(Arc<http::Backend>),
+    Ldap(Arc<ldap::Backend>),
     Oauth2(Arc<oauth2::Backend>),
 }
 
@@ -56,6 +60,7 @@ impl Backend {
     fn forget_answers(&self) {
         match self {
             Self::Http(backend) => backend.forget_answers(),
+            Self::Ldap(backend) => backend.forget_answers(),
             Self::Internal | Self::Oauth2(_) => {}
         }
     }
@@ -108,7 +113,9 @@ pub(crate) fn start(config: &Effective, broker: &Arc<Broker>) -> Result<(), Stri
 #[derive(Default)]
 struct Made {
     http: Option<Arc<http::Backend>>,
-    cached: Option<Arc<http::Backend>>,
+    cached_http: Option<Arc<http::Backend>>,
+    ldap: Option<Arc<ldap::Backend>>,
+    cached_ldap: Option<Arc<ldap::Backend>>,
     oauth2: Option<Arc<oauth2::Backend>>,
 }
 
@@ -123,7 +130,15 @@ impl Made {
             }
             BackendName::Cache if auth.cache.cached == Some(BackendName::Http) => {
                 let made = || http::Backend::new(&auth.http, Some(&auth.cache)).map(Arc::new);
-                get_or_make(&mut self.cached, made).map(Backend::Http)
+                get_or_make(&mut self.cached_http, made).map(Backend::Http)
+            }
+            BackendName::Ldap => {
+                let made = || ldap::Backend::new(&auth.ldap, None).map(Arc::new);
+                get_or_make(&mut self.ldap, made).map(Backend::Ldap)
+            }
+            BackendName::Cache if auth.cache.cached == Some(BackendName::Ldap) => {
+                let made = || ldap::Backend::new(&auth.ldap, Some(&auth.cache)).map(Arc::new);
+                get_or_make(&mut self.cached_ldap, made).map(Backend::Ldap)
             }
             // The others ask nobody: there is nothing to keep.
             BackendName::Cache if auth.cache.cached == Some(BackendName::Oauth2) => {
@@ -169,52 +184,85 @@ impl Backends for Chain {
 impl Inner {
     async fn log_in(&self, login: &Login) -> Option<Identity> {
         for (authn, authz) in &self.steps {
-            let Some(mut identity) = self.authenticate(authn, login).await else {
-                continue;
-            };
-            match authz {
-                // Tokens say both at once.
-                Backend::Oauth2(_) => {}
-                // Without a user of that name there can be no permissions either.
-                Backend::Internal => {
-                    let known = self.known(&identity.name, login)?;
-                    identity.authority = known.authority;
-                }
-                Backend::Http(backend) => {
-                    let authority = http::HttpAuthority::new(
-                        Arc::clone(backend),
-                        &identity,
-                        login,
-                        self.runtime.clone(),
-                    );
-                    identity.authority = Some(Arc::new(authority) as Arc<dyn Authority>);
-                }
+            if let Some(identity) = self.authenticate(authn, authz, login).await {
+                return self.authorize(authz, identity, login).await;
             }
-            return Some(identity);
         }
         None
     }
 
-    async fn authenticate(&self, backend: &Backend, login: &Login) -> Option<Identity> {
-        match backend {
+    async fn authenticate(
+        &self,
+        authn: &Backend,
+        authz: &Backend,
+        login: &Login,
+    ) -> Option<Identity> {
+        let failed = |error: String| info!(user = login.user, error, "log-in failed");
+        match authn {
             Backend::Internal => self.internal(login),
-            Backend::Http(backend) => match backend.user(login).await {
-                Ok(identity) => identity,
-                Err(error) => {
-                    info!(user = login.user, %error, "HTTP authentication backend failed");
-                    None
+            Backend::Http(backend) => backend.user(login).await.map_err(failed).ok()?,
+            Backend::Ldap(backend) => {
+                let known = backend.user(login).await.map_err(failed).ok()??;
+                let mut identity = plain(&login.user, known.tags.clone());
+                if matches!(authz, Backend::Ldap(_)) {
+                    self.ask_ldap(backend, known, &mut identity, login);
                 }
-            },
+                Some(identity)
+            }
             Backend::Oauth2(backend) => {
                 let token = login.password.as_deref()?;
                 let found = oauth2::log_in(Arc::clone(backend), token, &self.runtime).await;
-                found
-                    .inspect_err(
-                        |error| info!(user = login.user, %error, "not a token that counts"),
-                    )
-                    .ok()
+                found.map_err(failed).ok()
             }
         }
+    }
+
+    /// Has the second backend of an entry decide what somebody may do. What tags it knows of count as well.
+    async fn authorize(
+        &self,
+        authz: &Backend,
+        mut identity: Identity,
+        login: &Login,
+    ) -> Option<Identity> {
+        match authz {
+            // Tokens say both at once.
+            Backend::Oauth2(_) => {}
+            // Without a user of that name there can be no permissions either.
+            Backend::Internal => {
+                let known = self.known(&identity.name, login)?;
+                identity.authority = known.authority;
+                add_tags(&mut identity, known.tags);
+            }
+            Backend::Http(backend) => {
+                let decider = http::Decider::new(Arc::clone(backend), &identity, login);
+                self.ask_remote(decider, &mut identity, login);
+            }
+            Backend::Ldap(_) if identity.authority.is_some() => {}
+            Backend::Ldap(backend) => {
+                let known = backend.user(login).await;
+                let failed = |error| info!(user = login.user, error, "log-in failed");
+                let known = known.map_err(failed).ok()??;
+                add_tags(&mut identity, known.tags.clone());
+                self.ask_ldap(backend, known, &mut identity, login);
+            }
+        }
+        Some(identity)
+    }
+
+    fn ask_ldap(
+        &self,
+        backend: &Arc<ldap::Backend>,
+        known: ldap::Known,
+        identity: &mut Identity,
+        login: &Login,
+    ) {
+        let decider = ldap::Decider::new(Arc::clone(backend), known, identity, login);
+        self.ask_remote(decider, identity, login);
+    }
+
+    fn ask_remote(&self, decider: impl Decides, identity: &mut Identity, login: &Login) {
+        let authority = RemoteAuthority::new(decider, identity, login, self.runtime.clone());
+        identity.authority = Some(Arc::new(authority) as Arc<dyn Authority>);
     }
 
     fn internal(&self, login: &Login) -> Option<Identity> {
@@ -231,5 +279,22 @@ impl Inner {
         let broker = self.broker.upgrade()?;
         let user = broker.authenticated(name, login.address.is_loopback())?;
         Some(user.into())
+    }
+}
+
+fn plain(name: &str, tags: Vec<Box<str>>) -> Identity {
+    Identity {
+        name: name.into(),
+        tags,
+        authority: None,
+        expires: None,
+    }
+}
+
+fn add_tags(identity: &mut Identity, tags: Vec<Box<str>>) {
+    for tag in tags {
+        if !identity.has_tag(&tag) {
+            identity.tags.push(tag);
+        }
     }
 }

@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 pub(crate) mod effective;
 mod given;
 mod keys;
+mod secret;
 mod syntax;
 mod value;
 
+use effective::Rule;
 pub(crate) use effective::{Address, Effective};
 pub(crate) use given::{Given, HIDDEN};
 pub(crate) use keys::is_secret;
@@ -20,6 +22,7 @@ use keys::{Found, KEYS, Key};
 use syntax::{Place, Setting};
 
 use crate::auth::BackendName;
+use crate::auth::oauth2::provider::ProviderOptions;
 use crate::tls;
 
 /// Looks an environment variable up. A function, so that tests need not change the process's own.
@@ -117,6 +120,8 @@ struct Loader {
     given: Given,
     /// Rows of the table of keys whose default list has been emptied.
     cleared: BTreeSet<usize>,
+    /// Encrypted values, by row and word; read when it is known how.
+    encrypted: BTreeMap<(usize, String), Setting>,
     warnings: Vec<String>,
     errors: Vec<String>,
 }
@@ -287,18 +292,43 @@ impl Loader {
         let Setting { key, value, place } = setting;
         match keys::find(key) {
             Found::Key(index, word) => {
-                let row = &KEYS[index];
-                if self.cleared.insert(index) {
-                    (row.clear)(&mut self.config);
-                }
-                match (row.set)(&mut self.config, word, value) {
-                    Ok(()) => self.given.note(index, word, setting),
-                    Err(reason) => self.errors.push(format!("{place}: {key}: {reason}")),
+                let slot = (index, word.to_owned());
+                if KEYS[index].is_secret() && value.starts_with(secret::PREFIX) {
+                    self.encrypted.insert(slot, setting.clone());
+                } else {
+                    self.encrypted.remove(&slot);
+                    self.set(index, word, setting, value);
                 }
             }
             Found::WithoutEffect => self.warn(place, key, "has no effect here"),
             Found::Unsupported => self.warn(place, key, "is not supported yet, ignored"),
             Found::Unknown => self.warn(place, key, "is not a known key, ignored"),
+        }
+    }
+
+    /// Takes a value, which is that of the setting unless that one is encrypted.
+    fn set(&mut self, index: usize, word: &str, setting: &Setting, value: &str) {
+        let row = &KEYS[index];
+        if self.cleared.insert(index) {
+            (row.clear)(&mut self.config);
+        }
+        match (row.set)(&mut self.config, word, value) {
+            Ok(()) => self.given.note(index, word, setting),
+            Err(reason) => self.complain_of(setting, &reason),
+        }
+    }
+
+    fn complain_of(&mut self, setting: &Setting, reason: &str) {
+        let Setting { key, place, .. } = setting;
+        self.errors.push(format!("{place}: {key}: {reason}"));
+    }
+
+    fn decrypt(&mut self) {
+        for ((index, word), setting) in std::mem::take(&mut self.encrypted) {
+            match self.config.decoder.decrypt(&setting.value) {
+                Ok(value) => self.set(index, &word, &setting, &value),
+                Err(reason) => self.complain_of(&setting, &reason),
+            }
         }
     }
 
@@ -308,6 +338,7 @@ impl Loader {
 
     /// Checks what no single key can.
     fn finish(mut self) -> Result<Loaded, ConfigError> {
+        self.decrypt();
         let ssl = &self.config.ssl_options;
         if !self.config.ssl.is_empty() && (ssl.cert_file.is_none() || ssl.key_file.is_none()) {
             self.errors.push(
@@ -317,6 +348,12 @@ impl Loader {
         if ssl.verify_peer && ssl.ca_cert_file.is_none() {
             self.errors
                 .push("ssl_options.verify = verify_peer needs ssl_options.cacertfile".to_owned());
+        }
+        let validation = &self.config.access.validation;
+        if validation.rule == Rule::Expression && validation.expression.is_none() {
+            let name = "rabbit_credential_validator_password_regexp";
+            let error = format!("{name} needs credential_validator.regexp");
+            self.errors.push(error);
         }
         self.check_backends();
         self.check_https();
@@ -384,7 +421,11 @@ impl Loader {
         let http = &auth.http;
         let oauth2 = &auth.oauth2;
         let has_keys =
-            !oauth2.signing_keys.is_empty() || oauth2.jwks_uri.is_some() || oauth2.issuer.is_some();
+            |name: Option<&str>| oauth2.provider(name).is_some_and(ProviderOptions::has_keys);
+        let servers = oauth2.resource_servers();
+        let lacks_keys = servers
+            .iter()
+            .any(|server| !has_keys(server.provider.as_deref()));
         let is_named = |(authn, authz): &(_, _)| [*authn, *authz].contains(&BackendName::Cache);
         let needs = [
             (
@@ -399,13 +440,20 @@ impl Loader {
                 "http needs auth_http.vhost_path, resource_path and topic_path",
             ),
             (
-                knows(BackendName::Oauth2)
-                    && oauth2.resource_server_id.is_none()
-                    && oauth2.verify_aud,
-                "oauth2 needs auth_oauth2.resource_server_id",
+                (knows(BackendName::Ldap) || decides(BackendName::Ldap))
+                    && auth.ldap.servers.is_empty(),
+                "ldap needs auth_ldap.servers",
             ),
             (
-                knows(BackendName::Oauth2) && !has_keys,
+                auth.ldap.dn_lookup_attribute.is_some() && auth.ldap.dn_lookup_base.is_none(),
+                "auth_ldap.dn_lookup_attribute needs auth_ldap.dn_lookup_base",
+            ),
+            (
+                knows(BackendName::Oauth2) && servers.is_empty(),
+                "oauth2 needs auth_oauth2.resource_server_id or resource_servers",
+            ),
+            (
+                knows(BackendName::Oauth2) && lacks_keys,
                 "oauth2 needs auth_oauth2.jwks_uri, issuer or signing_keys",
             ),
             (

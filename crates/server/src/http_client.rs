@@ -1,8 +1,6 @@
 //! Requests to other people's HTTP servers: authentication backends and the keys of token issuers. One connection for each
 //! request; whoever asks often keeps the answers.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
@@ -14,10 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use crate::tls::outgoing::ClientTls;
 
 /// No answer that we ask for is longer.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -29,26 +26,9 @@ pub(crate) struct HttpClient {
 }
 
 impl HttpClient {
-    /// Trusts the authorities in `ca_cert_file`, or those of the system.
-    pub(crate) fn new(ca_cert_file: Option<&Path>, timeout: Duration) -> Result<Self, String> {
-        let mut roots = RootCertStore::empty();
-        match ca_cert_file {
-            Some(file) => {
-                let read = CertificateDer::pem_file_iter(file)
-                    .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                    .map_err(|error| format!("{}: {error}", file.display()))?;
-                roots.add_parsable_certificates(read);
-            }
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
-        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let tls = TlsConnector::from(Arc::new(config));
+    /// The error says which file of `tls` is wrong and how.
+    pub(crate) fn new(tls: &ClientTls, timeout: Duration) -> Result<Self, String> {
+        let tls = TlsConnector::from(tls.config()?);
         Ok(Self { tls, timeout })
     }
 

@@ -264,6 +264,7 @@ fn options(config: &Effective) -> Options {
             .iter()
             .map(|name| name.as_str().into())
             .collect(),
+        password_rule: access.validation.password_rule(),
         anonymous_user: access.anonymous_login.as_deref().map(Box::from),
         first: FirstDefinitions {
             vhost: access.default_vhost.clone(),
@@ -313,13 +314,16 @@ fn management_options(
 /// Without a provider there is nowhere to log in, and without an id only the provider's own pages lead here.
 fn oauth_pages(config: &Effective) -> Option<Oauth> {
     let (pages, tokens) = (&config.management.oauth, &config.auth.oauth2);
-    let provider_url = pages.provider_url.clone().or_else(|| tokens.issuer.clone());
+    let provider_url = pages
+        .provider_url
+        .clone()
+        .or_else(|| tokens.root_provider.issuer.clone());
     let can_begin = pages.client_id.is_some() || pages.is_idp_initiated;
     if !pages.enabled || !can_begin {
         return None;
     }
     Some(Oauth {
-        resource_server_id: tokens.resource_server_id.clone()?,
+        resource_server_id: tokens.root.id.clone()?,
         client_id: pages.client_id.clone(),
         client_secret: pages.client_secret.clone(),
         provider_url: provider_url?,

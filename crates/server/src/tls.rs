@@ -1,7 +1,8 @@
 //! TLS from the `ssl_options.*` keys.
 //!
 //! Read in this order: this page (certificates that can be exchanged under a running node), `key` (private keys, encrypted
-//! ones too), `clients` (whose certificates are trusted), [`login`] (the user that a certificate stands for).
+//! ones too), `clients` (whose certificates are trusted), [`login`] (the user that a certificate stands for), [`outgoing`] (TLS
+//! towards servers that we ask).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::config::effective::{SslOptions, TlsVersion};
 mod clients;
 mod key;
 pub(crate) mod login;
+pub(crate) mod outgoing;
 
 /// How often the files are looked at. Whoever renews certificates does so long before the old ones end.
 const PERIOD: Duration = Duration::from_secs(3);

@@ -10,7 +10,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -242,6 +242,40 @@ fn consume_again() -> BasicConsume<'static> {
 }
 
 #[test]
+fn clients_are_told_why_if_they_may_be() {
+    for (disclosed, expected) in [
+        (
+            "true",
+            " by backend rabbit_auth_backend_http: not on a Thursday",
+        ),
+        ("false", ""),
+    ] {
+        let web = Web::start(Arc::new(|path, asked| match path {
+            "/resource" if asked["name"] == "q" => "deny not on a Thursday".to_owned(),
+            _ => "allow".to_owned(),
+        }));
+        let mut settings = asking(&web);
+        settings.push("auth_backends.1=http".to_owned());
+        settings.push(format!(
+            "auth_http.authorization_failure_disclosure={disclosed}"
+        ));
+        let directory = Directory::new("auth");
+        let node = start(&directory, &settings);
+        let mut alice = Client::connect_as(node.address, "alice", "sesame").unwrap();
+        let declare = QueueDeclare {
+            queue: "q",
+            exclusive: true,
+            ..Default::default()
+        };
+        let refusal = alice.call(declare).unwrap().unwrap_err();
+        let text = format!(
+            "ACCESS_REFUSED - configure access to queue 'q' in vhost '/' refused for user 'alice'{expected}"
+        );
+        assert_eq!((refusal.code, refusal.text), (403, text));
+    }
+}
+
+#[test]
 fn a_backend_that_is_away_lets_nobody_in() {
     let web = people();
     let mut settings = asking(&web);
@@ -340,6 +374,8 @@ impl Issuer {
     fn start() -> Self {
         let pair = rcgen::KeyPair::generate().unwrap();
         let point = pair.public_key_raw().to_vec();
+        let address = Arc::new(OnceLock::new());
+        let own: Arc<OnceLock<SocketAddr>> = Arc::clone(&address);
         let answer = move |path: &str, _: &Parameters| {
             // An uncompressed point: 4, then both coordinates (SEC 1, 2.3.3).
             let coordinate = |range: std::ops::Range<usize>| url_base64(&point[range]);
@@ -349,12 +385,18 @@ impl Issuer {
             });
             match path {
                 "/keys" => json!({ "keys": [jwk] }).to_string(),
+                "/.well-known/openid-configuration" | "/described" => {
+                    let keys = format!("http://{}/keys", own.get().unwrap());
+                    json!({ "jwks_uri": keys }).to_string()
+                }
                 _ => String::new(),
             }
         };
+        let web = Web::start(Arc::new(answer));
+        address.set(web.address).unwrap();
         Self {
             key: EncodingKey::from_ec_der(&pair.serialize_der()),
-            web: Web::start(Arc::new(answer)),
+            web,
         }
     }
 
@@ -453,6 +495,127 @@ fn a_token_says_who_comes_in_and_what_they_may_do() {
         refused.contains("530 NOT_ALLOWED - access to vhost '/' refused for user 'alice'"),
         "{refused}"
     );
+}
+
+#[test]
+fn an_issuer_says_where_its_keys_are() {
+    let issuer = Issuer::start();
+    let check = |settings: &[String], path: &str| {
+        let directory = Directory::new("auth");
+        let mut all = vec![
+            "auth_backends.1=oauth2".to_owned(),
+            "auth_oauth2.resource_server_id=rabbitmq".to_owned(),
+            format!("auth_oauth2.issuer=http://{}/", issuer.web.address),
+        ];
+        all.extend_from_slice(settings);
+        let node = start(&directory, &all);
+        let mut alice = Client::connect_as(node.address, "", &issuer.token(json!({}))).unwrap();
+        assert_eq!(declare(&mut alice, "alice-q"), Ok(()));
+        assert_eq!(issuer.web.count(path), 1);
+    };
+    check(&[], "/.well-known/openid-configuration");
+    let described = [
+        "auth_oauth2.discovery_endpoint_path=described",
+        "auth_oauth2.discovery_endpoint_params.appid=7",
+    ];
+    check(&described.map(str::to_owned), "/described");
+    let asked = issuer.web.asked.lock().unwrap();
+    let asked = asked.iter().find(|(path, _)| path == "/described").unwrap();
+    assert_eq!(asked.1["appid"], "7");
+}
+
+#[test]
+fn scopes_may_be_written_in_other_ways() {
+    let issuer = Issuer::start();
+    let directory = Directory::new("auth");
+    let mut settings = trusting(&issuer);
+    settings.extend(
+        [
+            "auth_oauth2.additional_scopes_key=realm.roles",
+            "auth_oauth2.scope_aliases.carrots=rabbitmq.configure:*/carrots rabbitmq.read:*/*",
+            "auth_oauth2.scope_aliases.1.alias=urn:all/of it",
+            "auth_oauth2.scope_aliases.1.scope=rabbitmq.configure:*/*",
+            "auth_oauth2.resource_server_type=broker",
+        ]
+        .map(str::to_owned),
+    );
+    let node = start(&directory, &settings);
+    let check = |changes: Value, queue: &str, expected: Result<(), u16>| {
+        let token = issuer.token(changes.clone());
+        let mut client = Client::connect_as(node.address, "", &token).unwrap();
+        assert_eq!(declare(&mut client, queue), expected, "{changes}");
+        // The next one has the name again.
+        client.close().unwrap();
+    };
+    check(json!({ "scope": "carrots" }), "carrots", Ok(()));
+    check(json!({ "scope": "carrots" }), "turnips", Err(403));
+    check(json!({ "scope": ["urn:all/of it"] }), "turnips", Ok(()));
+    let roles = json!({ "rabbitmq": ["configure:*/turnips"], "other": ["configure:*/*"] });
+    check(
+        json!({ "realm": { "roles": roles }, "scope": "" }),
+        "turnips",
+        Ok(()),
+    );
+    let requested = json!([{
+        "type": "broker",
+        "locations": ["cluster:rabbit*/vhost:*/queue:turnips"],
+        "actions": ["configure", "read"],
+    }]);
+    let rich = json!({ "authorization_details": requested, "scope": "" });
+    check(rich.clone(), "turnips", Ok(()));
+    check(rich, "carrots", Err(403));
+    check(
+        json!({ "scope": "rabbitmq.configure:*/{sub}-{vhost}" }),
+        "alice-/",
+        Ok(()),
+    );
+    check(
+        json!({ "scope": "rabbitmq.configure:*/{sub}-{vhost}" }),
+        "bob-/",
+        Err(403),
+    );
+}
+
+#[test]
+fn tokens_may_be_meant_for_several_names_and_come_from_several_issuers() {
+    let (ours, theirs) = (Issuer::start(), Issuer::start());
+    let directory = Directory::new("auth");
+    let mut settings = trusting(&ours);
+    settings.extend([
+        format!(
+            "auth_oauth2.oauth_providers.theirs.jwks_uri=http://{}/keys",
+            theirs.web.address
+        ),
+        "auth_oauth2.resource_servers.field.id=field-broker".to_owned(),
+        "auth_oauth2.resource_servers.field.oauth_provider_id=theirs".to_owned(),
+        "auth_oauth2.resource_servers.field.scope_prefix=field.".to_owned(),
+        "auth_oauth2.resource_servers.field.preferred_username_claims.1=name".to_owned(),
+        "auth_oauth2.resource_servers.garden.oauth_provider_id=theirs".to_owned(),
+    ]);
+    let node = start(&directory, &settings);
+    let connect = |token: &str| Client::connect_as(node.address, "", token);
+    let field = json!({
+        "aud": "field-broker",
+        "name": "bob",
+        "scope": "field.configure:*/bob* rabbitmq.configure:*/alice*",
+    });
+    let mut bob = connect(&theirs.token(field.clone())).unwrap();
+    assert_eq!(declare(&mut bob, "bob"), Ok(()));
+    assert_eq!(declare(&mut bob, "alice"), Err(403));
+    let garden = json!({ "aud": ["garden"], "scope": "garden.configure:*/*" });
+    let mut gardener = connect(&theirs.token(garden.clone())).unwrap();
+    assert_eq!(declare(&mut gardener, "rose"), Ok(()));
+    assert!(connect(&ours.token(json!({}))).is_ok());
+    let refused = [
+        ours.token(field),
+        ours.token(garden),
+        theirs.token(json!({})),
+        ours.token(json!({ "aud": ["rabbitmq", "garden"] })),
+        ours.token(json!({ "aud": "nobody" })),
+    ];
+    for token in refused {
+        assert!(connect(&token).is_err(), "{token}");
+    }
 }
 
 #[test]

@@ -1,22 +1,18 @@
 //! The HTTP backend (E07): each question is a request, the answer is `allow`, with the user's tags behind it, or `deny`.
 
-use std::collections::HashMap;
-use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use form_urlencoded::Serializer;
-use leveret_broker::authority::{Authority, Identity, Login, Question, Verdict};
+use leveret_broker::authority::{Identity, Login};
 use leveret_broker::error::ResourceKind;
-use leveret_broker::mailbox::Mailbox;
-use parking_lot::Mutex;
-use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use super::cache::{self, Cache};
+use super::remote::{Asked, Decides, Decision};
 use crate::http_client::HttpClient;
+use crate::tls::outgoing::ClientTls;
 
 /// `auth_http.*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +23,9 @@ pub(crate) struct Options {
     pub(crate) resource_path: Option<String>,
     pub(crate) topic_path: Option<String>,
     pub(crate) request_timeout_ms: u64,
-    pub(crate) ca_cert_file: Option<PathBuf>,
+    pub(crate) tls: ClientTls,
+    /// Clients are told why they may not do something.
+    pub(crate) authorization_failure_disclosure: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +43,8 @@ impl Default for Options {
             resource_path: None,
             topic_path: None,
             request_timeout_ms: 15_000,
-            ca_cert_file: None,
+            tls: ClientTls::default(),
+            authorization_failure_disclosure: false,
         }
     }
 }
@@ -54,14 +53,14 @@ impl Default for Options {
 pub(super) struct Backend {
     client: HttpClient,
     options: Options,
-    cache: Option<Cache>,
+    cache: Option<Cache<String>>,
 }
 
 impl Backend {
     pub(super) fn new(options: &Options, cache: Option<&cache::Options>) -> Result<Self, String> {
         let limit = Duration::from_millis(options.request_timeout_ms);
         Ok(Self {
-            client: HttpClient::new(options.ca_cert_file.as_deref(), limit)?,
+            client: HttpClient::new(&options.tls, limit)?,
             options: options.clone(),
             cache: cache.map(Cache::new),
         })
@@ -76,20 +75,15 @@ impl Backend {
         let answer = self
             .ask(&self.options.user_path, &form(&parameters))
             .await?;
-        let mut words = answer.split_whitespace();
-        if words
-            .next()
-            .is_none_or(|word| !word.eq_ignore_ascii_case("allow"))
-        {
-            info!(
-                user = login.user,
-                "HTTP authentication backend refused the login"
-            );
+        if !is_allowed(&answer) {
+            let reason = reason(&answer).unwrap_or_default();
+            info!(user = login.user, reason, "HTTP authentication denied");
             return Ok(None);
         }
+        let tags = answer.split_whitespace().skip(1);
         Ok(Some(Identity {
             name: login.user.as_str().into(),
-            tags: words.map(Box::from).collect(),
+            tags: tags.map(Box::from).collect(),
             authority: None,
             expires: None,
         }))
@@ -118,7 +112,7 @@ impl Backend {
         };
         let answer = String::from_utf8_lossy(&body).trim().to_owned();
         if let Some(cache) = &self.cache {
-            cache.keep(&asked, &answer, !is_allowed(&answer), now);
+            cache.keep(&asked, answer.clone(), !is_allowed(&answer), now);
         }
         Ok(answer)
     }
@@ -135,74 +129,30 @@ fn is_allowed(answer: &str) -> bool {
     word.is_some_and(|word| word.eq_ignore_ascii_case("allow"))
 }
 
-/// Permissions that a connection remembers. RabbitMQ remembers 12 for each channel; who asks for more than this asks anew.
-const REMEMBERED_MAX: usize = 1024;
-
-/// What the backend says that one client may do. A permission that was granted counts for the life of the connection, as
-/// in RabbitMQ; a refusal is asked for again.
-pub(super) struct HttpAuthority {
+/// Asks the backend what one client may do.
+pub(super) struct Decider {
     backend: Arc<Backend>,
     user: Arc<str>,
     tags: String,
     address: IpAddr,
-    mailbox: Arc<Mailbox>,
-    runtime: Handle,
-    answers: Arc<Mutex<HashMap<Asked, Answer>>>,
 }
 
-/// Which path, and the parameters.
-type Asked = (Path, String);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Path {
-    Vhost,
-    Resource,
-    Topic,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    /// On its way.
-    Awaited,
-    Known(bool),
-}
-
-impl fmt::Debug for HttpAuthority {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpAuthority")
-            .field("user", &self.user)
-            .finish_non_exhaustive()
-    }
-}
-
-impl HttpAuthority {
-    pub(super) fn new(
-        backend: Arc<Backend>,
-        identity: &Identity,
-        login: &Login,
-        runtime: Handle,
-    ) -> Self {
+impl Decider {
+    pub(super) fn new(backend: Arc<Backend>, identity: &Identity, login: &Login) -> Self {
         Self {
             backend,
             user: identity.name.clone(),
             tags: identity.tags.join(" "),
             address: login.address,
-            mailbox: login.mailbox.clone(),
-            runtime,
-            answers: Arc::default(),
         }
     }
 
-    fn asked(&self, question: &Question<'_>) -> Asked {
+    fn form(&self, asked: &Asked) -> String {
         let address = self.address.to_string();
-        let user = ("username", &*self.user);
-        let tags = ("tags", self.tags.as_str());
-        match *question {
-            Question::Vhost { vhost } => {
-                let parameters = [user, ("vhost", vhost), ("ip", address.as_str()), tags];
-                (Path::Vhost, form(&parameters))
-            }
-            Question::Resource {
+        let mut all = vec![("username", &*self.user)];
+        match asked {
+            Asked::Vhost { vhost } => all.extend([("vhost", vhost.as_str()), ("ip", &address)]),
+            Asked::Resource {
                 vhost,
                 kind,
                 name,
@@ -212,79 +162,55 @@ impl HttpAuthority {
                     ResourceKind::Exchange => "exchange",
                     ResourceKind::Queue => "queue",
                 };
-                let resource = [
-                    ("resource", kind),
-                    ("name", name),
-                    ("permission", access.name()),
-                ];
-                let parameters = [user, ("vhost", vhost)].into_iter().chain(resource);
-                let parameters: Vec<_> = parameters.chain([tags]).collect();
-                (Path::Resource, form(&parameters))
+                all.extend([("vhost", vhost.as_str()), ("resource", kind)]);
+                all.extend([("name", name.as_str()), ("permission", access.name())]);
             }
-            Question::Topic {
+            Asked::Topic {
                 vhost,
                 exchange,
                 access,
                 key,
             } => {
-                let resource = [
-                    ("resource", "topic"),
-                    ("name", exchange),
-                    ("permission", access.name()),
-                    ("routing_key", key),
-                ];
-                let parameters = [user, ("vhost", vhost)].into_iter().chain(resource);
-                let parameters: Vec<_> = parameters.chain([tags]).collect();
-                (Path::Topic, form(&parameters))
+                all.extend([("vhost", vhost.as_str()), ("resource", "topic")]);
+                all.extend([("name", exchange.as_str()), ("permission", access.name())]);
+                all.push(("routing_key", key));
             }
         }
-    }
-
-    /// Asks the backend, and pokes the mailbox when it is known.
-    fn ask(&self, asked: Asked) {
-        let backend = Arc::clone(&self.backend);
-        let answers = Arc::clone(&self.answers);
-        let mailbox = Arc::clone(&self.mailbox);
-        self.runtime.spawn(async move {
-            let (path, form) = &asked;
-            let path = match path {
-                Path::Vhost => &backend.options.vhost_path,
-                Path::Resource => &backend.options.resource_path,
-                Path::Topic => &backend.options.topic_path,
-            };
-            let allowed = match backend.ask(path, form).await {
-                Ok(answer) => is_allowed(&answer),
-                Err(error) => {
-                    warn!(%error, "HTTP authorisation backend failed, access is refused");
-                    false
-                }
-            };
-            answers.lock().insert(asked, Answer::Known(allowed));
-            mailbox.poke();
-        });
+        all.push(("tags", &self.tags));
+        form(&all)
     }
 }
 
-impl Authority for HttpAuthority {
-    fn decide(&self, question: Question<'_>) -> Verdict {
-        let asked = self.asked(&question);
-        let mut answers = self.answers.lock();
-        match answers.get(&asked) {
-            Some(Answer::Known(true)) => Verdict::Allow,
-            Some(Answer::Known(false)) => {
-                answers.remove(&asked);
-                Verdict::Deny
-            }
-            Some(Answer::Awaited) => Verdict::Wait,
-            None => {
-                if answers.len() >= REMEMBERED_MAX {
-                    answers.retain(|_, answer| *answer == Answer::Awaited);
+impl Decides for Decider {
+    async fn decide(&self, asked: &Asked) -> Decision {
+        let options = &self.backend.options;
+        let path = match asked {
+            Asked::Vhost { .. } => &options.vhost_path,
+            Asked::Resource { .. } => &options.resource_path,
+            Asked::Topic { .. } => &options.topic_path,
+        };
+        match self.backend.ask(path, &self.form(asked)).await {
+            Ok(answer) if is_allowed(&answer) => Decision::Allow,
+            Ok(answer) => {
+                let reason = reason(&answer);
+                if let Some(reason) = reason {
+                    info!(user = %self.user, reason, "HTTP authorization denied");
                 }
-                answers.insert(asked.clone(), Answer::Awaited);
-                drop(answers);
-                self.ask(asked);
-                Verdict::Wait
+                let disclosed = reason.filter(|_| options.authorization_failure_disclosure);
+                Decision::Deny(
+                    disclosed.map(|reason| format!("rabbit_auth_backend_http: {reason}")),
+                )
+            }
+            Err(error) => {
+                warn!(%error, "HTTP authorisation backend failed, access is refused");
+                Decision::Deny(None)
             }
         }
     }
+}
+
+/// What stands behind `deny`.
+fn reason(answer: &str) -> Option<&str> {
+    let (_, reason) = answer.split_once(' ')?;
+    Some(reason.trim()).filter(|reason| !reason.is_empty())
 }

@@ -1,84 +1,136 @@
 //! OAuth 2 (E08): a client's password is a signed token (JWT) that says who it is and what it may do, until it expires.
-//! Nobody is asked for that but, now and then, the issuer for its keys.
+//! Nobody is asked for that but, now and then, the issuer for its keys. Read `claims` (where a token has its scopes),
+//! `scope` (what they grant) and [`provider`] (the issuer).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::jwk::JwkSet;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use jsonwebtoken::{Validation, decode, decode_header};
 use leveret_broker::authority::{Authority, Identity, Question, Refused, Renewed, Verdict};
 use leveret_broker::time::Timestamp;
 use parking_lot::RwLock;
 use serde_json::Value;
 use tokio::runtime::Handle;
-use tracing::{info, warn};
+use tracing::warn;
 
-use super::scope::Scope;
 use crate::config::effective::Numbered;
-use crate::http_client::HttpClient;
+use provider::{Provider, ProviderOptions};
+use scope::Scope;
+
+mod claims;
+pub(crate) mod provider;
+mod scope;
 
 /// `auth_oauth2.*`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Options {
-    pub(crate) resource_server_id: Option<String>,
-    /// In front of our scopes; `resource_server_id` and a dot when not set.
+    /// Also what the servers do not say of themselves.
+    pub(crate) root: ServerOptions,
+    pub(crate) servers: BTreeMap<String, ServerOptions>,
+    pub(crate) root_provider: ProviderOptions,
+    pub(crate) providers: BTreeMap<String, ProviderOptions>,
+    /// The one of those that is asked where no other is named; `None`: that without a name.
+    pub(crate) default_provider: Option<String>,
+}
+
+/// `auth_oauth2.resource_servers.NAME.*`, and `auth_oauth2.*` for the one that has no name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct ServerOptions {
+    /// What tokens call it in their audience; of one with a name that, if not set.
+    pub(crate) id: Option<String>,
+    /// Its type in rich authorization requests.
+    pub(crate) kind: Option<String>,
+    /// In front of its scopes; its id and a dot when not set.
     pub(crate) scope_prefix: Option<String>,
     /// Claims besides `scope` that have scopes in them.
     pub(crate) additional_scopes_key: Option<String>,
     /// What a scope of somebody else's stands for.
     pub(crate) scope_aliases: BTreeMap<String, String>,
-    pub(crate) verify_aud: bool,
-    pub(crate) require_exp: bool,
+    /// The same by number, for aliases that can be no part of a key.
+    pub(crate) numbered_aliases: BTreeMap<String, (String, String)>,
+    pub(crate) verify_aud: Option<bool>,
+    pub(crate) require_exp: Option<bool>,
     /// Claims that have the user's name, before `sub` and `client_id`.
     pub(crate) preferred_username_claims: Numbered<String>,
-    /// PEM files by key id.
-    pub(crate) signing_keys: BTreeMap<String, PathBuf>,
-    /// The id of the key for tokens that name none.
-    pub(crate) default_key: Option<String>,
-    pub(crate) jwks_uri: Option<String>,
-    /// Says by its `.well-known/openid-configuration` where its keys are.
-    pub(crate) issuer: Option<String>,
-    /// Empty: all but those of shared secrets.
-    pub(crate) algorithms: Numbered<Algorithm>,
-    pub(crate) ca_cert_file: Option<PathBuf>,
+    pub(crate) provider: Option<String>,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            resource_server_id: None,
-            scope_prefix: None,
-            additional_scopes_key: None,
-            scope_aliases: BTreeMap::new(),
-            verify_aud: true,
-            require_exp: true,
-            preferred_username_claims: Numbered::default(),
-            signing_keys: BTreeMap::new(),
-            default_key: None,
-            jwks_uri: None,
-            issuer: None,
-            algorithms: Numbered::default(),
-            ca_cert_file: None,
+impl Options {
+    /// The provider of that name.
+    pub(crate) fn provider(&self, name: Option<&str>) -> Option<&ProviderOptions> {
+        match name {
+            None => Some(&self.root_provider),
+            Some(name) => self.providers.get(name),
+        }
+    }
+
+    /// Everybody whom tokens can be meant for, with all that is said of them.
+    pub(crate) fn resource_servers(&self) -> Vec<Server> {
+        let named = self.servers.iter().map(|(name, own)| {
+            let id = own.id.clone().unwrap_or_else(|| name.clone());
+            self.server(id, own)
+        });
+        let root = self.root.id.clone().map(|id| self.server(id, &self.root));
+        root.into_iter().chain(named).collect()
+    }
+
+    fn server(&self, id: String, own: &ServerOptions) -> Server {
+        let root = &self.root;
+        let either =
+            |own: &Option<String>, root: &Option<String>| own.clone().or_else(|| root.clone());
+        let aliases = |of: &ServerOptions| {
+            let numbered = of.numbered_aliases.values().cloned();
+            let mut all = of.scope_aliases.clone();
+            all.extend(numbered.filter(|(alias, _)| !alias.is_empty()));
+            Some(all).filter(|all| !all.is_empty())
+        };
+        let mut names = match own.preferred_username_claims.is_empty() {
+            true => root.preferred_username_claims.clone(),
+            false => own.preferred_username_claims.clone(),
+        }
+        .values()
+        .cloned()
+        .collect::<Vec<_>>();
+        names.extend(["sub", "client_id"].map(str::to_owned));
+        Server {
+            kind: either(&own.kind, &root.kind),
+            scope_prefix: either(&own.scope_prefix, &root.scope_prefix)
+                .unwrap_or_else(|| format!("{id}.")),
+            additional_scopes_key: either(&own.additional_scopes_key, &root.additional_scopes_key),
+            scope_aliases: aliases(own).or_else(|| aliases(root)).unwrap_or_default(),
+            verify_aud: own.verify_aud.or(root.verify_aud).unwrap_or(true),
+            require_exp: own.require_exp.or(root.require_exp).unwrap_or(true),
+            username_claims: names,
+            provider: own
+                .provider
+                .clone()
+                .or_else(|| self.default_provider.clone()),
+            id,
         }
     }
 }
 
-/// How long an issuer has to answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// Keys that are not known are asked for no more often than this: anybody can make up a key's name.
-const FETCH_PAUSE: Duration = Duration::from_secs(10);
+/// Somebody whom tokens can be meant for: us, by one of our names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Server {
+    id: String,
+    kind: Option<String>,
+    scope_prefix: String,
+    additional_scopes_key: Option<String>,
+    scope_aliases: BTreeMap<String, String>,
+    verify_aud: bool,
+    require_exp: bool,
+    username_claims: Vec<String>,
+    pub(crate) provider: Option<String>,
+}
 
 /// See the module's page.
 pub(super) struct Backend {
-    options: Options,
-    client: HttpClient,
-    keys: RwLock<HashMap<String, DecodingKey>>,
-    /// When the issuer was last asked. Held while it is.
-    fetched: tokio::sync::Mutex<Option<Instant>>,
+    servers: Vec<(Server, Arc<Provider>)>,
 }
 
 /// What a token says, as far as it matters here.
@@ -91,31 +143,31 @@ struct Token {
 
 impl Backend {
     pub(super) fn new(options: &Options) -> Result<Self, String> {
-        let mut keys = HashMap::new();
-        for (id, file) in &options.signing_keys {
-            let wrong = |what: &dyn fmt::Display| format!("{}: {what}", file.display());
-            let pem = std::fs::read(file).map_err(|error| wrong(&error))?;
-            let key = DecodingKey::from_rsa_pem(&pem)
-                .or_else(|_| DecodingKey::from_ec_pem(&pem))
-                .or_else(|_| DecodingKey::from_ed_pem(&pem))
-                .map_err(|_| wrong(&"no public key in it"))?;
-            keys.insert(id.clone(), key);
+        let mut providers: BTreeMap<Option<String>, Arc<Provider>> = BTreeMap::new();
+        let mut servers = Vec::new();
+        for server in options.resource_servers() {
+            let name = server.provider.clone();
+            let known = options.provider(name.as_deref());
+            let known = known.ok_or_else(|| format!("no oauth_provider '{name:?}'"))?;
+            let provider = match providers.get(&name) {
+                Some(provider) => Arc::clone(provider),
+                None => Arc::new(Provider::new(known)?),
+            };
+            providers.insert(name, Arc::clone(&provider));
+            servers.push((server, provider));
         }
-        Ok(Self {
-            options: options.clone(),
-            client: HttpClient::new(options.ca_cert_file.as_deref(), TIMEOUT)?,
-            keys: RwLock::new(keys),
-            fetched: tokio::sync::Mutex::default(),
-        })
+        Ok(Self { servers })
     }
 
     /// What the token says, if it counts; or why not, without any of it.
     async fn verify(&self, token: &str) -> Result<Token, String> {
-        let header = decode_header(token).map_err(|_| "it is not a signed token".to_owned())?;
-        let id = header.kid.or_else(|| self.options.default_key.clone());
-        let key = self.key(&id.ok_or("it names no key")?).await?;
+        let no_token = || "it is not a signed token".to_owned();
+        let header = decode_header(token).map_err(|_| no_token())?;
+        let claimed = unverified(token).ok_or_else(no_token)?;
+        let (server, provider) = self.meant(&claimed["aud"])?;
+        let key = provider.key(header.kid).await?;
         let mut validation = Validation::new_for_family(key.family());
-        let chosen = &self.options.algorithms;
+        let chosen = &provider.options.algorithms;
         if !chosen.is_empty() {
             validation
                 .algorithms
@@ -126,7 +178,7 @@ impl Backend {
         // There may be several, and any of them may be a list.
         validation.validate_aud = false;
         validation.required_spec_claims.clear();
-        if self.options.require_exp {
+        if server.require_exp {
             validation.required_spec_claims.insert("exp".to_owned());
         }
         let claims = decode::<Value>(token, &key, &validation)
@@ -137,131 +189,52 @@ impl Backend {
                 _ => "it can't be verified".to_owned(),
             })?
             .claims;
-        self.read(&claims)
+        read(&claims, server)
     }
 
-    fn read(&self, claims: &Value) -> Result<Token, String> {
-        let own = self
-            .options
-            .resource_server_id
-            .as_deref()
-            .unwrap_or_default();
-        if self.options.verify_aud && !texts(&claims["aud"]).contains(&own) {
-            return Err("it is not meant for this resource server".to_owned());
-        }
-        let preferred = self
-            .options
-            .preferred_username_claims
-            .values()
-            .map(String::as_str);
-        let user = preferred
-            .chain(["sub", "client_id"])
-            .find_map(|claim| claims[claim].as_str())
-            .unwrap_or("unknown");
-        let prefix = self
-            .options
-            .scope_prefix
-            .clone()
-            .unwrap_or_else(|| format!("{own}."));
-        let scopes = self.scopes(claims, own);
-        let ours = || {
-            scopes
-                .iter()
-                .filter_map(|scope| scope.strip_prefix(&prefix))
+    /// The one server that the audience names; without any, the one that need not be named.
+    fn meant(&self, audience: &Value) -> Result<&(Server, Arc<Provider>), String> {
+        let names = claims::words(audience);
+        let only = |mut found: Vec<_>| match found.len() {
+            0 => Err("it is not meant for this resource server".to_owned()),
+            1 => Ok(found.remove(0)),
+            _ => Err("it may be meant for several resource servers".to_owned()),
         };
-        Ok(Token {
-            user: user.into(),
-            tags: ours()
-                .filter_map(|scope| scope.strip_prefix("tag:"))
-                .map(Box::from)
-                .collect(),
-            scopes: ours().filter_map(Scope::parse).collect(),
-            expires: claims["exp"]
-                .as_f64()
-                .map(|s| Timestamp((s * 1000.0) as u64)),
-        })
-    }
-
-    /// The scopes of all claims that have some, with aliases resolved.
-    fn scopes<'a>(&'a self, claims: &'a Value, own: &str) -> Vec<&'a str> {
-        let more = self
-            .options
-            .additional_scopes_key
-            .as_deref()
-            .unwrap_or_default();
-        let mut found: Vec<&str> = texts(&claims["scope"]);
-        for name in more.split_whitespace() {
-            let claim = name.split('.').fold(claims, |value, part| &value[part]);
-            match claim {
-                Value::Object(by_server) => {
-                    found.extend(by_server.get(own).map(texts).unwrap_or_default());
-                }
-                claim => found.extend(texts(claim)),
-            }
+        let all = self.servers.iter();
+        let named: Vec<_> = all.clone().filter(|it| names.contains(&it.0.id)).collect();
+        if !named.is_empty() {
+            return only(named);
         }
-        let resolved = |scope: &'a str| -> Vec<&'a str> {
-            match self.options.scope_aliases.get(scope) {
-                Some(stands_for) => stands_for.split_whitespace().collect(),
-                None => vec![scope],
-            }
-        };
-        found.into_iter().flat_map(resolved).collect()
+        only(all.filter(|(server, _)| !server.verify_aud).collect())
     }
+}
 
-    async fn key(&self, id: &str) -> Result<DecodingKey, String> {
-        let known = || self.keys.read().get(id).cloned();
-        let unknown = || format!("its key '{}' is not known", id.escape_debug());
-        if let Some(key) = known() {
-            return Ok(key);
-        }
-        let mut fetched = self.fetched.lock().await;
-        if fetched.is_none_or(|at| at.elapsed() >= FETCH_PAUSE) && known().is_none() {
-            *fetched = Some(Instant::now());
-            if let Err(error) = self.fetch_keys().await {
-                warn!(%error, "the keys of the token issuer can't be had");
-            }
-        }
-        known().ok_or_else(unknown)
-    }
+/// The claims of a token that may be anybody's, for nothing but to find out whose it would have to be.
+fn unverified(token: &str) -> Option<Value> {
+    let claims = token.split('.').nth(1)?;
+    let octets = BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?;
+    serde_json::from_slice(&octets).ok()
+}
 
-    async fn fetch_keys(&self) -> Result<(), String> {
-        let discovered;
-        let uri = match (&self.options.jwks_uri, &self.options.issuer) {
-            (Some(uri), _) => uri,
-            (None, Some(issuer)) => {
-                discovered = self.discover(issuer).await?;
-                &discovered
-            }
-            (None, None) => return Ok(()),
-        };
-        let body = self.client.get(uri).await?;
-        let set: JwkSet = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-        let named = set.keys.iter().filter_map(|jwk| {
-            let id = jwk.common.key_id.clone()?;
-            Some((id, DecodingKey::from_jwk(jwk).ok()?))
-        });
-        let mut keys: HashMap<String, DecodingKey> = named.collect();
-        info!(keys = keys.len(), "keys of the token issuer loaded");
-        let mut all = self.keys.write();
-        // What the issuer does not name any more does not count any more.
-        all.retain(|id, _| self.options.signing_keys.contains_key(id));
-        for (id, key) in keys.drain() {
-            all.entry(id).or_insert(key);
-        }
-        Ok(())
-    }
-
-    async fn discover(&self, issuer: &str) -> Result<String, String> {
-        let issuer = issuer.trim_end_matches('/');
-        let url = format!("{issuer}/.well-known/openid-configuration");
-        let body = self.client.get(&url).await?;
-        let described: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-        let uri = described["jwks_uri"].as_str();
-        let uri = uri.ok_or("the issuer's description has no jwks_uri")?;
-        is_trusted_url(uri)
-            .then(|| uri.to_owned())
-            .ok_or_else(|| "its jwks_uri is not https".to_owned())
-    }
+fn read(claims: &Value, server: &Server) -> Result<Token, String> {
+    let user = server
+        .username_claims
+        .iter()
+        .find_map(|claim| claims[claim.as_str()].as_str())
+        .unwrap_or("unknown");
+    let scopes = claims::scopes(claims, server)?;
+    let tags = scopes.iter().filter_map(|scope| scope.strip_prefix("tag:"));
+    Ok(Token {
+        user: user.into(),
+        tags: tags.map(Box::from).collect(),
+        scopes: scopes
+            .iter()
+            .filter_map(|scope| Scope::parse(scope, claims))
+            .collect(),
+        expires: claims["exp"]
+            .as_f64()
+            .map(|s| Timestamp((s * 1000.0) as u64)),
+    })
 }
 
 /// Keys come by https, or from this very machine.
@@ -274,15 +247,6 @@ pub(crate) fn is_trusted_url(url: &str) -> bool {
         (Some("https"), Some(_)) => true,
         (Some("http"), Some(host)) => here.contains(&host),
         _ => false,
-    }
-}
-
-/// Words of a claim: a text with spaces between, or a list of texts.
-fn texts(claim: &Value) -> Vec<&str> {
-    match claim {
-        Value::String(text) => text.split_whitespace().collect(),
-        Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
     }
 }
 

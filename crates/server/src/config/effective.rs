@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use leveret_broker::users::{PasswordRule, Pattern};
+
+use super::secret::Decoder;
 use crate::auth::{self, BackendName};
 use crate::logs;
 use crate::tls::login::CertificateLogin;
@@ -19,6 +22,8 @@ pub(crate) struct Effective {
     pub(crate) accept_loss: bool,
     /// The files that were read.
     pub(crate) files: Vec<String>,
+    /// Reads encrypted values.
+    pub(crate) decoder: Decoder,
     pub(crate) tcp: Numbered<Address>,
     /// Without TLS certificates there can be no entry here.
     pub(crate) ssl: Numbered<Address>,
@@ -165,6 +170,45 @@ pub(crate) struct Access {
     pub(crate) track_attempt_source: bool,
     /// In order of preference.
     pub(crate) auth_mechanisms: Numbered<String>,
+    pub(crate) validation: Validation,
+}
+
+/// What new passwords have to be: `credential_validator.*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Validation {
+    pub(crate) rule: Rule,
+    pub(crate) min_length: usize,
+    pub(crate) expression: Option<String>,
+}
+
+/// Which of them counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    Anything,
+    MinLength,
+    Expression,
+}
+
+impl Default for Validation {
+    fn default() -> Self {
+        Self {
+            rule: Rule::Anything,
+            min_length: 5,
+            expression: None,
+        }
+    }
+}
+
+impl Validation {
+    pub(crate) fn password_rule(&self) -> PasswordRule {
+        match (self.rule, &self.expression) {
+            (Rule::MinLength, _) => PasswordRule::MinLength(self.min_length),
+            (Rule::Expression, Some(expression)) => {
+                PasswordRule::Matching(Pattern::new(expression))
+            }
+            _ => PasswordRule::Anything,
+        }
+    }
 }
 
 /// Who is asked who somebody is, and how.
@@ -173,6 +217,7 @@ pub(crate) struct Auth {
     /// By number.
     pub(crate) chain: BTreeMap<u32, auth::Entry>,
     pub(crate) http: auth::http::Options,
+    pub(crate) ldap: auth::ldap::Options,
     pub(crate) oauth2: auth::oauth2::Options,
     pub(crate) cache: auth::cache::Options,
 }
@@ -186,6 +231,7 @@ impl Default for Auth {
         Self {
             chain: BTreeMap::from([(1, internal)]),
             http: auth::http::Options::default(),
+            ldap: auth::ldap::Options::default(),
             oauth2: auth::oauth2::Options::default(),
             cache: auth::cache::Options::default(),
         }
@@ -319,6 +365,7 @@ impl Default for Effective {
             data_dir: PathBuf::from("data"),
             accept_loss: false,
             files: Vec::new(),
+            decoder: Decoder::default(),
             tcp: Numbered::from_iter([Address::Loopback(5672)]),
             ssl: Numbered::default(),
             ssl_options: SslOptions::default(),
@@ -415,6 +462,7 @@ impl Default for Access {
             anonymous_login: Some("guest".to_owned()),
             anonymous_login_pass: "guest".to_owned(),
             track_attempt_source: false,
+            validation: Validation::default(),
             auth_mechanisms: ["PLAIN", "AMQPLAIN", "ANONYMOUS"]
                 .map(str::to_owned)
                 .into_iter()

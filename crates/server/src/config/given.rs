@@ -154,9 +154,11 @@ impl fmt::Display for Entry<'_> {
 }
 
 fn quoted(value: &str) -> String {
-    let plain = !value.contains('#') && !value.starts_with(['\'', '"']) && value.trim() == value;
+    let plain =
+        !value.contains(['#', '\n']) && !value.starts_with(['\'', '"']) && value.trim() == value;
     match value {
         value if plain => value.to_owned(),
+        value if value.contains('\n') => format!("'''{value}'''"),
         value if value.contains('\'') => format!("\"{value}\""),
         value => format!("'{value}'"),
     }

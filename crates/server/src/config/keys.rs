@@ -3,14 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jsonwebtoken::Algorithm;
-
+use regex::Regex;
 use tracing::level_filters::LevelFilter;
 
-use super::effective::{CrlCheck, Effective, TlsVersion, Watermark};
+use super::effective::{CrlCheck, Effective, Rule, TlsVersion, Watermark};
+use super::secret::{self, Iterations};
 use super::value::{
     address, flag, integer, integer_or_infinity, ip, one_of, part, relative, size, text,
 };
 use crate::auth::http::RequestMethod;
+use crate::auth::ldap::query::Query;
+use crate::auth::oauth2::ServerOptions;
+use crate::auth::oauth2::provider::ProviderOptions;
 use crate::auth::{self, BackendName};
 use crate::logs::{self, Category, Format};
 use crate::tls::login::{LoginFrom, SanType};
@@ -258,6 +262,22 @@ pub(crate) const KEYS: &[Key] = &[
         |c, name, v| { c.deprecated_features.insert(name.to_owned(), flag(v)?); Ok(()) }),
 
     // Who may log in.
+    one("config_entry_decoder.passphrase", "", "What encrypted values of this configuration are read with.",
+        |c, _, v| put(&mut c.decoder.passphrase, text(v).map(Some))).live(),
+    one("config_entry_decoder.passphrase_file", "", "A file that has it in its first line; ours.",
+        |c, _, v| put(&mut c.decoder.passphrase_file, text(v).map(|p| Some(p.into())))).live(),
+    one("config_entry_decoder.cipher", "aes_128_cbc", "How they are encrypted.",
+        |c, _, v| put(&mut c.decoder.cipher, one_of(v, secret::CIPHERS))).live(),
+    one("config_entry_decoder.hash", "sha256", "How their key is made from the passphrase.",
+        |c, _, v| put(&mut c.decoder.hash, one_of(v, secret::HASHES))).live(),
+    one("config_entry_decoder.iterations", "1", "How often.",
+        |c, _, v| put(&mut c.decoder.iterations, integer(v, 1..=10_000_000).map(Iterations))).live(),
+    one("credential_validator.validation_backend", "rabbit_credential_validator_accept_everything", "What new passwords have to be.",
+        |c, _, v| put(&mut c.access.validation.rule, one_of(v, VALIDATORS))),
+    one("credential_validator.min_length", "5", "The octets that they need, by rabbit_credential_validator_min_password_length.",
+        |c, _, v| put(&mut c.access.validation.min_length, integer(v, 0..=65_535))),
+    one("credential_validator.regexp", "", "What they have to match, by rabbit_credential_validator_password_regexp.",
+        |c, _, v| put(&mut c.access.validation.expression, expression(v).map(Some))),
     one("default_user", "guest", "The user of a new node.",
         |c, _, v| put(&mut c.access.default_user, text(v))),
     one("default_pass", "guest", "Its password.",
@@ -301,8 +321,76 @@ pub(crate) const KEYS: &[Key] = &[
         |c, _, v| put(&mut c.auth.http.topic_path, text(v).map(Some))),
     one("auth_http.request_timeout", "15000", "Milliseconds the HTTP backend has to answer.",
         |c, _, v| put(&mut c.auth.http.request_timeout_ms, integer(v, 1..=86_400_000))),
+    one("auth_http.authorization_failure_disclosure", "false", "Clients are told why the HTTP backend refuses something.",
+        |c, _, v| put(&mut c.auth.http.authorization_failure_disclosure, flag(v))),
     one("auth_http.ssl_options.cacertfile", "", "PEM file: who may have signed its certificate; the system's when not set.",
-        |c, _, v| put(&mut c.auth.http.ca_cert_file, text(v).map(|p| Some(p.into())))),
+        |c, _, v| put(&mut c.auth.http.tls.ca_cert_file, text(v).map(|p| Some(p.into())))),
+    one("auth_http.ssl_options.certfile", "", "PEM file: our certificate towards it.",
+        |c, _, v| put(&mut c.auth.http.tls.cert_file, text(v).map(|p| Some(p.into())))),
+    one("auth_http.ssl_options.keyfile", "", "PEM file: that certificate's private key.",
+        |c, _, v| put(&mut c.auth.http.tls.key_file, text(v).map(|p| Some(p.into())))),
+    one("auth_http.ssl_options.password", "", "The password of an encrypted private key.",
+        |c, _, v| put(&mut c.auth.http.tls.password, text(v).map(Some))),
+    one("auth_http.ssl_options.verify", "verify_peer", "verify_none takes anybody for the HTTP backend.",
+        |c, _, v| put(&mut c.auth.http.tls.verify_peer, one_of(v, VERIFY))),
+
+    // LDAP.
+    list("auth_ldap.servers.*", "Names or addresses of LDAP servers; the first that can be reached is asked.", |_| {},
+        |c, name, v| { c.auth.ldap.servers.set(name, text(v)?); Ok(()) }),
+    one("auth_ldap.port", "389", "Their port.",
+        |c, _, v| put(&mut c.auth.ldap.port, integer(v, 1..=u16::MAX))),
+    one("auth_ldap.connection_pool_size", "64", "Connections to LDAP servers at the same time.",
+        |c, _, v| put(&mut c.auth.ldap.connections_max, integer(v, 1..=65_535))),
+    one("auth_ldap.timeout", "infinity", "Milliseconds an LDAP server has to answer.",
+        |c, _, v| put(&mut c.auth.ldap.timeout_ms, integer_or_infinity(v, 1..=86_400_000))),
+    one("auth_ldap.idle_timeout", "300000", "Milliseconds without use until a connection is not used again.",
+        |c, _, v| put(&mut c.auth.ldap.idle_timeout_ms, integer_or_infinity(v, 0..=86_400_000))),
+    one("auth_ldap.user_bind_pattern", "", "What users bind as, where that is not their distinguished name.",
+        |c, _, v| put(&mut c.auth.ldap.user_bind_pattern, name_or_none(v))),
+    one("auth_ldap.user_dn_pattern", "${username}", "The distinguished name of a user.",
+        |c, _, v| put(&mut c.auth.ldap.user_dn_pattern, text(v))),
+    one("auth_ldap.dn_lookup_attribute", "none", "The attribute that users are found by.",
+        |c, _, v| put(&mut c.auth.ldap.dn_lookup_attribute, name_or_none(v))),
+    one("auth_ldap.dn_lookup_base", "none", "Where they are looked for.",
+        |c, _, v| put(&mut c.auth.ldap.dn_lookup_base, name_or_none(v))),
+    one("auth_ldap.dn_lookup_bind", "as_user", "As whom they are looked for.",
+        |c, _, v| put(&mut c.auth.ldap.dn_lookup_bind.anonymous, one_of(v, LDAP_BINDS))),
+    one("auth_ldap.dn_lookup_bind.user_dn", "", "A name to look for them as.",
+        |c, _, v| put(&mut c.auth.ldap.dn_lookup_bind.user_dn, text(v).map(Some))),
+    one("auth_ldap.dn_lookup_bind.password", "", "Its password.",
+        |c, _, v| put(&mut c.auth.ldap.dn_lookup_bind.password, text(v).map(Some))),
+    one("auth_ldap.other_bind", "as_user", "As whom queries are asked.",
+        |c, _, v| put(&mut c.auth.ldap.other_bind.anonymous, one_of(v, LDAP_BINDS))),
+    one("auth_ldap.other_bind.user_dn", "", "A name to ask them as.",
+        |c, _, v| put(&mut c.auth.ldap.other_bind.user_dn, text(v).map(Some))),
+    one("auth_ldap.other_bind.password", "", "Its password.",
+        |c, _, v| put(&mut c.auth.ldap.other_bind.password, text(v).map(Some))),
+    one("auth_ldap.group_lookup_base", "none", "Where groups of groups are looked for; dn_lookup_base when not set.",
+        |c, _, v| put(&mut c.auth.ldap.group_lookup_base, name_or_none(v))),
+    one("auth_ldap.use_ssl", "false", "LDAP servers are talked to with TLS.",
+        |c, _, v| put(&mut c.auth.ldap.use_ssl, flag(v))),
+    one("auth_ldap.use_starttls", "false", "The same, by StartTLS.",
+        |c, _, v| put(&mut c.auth.ldap.use_starttls, flag(v))),
+    one("auth_ldap.ssl_options.cacertfile", "", "PEM file: who may have signed their certificates; the system's when not set.",
+        |c, _, v| put(&mut c.auth.ldap.tls.ca_cert_file, text(v).map(|p| Some(p.into())))),
+    one("auth_ldap.ssl_options.certfile", "", "PEM file: our certificate towards them.",
+        |c, _, v| put(&mut c.auth.ldap.tls.cert_file, text(v).map(|p| Some(p.into())))),
+    one("auth_ldap.ssl_options.keyfile", "", "PEM file: that certificate's private key.",
+        |c, _, v| put(&mut c.auth.ldap.tls.key_file, text(v).map(|p| Some(p.into())))),
+    one("auth_ldap.ssl_options.password", "", "The password of an encrypted private key.",
+        |c, _, v| put(&mut c.auth.ldap.tls.password, text(v).map(Some))),
+    one("auth_ldap.ssl_options.verify", "verify_peer", "verify_none takes anybody for an LDAP server.",
+        |c, _, v| put(&mut c.auth.ldap.tls.verify_peer, one_of(v, VERIFY))),
+    one("auth_ldap.queries.vhost_access", "{constant, true}", "Who may use a virtual host, as an Erlang term.",
+        |c, _, v| put(&mut c.auth.ldap.queries.vhost_access, Query::parse(v))),
+    one("auth_ldap.queries.resource_access", "{constant, true}", "Who may do what with queues and exchanges.",
+        |c, _, v| put(&mut c.auth.ldap.queries.resource_access, Query::parse(v))),
+    one("auth_ldap.queries.topic_access", "{constant, true}", "Who may use which keys with topic exchanges.",
+        |c, _, v| put(&mut c.auth.ldap.queries.topic_access, Query::parse(v))),
+    one("auth_ldap.queries.tags", "[{administrator, {constant, false}}]", "Who has which tags.",
+        |c, _, v| put(&mut c.auth.ldap.queries.tags, Query::parse_tags(v))),
+
+    // Answers that are kept, and tokens.
     one("auth_cache.cached_backend", "", "The backend whose answers are kept.",
         |c, _, v| put(&mut c.auth.cache.cached, one_of(v, CACHED_BACKENDS).map(Some))),
     one("auth_cache.cache_ttl", "15000", "Milliseconds for which an answer is kept.",
@@ -310,31 +398,45 @@ pub(crate) const KEYS: &[Key] = &[
     one("auth_cache.cache_refusals", "false", "Refusals are kept, too.",
         |c, _, v| put(&mut c.auth.cache.refusals, flag(v))),
     one("auth_oauth2.resource_server_id", "", "What tokens call us in their audience.",
-        |c, _, v| put(&mut c.auth.oauth2.resource_server_id, text(v).map(Some))),
+        |c, _, v| put(&mut c.auth.oauth2.root.id, text(v).map(Some))),
+    one("auth_oauth2.resource_server_type", "", "Our type in rich authorization requests.",
+        |c, _, v| put(&mut c.auth.oauth2.root.kind, text(v).map(Some))),
     one("auth_oauth2.scope_prefix", "", "In front of our scopes; resource_server_id and a dot when not set.",
-        |c, _, v| put(&mut c.auth.oauth2.scope_prefix, Ok(Some(v.to_owned())))),
+        |c, _, v| put(&mut c.auth.oauth2.root.scope_prefix, Ok(Some(v.to_owned())))),
     one("auth_oauth2.additional_scopes_key", "", "Claims with more scopes.",
-        |c, _, v| put(&mut c.auth.oauth2.additional_scopes_key, text(v).map(Some))),
-    list("auth_oauth2.scope_aliases.*", "Our scopes that a scope of somebody else's stands for.", |_| {},
-        |c, name, v| { c.auth.oauth2.scope_aliases.insert(name.to_owned(), text(v)?); Ok(()) }),
+        |c, _, v| put(&mut c.auth.oauth2.root.additional_scopes_key, text(v).map(Some))),
+    list("auth_oauth2.scope_aliases.*", "Our scopes that a scope of somebody else's stands for: by its name, or N.alias and N.scope.", |_| {},
+        |c, name, v| scope_alias(&mut c.auth.oauth2.root, name, v)),
     one("auth_oauth2.verify_aud", "true", "A token has to name us in its audience.",
-        |c, _, v| put(&mut c.auth.oauth2.verify_aud, flag(v))),
+        |c, _, v| put(&mut c.auth.oauth2.root.verify_aud, flag(v).map(is_off))),
     one("auth_oauth2.require_exp", "true", "A token has to have an end.",
-        |c, _, v| put(&mut c.auth.oauth2.require_exp, flag(v))),
+        |c, _, v| put(&mut c.auth.oauth2.root.require_exp, flag(v).map(is_off))),
     list("auth_oauth2.preferred_username_claims.*", "Claims with the user's name, before sub and client_id.", |_| {},
-        |c, name, v| { c.auth.oauth2.preferred_username_claims.set(name, text(v)?); Ok(()) }),
+        |c, name, v| { c.auth.oauth2.root.preferred_username_claims.set(name, text(v)?); Ok(()) }),
+    list("auth_oauth2.resource_servers.*", "NAME.id and the keys above, for one more name that tokens may call us.", |_| {},
+        |c, name, v| resource_server(&mut c.auth.oauth2.servers, name, v)),
     list("auth_oauth2.signing_keys.*", "PEM files: public keys of the issuer, by their ids.", |_| {},
-        |c, name, v| { c.auth.oauth2.signing_keys.insert(name.to_owned(), text(v)?.into()); Ok(()) }),
+        |c, name, v| { c.auth.oauth2.root_provider.signing_keys.insert(name.to_owned(), text(v)?.into()); Ok(()) }),
     one("auth_oauth2.default_key", "", "The id of the key for tokens that name none.",
-        |c, _, v| put(&mut c.auth.oauth2.default_key, text(v).map(Some))),
+        |c, _, v| provider_setting(&mut c.auth.oauth2.root_provider, "default_key", v)),
     one("auth_oauth2.jwks_uri", "", "URL of the issuer's keys, by https or on this machine.",
-        |c, _, v| put(&mut c.auth.oauth2.jwks_uri, trusted_url(v).map(Some))),
+        |c, _, v| provider_setting(&mut c.auth.oauth2.root_provider, "jwks_uri", v)),
     one("auth_oauth2.issuer", "", "URL of the issuer, which says where its keys are.",
-        |c, _, v| put(&mut c.auth.oauth2.issuer, trusted_url(v).map(Some))),
-    list("auth_oauth2.algorithms.*", "The signature algorithms that count.", |c| c.auth.oauth2.algorithms.clear(),
-        |c, name, v| { c.auth.oauth2.algorithms.set(name, one_of(v, ALGORITHMS)?); Ok(()) }),
+        |c, _, v| provider_setting(&mut c.auth.oauth2.root_provider, "issuer", v)),
+    one("auth_oauth2.discovery_endpoint_path", "", "Where it says so; .well-known/openid-configuration when not set.",
+        |c, _, v| provider_setting(&mut c.auth.oauth2.root_provider, "discovery_endpoint_path", v)),
+    list("auth_oauth2.discovery_endpoint_params.*", "What is asked for with that.", |_| {},
+        |c, name, v| { c.auth.oauth2.root_provider.discovery_parameters.insert(name.to_owned(), v.to_owned()); Ok(()) }),
+    list("auth_oauth2.algorithms.*", "The signature algorithms that count.", |c| c.auth.oauth2.root_provider.algorithms.clear(),
+        |c, name, v| { c.auth.oauth2.root_provider.algorithms.set(name, one_of(v, ALGORITHMS)?); Ok(()) }),
     one("auth_oauth2.https.cacertfile", "", "PEM file: who may have signed the issuer's certificate; the system's when not set.",
-        |c, _, v| put(&mut c.auth.oauth2.ca_cert_file, text(v).map(|p| Some(p.into())))),
+        |c, _, v| provider_setting(&mut c.auth.oauth2.root_provider, "https.cacertfile", v)),
+    one("auth_oauth2.https.verify", "verify_peer", "verify_none takes anybody for the issuer.",
+        |c, _, v| provider_setting(&mut c.auth.oauth2.root_provider, "https.verify", v)),
+    list("auth_oauth2.oauth_providers.*", "NAME.issuer and the keys above, for one more issuer.", |_| {},
+        |c, name, v| oauth_provider(&mut c.auth.oauth2.providers, name, v)),
+    one("auth_oauth2.default_oauth_provider", "", "The one of those that counts where nothing else is said.",
+        |c, _, v| put(&mut c.auth.oauth2.default_provider, text(v).map(Some))),
 
     // Resources.
     one("vm_memory_high_watermark.relative", "0.6", "Publishers are blocked above this part of the memory.",
@@ -548,6 +650,8 @@ const BACKENDS: &[(&str, BackendName)] = &[
     ("rabbit_auth_backend_internal", BackendName::Internal),
     ("http", BackendName::Http),
     ("rabbit_auth_backend_http", BackendName::Http),
+    ("ldap", BackendName::Ldap),
+    ("rabbit_auth_backend_ldap", BackendName::Ldap),
     ("oauth2", BackendName::Oauth2),
     ("oauth", BackendName::Oauth2),
     ("rabbit_auth_backend_oauth2", BackendName::Oauth2),
@@ -558,8 +662,37 @@ const BACKENDS: &[(&str, BackendName)] = &[
 const CACHED_BACKENDS: &[(&str, BackendName)] = &[
     ("internal", BackendName::Internal),
     ("http", BackendName::Http),
+    ("ldap", BackendName::Ldap),
     ("oauth2", BackendName::Oauth2),
 ];
+
+const VALIDATORS: &[(&str, Rule)] = &[
+    (
+        "rabbit_credential_validator_accept_everything",
+        Rule::Anything,
+    ),
+    (
+        "rabbit_credential_validator_min_password_length",
+        Rule::MinLength,
+    ),
+    (
+        "rabbit_credential_validator_password_regexp",
+        Rule::Expression,
+    ),
+];
+
+fn expression(value: &str) -> Result<String, String> {
+    let wrong = |_| format!("'{value}' is not a regular expression");
+    Regex::new(value).map_err(wrong)?;
+    text(value)
+}
+
+/// Whether it is anonymous.
+const LDAP_BINDS: &[(&str, bool)] = &[("as_user", false), ("anon", true)];
+
+fn name_or_none(value: &str) -> Result<Option<String>, String> {
+    text(value).map(|name| (name != "none").then_some(name))
+}
 
 const ALGORITHMS: &[(&str, Algorithm)] = &[
     ("RS256", Algorithm::RS256),
@@ -586,6 +719,115 @@ fn trusted_url(value: &str) -> Result<String, String> {
     }
 }
 
+/// What is on when nothing is said.
+fn is_off(flag: bool) -> Option<bool> {
+    (!flag).then_some(false)
+}
+
+/// `ALIAS = scopes`, or in two lines `N.alias` and `N.scope`.
+fn scope_alias(server: &mut ServerOptions, name: &str, value: &str) -> Result<(), String> {
+    let value = text(value)?;
+    let parts = name
+        .rsplit_once('.')
+        .filter(|(number, _)| number.parse::<u32>().is_ok());
+    let slot = |number: &str| number.to_owned();
+    match parts {
+        Some((number, "alias")) => {
+            server.numbered_aliases.entry(slot(number)).or_default().0 = value;
+        }
+        Some((number, "scope")) => {
+            server.numbered_aliases.entry(slot(number)).or_default().1 = value;
+        }
+        _ => _ = server.scope_aliases.insert(name.to_owned(), value),
+    }
+    Ok(())
+}
+
+fn resource_server(
+    servers: &mut BTreeMap<String, ServerOptions>,
+    name: &str,
+    value: &str,
+) -> Result<(), String> {
+    let (name, setting) = name
+        .split_once('.')
+        .ok_or("a setting is missing behind it")?;
+    let server = servers.entry(name.to_owned()).or_default();
+    match setting.split_once('.') {
+        Some(("scope_aliases", alias)) => return scope_alias(server, alias, value),
+        Some(("preferred_username_claims", number)) => {
+            server.preferred_username_claims.set(number, text(value)?);
+            return Ok(());
+        }
+        _ => {}
+    }
+    let word = || text(value).map(Some);
+    match setting {
+        "id" => put(&mut server.id, word()),
+        "resource_server_type" => put(&mut server.kind, word()),
+        "scope_prefix" => put(&mut server.scope_prefix, word()),
+        "additional_scopes_key" => put(&mut server.additional_scopes_key, word()),
+        "oauth_provider_id" => put(&mut server.provider, word()),
+        "verify_aud" => put(&mut server.verify_aud, flag(value).map(Some)),
+        "require_exp" => put(&mut server.require_exp, flag(value).map(Some)),
+        other => Err(format!("'{other}' is no setting of a resource server")),
+    }
+}
+
+fn oauth_provider(
+    providers: &mut BTreeMap<String, ProviderOptions>,
+    name: &str,
+    value: &str,
+) -> Result<(), String> {
+    let (name, setting) = name
+        .split_once('.')
+        .ok_or("a setting is missing behind it")?;
+    provider_setting(
+        providers.entry(name.to_owned()).or_default(),
+        setting,
+        value,
+    )
+}
+
+/// One setting of an issuer, by its name behind `auth_oauth2.` or `auth_oauth2.oauth_providers.NAME.`.
+fn provider_setting(provider: &mut ProviderOptions, name: &str, value: &str) -> Result<(), String> {
+    match name.split_once('.') {
+        Some(("signing_keys", id)) => {
+            provider
+                .signing_keys
+                .insert(id.to_owned(), text(value)?.into());
+            return Ok(());
+        }
+        Some(("discovery_endpoint_params", parameter)) => {
+            let value = value.to_owned();
+            provider
+                .discovery_parameters
+                .insert(parameter.to_owned(), value);
+            return Ok(());
+        }
+        Some(("algorithms", number)) => {
+            provider.algorithms.set(number, one_of(value, ALGORITHMS)?);
+            return Ok(());
+        }
+        _ => {}
+    }
+    match name {
+        "default_key" => put(&mut provider.default_key, text(value).map(Some)),
+        "jwks_uri" | "jwks_url" => put(&mut provider.jwks_uri, trusted_url(value).map(Some)),
+        "issuer" => put(&mut provider.issuer, trusted_url(value).map(Some)),
+        "discovery_endpoint_path" => put(&mut provider.discovery_path, text(value).map(Some)),
+        "https.cacertfile" => {
+            let file = text(value).map(|file| Some(file.into()));
+            put(&mut provider.tls.ca_cert_file, file)
+        }
+        "https.verify" | "https.peer_verification" => {
+            put(&mut provider.tls.verify_peer, one_of(value, VERIFY))
+        }
+        // What pages need that send people to the issuer.
+        "authorization_endpoint" | "end_session_endpoint" | "token_endpoint" => Ok(()),
+        other => Err(format!("'{other}' is no setting of an issuer")),
+    }
+}
+
 fn category(log: &mut logs::Options, category: Category, value: &str) -> Result<(), String> {
     log.categories.insert(category, one_of(value, LEVELS)?);
     Ok(())
@@ -606,6 +848,10 @@ const FORMATS: &[(&str, Format)] = &[("plaintext", Format::Plaintext), ("json", 
 const ALIASES: &[(&str, &str)] = &[
     ("log.default.level", "log.level"),
     ("auth_oauth2.jwks_url", "auth_oauth2.jwks_uri"),
+    (
+        "auth_oauth2.https.peer_verification",
+        "auth_oauth2.https.verify",
+    ),
     ("channel_max", "max_channels_per_connection"),
     ("connection_max", "max_connections"),
 ];
@@ -654,7 +900,6 @@ const UNSUPPORTED: &[&str] = &[
     "channel_interceptor.",
     "cluster_tags.",
     "consumer_disconnected_timeout",
-    "credential_validator.",
     "default_limits.",
     "default_policies.",
     "default_users.",

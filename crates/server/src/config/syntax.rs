@@ -1,5 +1,6 @@
 //! The text of a configuration file: one `key = value` per line, `#` begins a comment, a value may stand in quotes (and
-//! then hold a `#`), `$(NAME)` is the value of an environment variable. Keys are dotted words.
+//! then hold a `#`) or, over several lines, in three of them (`'''`), `$(NAME)` is the value of an environment variable. Keys
+//! are dotted words.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -53,18 +54,42 @@ pub(crate) fn parse(
     environment: Environment<'_>,
 ) -> (Vec<Setting>, Vec<SyntaxError>) {
     let (mut settings, mut errors) = (Vec::new(), Vec::new());
-    for (index, line) in text.lines().enumerate() {
-        let place = Place::File {
-            path: path.to_owned(),
-            line: index + 1,
-        };
-        match parse_line(line, environment) {
+    for (line, text) in lines(text) {
+        let path = path.to_owned();
+        let place = Place::File { path, line };
+        match parse_line(&text, environment) {
             Ok(Some((key, value))) => settings.push(Setting { key, value, place }),
             Ok(None) => {}
             Err(reason) => errors.push(SyntaxError { place, reason }),
         }
     }
     (settings, errors)
+}
+
+/// What stands around a value of several lines.
+const BLOCK: &str = "'''";
+
+/// Each line with its number, from 1; those of a value in three quotes are one.
+fn lines(text: &str) -> Vec<(usize, String)> {
+    let mut all: Vec<(usize, String)> = Vec::new();
+    let mut is_open = false;
+    for (index, line) in text.lines().enumerate() {
+        match all.last_mut() {
+            Some((_, block)) if is_open => {
+                *block += "\n";
+                *block += line;
+                is_open = !line.contains(BLOCK);
+            }
+            _ => {
+                let value = line.split_once('=').map(|(_, value)| value.trim_start());
+                let opened = value.and_then(|value| value.strip_prefix(BLOCK));
+                let is_comment = line.trim_start().starts_with('#');
+                is_open = !is_comment && opened.is_some_and(|rest| !rest.contains(BLOCK));
+                all.push((index + 1, line.to_owned()));
+            }
+        }
+    }
+    all
 }
 
 /// Reads `rabbitmq-env.conf`: one `NAME=value` per line, where the `RABBITMQ_` of the name may be left out. What else a
@@ -143,9 +168,15 @@ fn parse_value(rest: &str) -> Result<&str, String> {
         let end = rest.find('#').unwrap_or(rest.len());
         return Ok(rest[..end].trim_end());
     };
-    let (value, after) = rest[1..]
-        .split_once(quote)
-        .ok_or_else(|| format!("no closing {quote} after the value"))?;
+    let (value, after) = match rest.strip_prefix(BLOCK) {
+        Some(block) => block
+            .split_once(BLOCK)
+            .map(|(value, after)| (value.trim(), after))
+            .ok_or_else(|| format!("no closing {BLOCK} after the value"))?,
+        None => rest[1..]
+            .split_once(quote)
+            .ok_or_else(|| format!("no closing {quote} after the value"))?,
+    };
     let after = after.trim_start();
     if after.is_empty() || after.starts_with('#') {
         Ok(value)
@@ -219,6 +250,21 @@ mod tests {
             "a = $(NOWHERE)",
             Err("the environment variable NOWHERE is not set"),
         );
+    }
+
+    #[test]
+    fn values_in_three_quotes_take_several_lines() {
+        let text = "a = '''\n  {'and', [\n  # no comment\n  ]}\n''' # why\nb = '''x'''\n# c = '''\nd = 1\ne = '''\nopen";
+        let (settings, errors) = parse(text, Path::new("some.conf"), &environment);
+        let found: Vec<_> = settings
+            .iter()
+            .map(|setting| (setting.key.as_str(), setting.value.as_str()))
+            .collect();
+        let value = "{'and', [\n  # no comment\n  ]}";
+        assert_eq!(found, [("a", value), ("b", "x"), ("d", "1")]);
+        assert_eq!(settings[2].place.to_string(), "some.conf:8");
+        assert_eq!(errors[0].place.to_string(), "some.conf:9");
+        assert_eq!(errors[0].reason, "no closing ''' after the value");
     }
 
     #[test]

@@ -130,7 +130,7 @@ fn wrong_values_are_named_with_file_line_and_what_is_allowed() {
     );
     check(
         "default_pass = encrypted:abc",
-        "rabbitmq.conf:1: default_pass: encrypted values cannot be read; use $(NAME) and the environment",
+        "rabbitmq.conf:1: default_pass: is encrypted, and config_entry_decoder.passphrase is not set",
     );
     check(
         "heartbeat",
@@ -427,4 +427,28 @@ fn what_a_reload_changes_is_told() {
 fn a_file_that_is_not_there_stops_the_start() {
     let error = load_from(PathBuf::from("/nowhere/rabbitmq.conf"), &[]).err();
     assert!(error.unwrap().starts_with("/nowhere/rabbitmq.conf: "));
+}
+
+/// Encrypted by `rabbitmqctl encrypt_conf_value` of RabbitMQ 4.3.6.
+#[test]
+fn passwords_may_be_encrypted() {
+    let value = "encrypted:rxATShr2kCDaAO6NLR9CMy13gexdyQ4VKD9jt6rNNsyDKH5y/cWXqjQddlwBBhEL";
+    let text = format!("default_pass = {value}\nconfig_entry_decoder.passphrase = passphrase1");
+    let check = |set: &[&str], expected: Result<&str, &str>| {
+        let loaded = load_all(&text, &[], set);
+        let password = loaded.map(|(config, _)| config.access.default_pass);
+        let password = password.as_ref().map(String::as_str);
+        assert_eq!(password.map_err(String::as_str), expected);
+    };
+    check(&[], Ok("s3cret"));
+    check(&["default_pass=plain"], Ok("plain"));
+    check(
+        &["config_entry_decoder.passphrase=wrong"],
+        Err("rabbitmq.conf:1: default_pass: can't be decrypted by config_entry_decoder"),
+    );
+    let error = load_text(&format!("cluster_name = {value}")).unwrap_err();
+    assert_eq!(
+        error,
+        "rabbitmq.conf:1: cluster_name: only passwords can be encrypted"
+    );
 }

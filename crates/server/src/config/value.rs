@@ -62,7 +62,7 @@ pub(crate) fn text(value: &str) -> Parsed<String> {
         return Err("must not be empty".to_owned());
     }
     if value.starts_with("encrypted:") {
-        return Err("encrypted values cannot be read; use $(NAME) and the environment".to_owned());
+        return Err("only passwords can be encrypted".to_owned());
     }
     Ok(value.to_owned())
 }

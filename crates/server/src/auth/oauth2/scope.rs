@@ -1,21 +1,24 @@
-//! The scopes of a token (E08): `permission:vhost/name/key`, where each part may have wildcards and is percent-encoded.
+//! The scopes of a token (E08): `permission:vhost/name/key`, where each part may have wildcards and is percent-encoded. In
+//! braces there can be the name of a claim, or `vhost`, for what these are.
 
 use leveret_broker::authority::Question;
 use leveret_broker::users::Access;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use serde_json::Value;
 
 /// What one scope grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Scope {
     access: Access,
-    vhost: Wildcard,
-    name: Wildcard,
-    key: Wildcard,
+    vhost: Part,
+    name: Part,
+    /// Without it nothing is said of topics, and that is a no.
+    key: Option<Part>,
 }
 
 impl Scope {
     /// A scope without its prefix; nothing when it grants no permission.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str, claims: &Value) -> Option<Self> {
         let (access, place) = text.split_once(':')?;
         let access = match access {
             "configure" => Access::Configure,
@@ -23,37 +26,100 @@ impl Scope {
             "read" => Access::Read,
             _ => return None,
         };
-        let mut parts = place.split('/');
-        let mut next = || Wildcard::new(parts.next().unwrap_or("*"));
-        let (vhost, name, key) = (next(), next(), next());
-        parts.next().is_none().then_some(Self {
+        let parts: Vec<Part> = place
+            .split('/')
+            .map(|part| Part::new(&with_claims(part, claims)))
+            .collect();
+        let (vhost, name, key) = match parts.as_slice() {
+            [vhost, name] => (vhost, name, None),
+            [vhost, name, key] => (vhost, name, Some(key.clone())),
+            _ => return None,
+        };
+        Some(Self {
             access,
-            vhost,
-            name,
+            vhost: vhost.clone(),
+            name: name.clone(),
             key,
         })
     }
 
     pub(super) fn grants(&self, question: &Question<'_>) -> bool {
         match *question {
-            Question::Vhost { vhost } => self.vhost.matches(vhost),
+            Question::Vhost { vhost } => self.vhost.matches(vhost, vhost),
             Question::Resource {
                 vhost,
                 name,
                 access,
                 ..
-            } => self.access == access && self.vhost.matches(vhost) && self.name.matches(name),
+            } => self.is_for(access, vhost, name),
             Question::Topic {
                 vhost,
                 exchange,
                 access,
                 key,
             } => {
-                self.access == access
-                    && self.vhost.matches(vhost)
-                    && self.name.matches(exchange)
-                    && self.key.matches(key)
+                let allows = |part: &Part| part.matches(key, vhost);
+                self.is_for(access, vhost, exchange) && self.key.as_ref().is_some_and(allows)
             }
+        }
+    }
+
+    fn is_for(&self, access: Access, vhost: &str, name: &str) -> bool {
+        self.access == access && self.vhost.matches(vhost, vhost) && self.name.matches(name, vhost)
+    }
+}
+
+/// Whether the text is like the pattern.
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
+    Wildcard::new(pattern).matches(text)
+}
+
+const VHOST: &str = "{vhost}";
+
+/// Puts in what claims that are texts say, to be taken literally. What names no such claim stays, without its braces.
+fn with_claims(part: &str, claims: &Value) -> String {
+    let mut out = String::new();
+    let mut rest = part;
+    while let Some((before, behind)) = rest.split_once('{') {
+        let Some((name, behind)) = behind.split_once('}') else {
+            break;
+        };
+        out.push_str(before);
+        match claims[name].as_str() {
+            _ if name == "vhost" => out.push_str(VHOST),
+            Some(value) => out += &literal(value),
+            None => out.push_str(name),
+        }
+        rest = behind;
+    }
+    out + rest
+}
+
+fn literal(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// One part of a scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Fixed(Wildcard),
+    /// With [`VHOST`] in it.
+    ByVhost(String),
+}
+
+impl Part {
+    fn new(pattern: &str) -> Self {
+        if pattern.contains(VHOST) {
+            Self::ByVhost(pattern.to_owned())
+        } else {
+            Self::Fixed(Wildcard::new(pattern))
+        }
+    }
+
+    fn matches(&self, text: &str, vhost: &str) -> bool {
+        match self {
+            Self::Fixed(wildcard) => wildcard.matches(text),
+            Self::ByVhost(pattern) => matches(&pattern.replace(VHOST, &literal(vhost)), text),
         }
     }
 }
@@ -93,17 +159,14 @@ impl Wildcard {
 #[cfg(test)]
 mod tests {
     use leveret_broker::error::ResourceKind;
+    use serde_json::json;
 
     use super::*;
 
     #[test]
     fn wildcards() {
         let check = |pattern: &str, text: &str, expected: bool| {
-            assert_eq!(
-                Wildcard::new(pattern).matches(text),
-                expected,
-                "{pattern} {text}"
-            );
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
         };
         check("*", "", true);
         check("*", "anything", true);
@@ -128,7 +191,9 @@ mod tests {
     #[test]
     fn scopes_grant_what_they_say() {
         let check = |scope: &str, question: Question<'_>, expected: bool| {
-            let granted = Scope::parse(scope).is_some_and(|scope| scope.grants(&question));
+            let claims = json!({ "sub": "q", "team": "a*", "age": 7 });
+            let scope_of = Scope::parse(scope, &claims);
+            let granted = scope_of.is_some_and(|scope| scope.grants(&question));
             assert_eq!(granted, expected, "{scope} {question:?}");
         };
         let queue = |access, name| Question::Resource {
@@ -148,8 +213,15 @@ mod tests {
         check("read:v/q", queue(Access::Write, "q"), false);
         check("read:other/q", queue(Access::Read, "q"), false);
         check("configure:*/*", queue(Access::Configure, "q"), true);
-        check("read:v", queue(Access::Read, "q"), true);
-        check("write:v/x", topic(Access::Write, "any.key"), true);
+        check("read:v/{sub}", queue(Access::Read, "q"), true);
+        check("read:{vhost}/{vhost}-*", queue(Access::Read, "v-1"), true);
+        check("read:{vhost}/{vhost}-*", queue(Access::Read, "w-1"), false);
+        check("read:v/{team}", queue(Access::Read, "a*"), true);
+        check("read:v/{team}", queue(Access::Read, "ab"), false);
+        check("read:v/{age}", queue(Access::Read, "age"), true);
+        check("read:v/{sub", queue(Access::Read, "q"), false);
+        check("write:v/x", topic(Access::Write, "any.key"), false);
+        check("write:v/x/*", topic(Access::Write, "any.key"), true);
         check("write:v/x/a.*", topic(Access::Write, "a.b"), true);
         check("write:v/x/a.*", topic(Access::Write, "b.a"), false);
         check("write:v/x/a.*", topic(Access::Read, "a.b"), false);
@@ -158,6 +230,7 @@ mod tests {
         for nonsense in [
             "",
             "read",
+            "read:v",
             "own:v/q",
             "read:v/q/k/more",
             "tag:administrator",
