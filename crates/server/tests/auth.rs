@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use client::{Client, Event};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use leveret_amqp091::method::{BasicConsume, BasicPublish, QueueBind, QueueDeclare};
@@ -780,4 +782,88 @@ fn a_token_opens_the_http_api() {
         settings["oauth_resource_servers"]["rabbitmq"]["oauth_provider_url"],
         "https://issuer.example"
     );
+}
+
+/// Tries every way in with these.
+fn knock(node: &Node, user: &str, secret: &str, is_let_in: bool) {
+    let client = Client::connect_as(node.address, user, secret);
+    assert_eq!(client.is_ok(), is_let_in, "{user}");
+    if let Err(error) = client {
+        assert!(!error.to_string().contains(secret), "{error}");
+    }
+    let credentials = BASE64_STANDARD.encode(format!("{user}:{secret}"));
+    for authorization in [format!("Basic {credentials}"), format!("Bearer {secret}")] {
+        let answer = api::ask(node.api, &authorization, "GET /api/whoami").unwrap();
+        assert!(!answer.body.contains(secret), "{}", answer.body);
+    }
+}
+
+/// At the level that says most, by every way in, right and wrong.
+#[test]
+fn log_ins_are_logged_and_what_is_secret_is_not() {
+    let (web, issuer) = (people(), Issuer::start());
+    let mut settings = trusting(&issuer);
+    settings.extend(asking(&web));
+    settings.extend(
+        [
+            "auth_backends.2=http",
+            "auth_backends.3=internal",
+            "default_pass=sesame-of-guest",
+            "log.console=false",
+            "log.level=debug",
+            "log.file=node.log",
+        ]
+        .map(str::to_owned),
+    );
+    let directory = Directory::new("auth");
+    let logs = directory.0.join("text");
+    settings.push(format!("log.dir={}", logs.display()));
+    let node = start(&directory, &settings);
+    let token = issuer.token(json!({ "scope": "rabbitmq.configure:*/*" }));
+    let expired = issuer.token(json!({ "exp": now_s() - 1 }));
+    let mut renewing = Client::connect_as(node.address, "", &token).unwrap();
+    renewing.update_secret(&token).unwrap();
+    let attempts = [
+        ("guest", "sesame-of-guest", true),
+        ("guest", "guessed-wrongly", false),
+        ("alice", "sesame", true),
+        ("alice", "guessed-wrongly", false),
+        ("nobody", "guessed-wrongly", false),
+        ("token", &token, true),
+        ("token", &expired, false),
+    ];
+    // At the same time: whoever is refused is kept waiting.
+    std::thread::scope(|scope| {
+        for (user, secret, is_let_in) in attempts {
+            let node = &node;
+            scope.spawn(move || knock(node, user, secret, is_let_in));
+        }
+    });
+    let credentials = BASE64_STANDARD.encode("guest:sesame-of-guest");
+    let authorization = format!("Basic {credentials}");
+    let request = r#"PUT /api/users/carol {"password": "sesame-of-carol", "tags": "management"}"#;
+    assert_eq!(
+        api::ask(node.api, &authorization, request).unwrap().status,
+        201
+    );
+    renewing.close().unwrap();
+    assert!(node.stop().unwrap().success());
+
+    let log = std::fs::read_to_string(logs.join("node.log")).unwrap();
+    let lines_of = |word: &str| log.lines().filter(|line| line.contains(word)).count();
+    assert!(
+        lines_of("guest") > 0 && lines_of("alice") > 0 && lines_of("nobody") > 0,
+        "{log}"
+    );
+    assert!(lines_of("carol") > 0, "what an administrator did is logged");
+    let signature = token.rsplit('.').next().unwrap();
+    for secret in [
+        "sesame",
+        "guessed-wrongly",
+        signature,
+        &credentials,
+        &expired,
+    ] {
+        assert!(!log.contains(secret), "{secret} in {log}");
+    }
 }
