@@ -1,4 +1,5 @@
-"""RABBITMQ.md 4, as far as a broker shows it that knows one user: rows with more users are listed in DIFFERENCES.md."""
+"""RABBITMQ.md 4, as far as a broker shows it that knows one user; test_permissions.py has more users, DIFFERENCES.md what is
+left out."""
 
 from support import confirmed, get
 from wire import table
