@@ -189,7 +189,15 @@ fn tool(directory: &Directory, words: &[&str]) -> String {
 #[test]
 fn the_tools_tell_of_the_process() {
     let directory = Directory::new("operations");
-    let node = start(&directory, &["log.level=info", "default_pass=guest"]);
+    let node = start(
+        &directory,
+        &[
+            "log.level=info",
+            "log.console=false",
+            "log.file=node.log",
+            "default_pass=guest",
+        ],
+    );
     let arguments = tool(&directory, &["diagnostics", "command_line_arguments"]);
     assert!(
         arguments.contains("default_pass=(not shown)"),
