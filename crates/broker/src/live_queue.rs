@@ -667,7 +667,7 @@ impl Drive<'_> {
             return;
         }
         let mut effects = std::mem::take(&mut self.state.effects);
-        let mut rest = effects.drain(..).peekable();
+        let mut rest = effects.drain(..);
         while let Some(effect) = rest.next() {
             match effect {
                 Effect::Deliver(consumer, delivery) => {
@@ -711,7 +711,7 @@ impl Drive<'_> {
         &mut self,
         consumer: ConsumerId,
         first: Delivery,
-        rest: &mut std::iter::Peekable<std::vec::Drain<'_, Effect>>,
+        rest: &mut std::vec::Drain<'_, Effect>,
     ) {
         let State {
             core,
@@ -743,11 +743,16 @@ impl Drive<'_> {
                 return Some(event(delivery));
             }
             loop {
-                match rest.next_if(|next| match next {
+                // Looked at where it lies: an effect is large, and moving it out to look costs as much as the rest.
+                let joins = match rest.as_slice().first()? {
                     Effect::Deliver(to, _) => *to == consumer,
                     Effect::Release(_) => true,
                     _ => false,
-                })? {
+                };
+                if !joins {
+                    return None;
+                }
+                match rest.next()? {
                     Effect::Deliver(_, delivery) => return Some(event(delivery)),
                     // An automatic acknowledgement follows each delivery of a stored message.
                     Effect::Release(message) => outbox.releases.push((id, message)),

@@ -1,15 +1,15 @@
 //! Publishes on their way into queues, as a batch: what one read of a connection brought.
 //!
 //! A batch is a list of runs, each with one set of target queues. Its persistent messages go into the log in one append,
-//! which gives them their ids; then each run locks each of its queues once. A message has its record in the log before
-//! any queue knows it, so that no acknowledgement can precede its message there.
+//! which gives them their ids; then each queue is locked once and takes what the runs have for it. A message has its
+//! record in the log before any queue knows it, so that no acknowledgement can precede its message there.
 
 use std::sync::Arc;
 
 use leveret_storage::{Batch as Records, Lsn};
 
 use crate::counters::ExchangeTally;
-use crate::ids::MessageId;
+use crate::ids::{MessageId, QueueId};
 use crate::live_queue::{LiveQueue, Outbox};
 use crate::queue::Incoming;
 use crate::record;
@@ -45,6 +45,8 @@ impl Targets {
 #[derive(Debug, Default)]
 pub struct Batch {
     runs: Vec<Run>,
+    /// What is to be taken to which queue, while a part of the batch is.
+    visits: Vec<Visit>,
     publishes: Vec<Publish>,
     records: Records,
     stored: u64,
@@ -55,9 +57,25 @@ pub struct Batch {
 #[derive(Debug)]
 struct Run {
     targets: Arc<Targets>,
-    /// The publishes of this run end before this index.
+    /// Its publishes are those from here...
+    start: usize,
+    /// ...to before this index.
     end: usize,
+    /// Queues that have not taken them yet.
+    left: usize,
 }
+
+/// A run on its way to one of its queues. They are ordered by queue, then as they were published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Visit {
+    queue: QueueId,
+    run: usize,
+    /// Which of the run's targets the queue is.
+    target: usize,
+}
+
+/// With so many visits at hand, queues are visited before more are gathered: runs can be many, and their queues too.
+const VISITS_MAX: usize = 4096;
 
 #[derive(Debug)]
 struct Publish {
@@ -96,6 +114,7 @@ impl Batch {
     }
 
     /// Adds a publish for `targets`.
+    #[inline]
     pub fn push(
         &mut self,
         now: Timestamp,
@@ -118,10 +137,7 @@ impl Batch {
         let end = self.publishes.len();
         match self.runs.last_mut() {
             Some(run) if Arc::ptr_eq(&run.targets, targets) => run.end = end,
-            _ => self.runs.push(Run {
-                targets: targets.clone(),
-                end,
-            }),
+            _ => self.runs.push(Run::of_last(targets.clone(), end)),
         }
     }
 
@@ -137,10 +153,7 @@ impl Batch {
             receipt,
             refused: false,
         });
-        self.runs.push(Run {
-            targets,
-            end: self.publishes.len(),
-        });
+        self.runs.push(Run::of_last(targets, self.publishes.len()));
     }
 
     /// Takes the batch into the log and the queues. Tells `outcome` of every publish whose receipt somebody wants, in
@@ -153,15 +166,7 @@ impl Batch {
         mut outcome: impl FnMut(Outcome),
     ) {
         let durable_at = self.store(log);
-        let mut start = 0;
-        let mut counting = Counting::default();
-        for run in self.runs.drain(..) {
-            let publishes = &mut self.publishes[start..run.end];
-            start = run.end;
-            counting.count(&run.targets, publishes.len());
-            deliver_run(&run.targets, publishes, now, outbox);
-        }
-        counting.flush();
+        self.deliver(now, outbox);
         for publish in self.publishes.drain(..) {
             if publish.receipt != Receipt::Nobody {
                 let durable_at = durable_at.filter(|_| publish.id.is_stored());
@@ -172,6 +177,36 @@ impl Batch {
                 });
             }
         }
+    }
+
+    /// Takes the runs to their queues. A queue takes them in their order; which queue comes first is nobody's concern.
+    fn deliver(&mut self, now: Timestamp, outbox: &mut Outbox) {
+        let mut counting = Counting::default();
+        for at in 0..self.runs.len() {
+            let run = &self.runs[at];
+            counting.count(&run.targets, run.end - run.start);
+            let targets = run.targets.queues.iter().enumerate();
+            self.visits.extend(targets.map(|(target, queue)| Visit {
+                queue: queue.id,
+                run: at,
+                target,
+            }));
+            if self.visits.len() >= VISITS_MAX {
+                self.visit_queues(now, outbox);
+            }
+        }
+        counting.flush();
+        self.visit_queues(now, outbox);
+        self.visits.shrink_to(VISITS_MAX);
+        self.runs.clear();
+    }
+
+    fn visit_queues(&mut self, now: Timestamp, outbox: &mut Outbox) {
+        self.visits.sort_unstable();
+        for visits in self.visits.chunk_by(|a, b| a.queue == b.queue) {
+            visit(visits, &mut self.runs, &mut self.publishes, now, outbox);
+        }
+        self.visits.clear();
     }
 
     /// Appends the persistent messages to the log and gives each its id there.
@@ -222,23 +257,50 @@ impl Counting {
     }
 }
 
-fn deliver_run(targets: &Targets, publishes: &mut [Publish], now: Timestamp, outbox: &mut Outbox) {
-    let last = targets.queues.len().saturating_sub(1);
-    for (at, queue) in targets.queues.iter().enumerate() {
-        let durable = queue.declaration.outlives_restarts();
-        // A queue that has just been deleted takes its messages with it: they count as accepted (RabbitMQ: confirms).
-        // Their records came into the log after the queue's end, which so has not released them.
-        let Ok(mut drive) = queue.drive(now, outbox) else {
-            if durable {
-                let stored = publishes.iter().filter(|publish| publish.id.is_stored());
-                let releases = stored.map(|publish| (queue.id, publish.id));
-                outbox.releases.extend(releases);
-            }
-            continue;
-        };
-        for publish in &mut *publishes {
+impl Run {
+    /// A run of the publish that was pushed last, before `end`.
+    fn of_last(targets: Arc<Targets>, end: usize) -> Self {
+        Self {
+            left: targets.queues.len(),
+            targets,
+            start: end - 1,
+            end,
+        }
+    }
+}
+
+/// Takes the publishes of some runs into the queue that all of these visits are for.
+fn visit(
+    visits: &[Visit],
+    runs: &mut [Run],
+    publishes: &mut [Publish],
+    now: Timestamp,
+    outbox: &mut Outbox,
+) {
+    let Visit { run, target, .. } = visits[0];
+    let targets = runs[run].targets.clone();
+    let queue = &targets.queues[target];
+    let durable = queue.declaration.outlives_restarts();
+    // A queue that has just been deleted takes its messages with it: they count as accepted (RabbitMQ: confirms).
+    // Their records came into the log after the queue's end, which so has not released them.
+    let Ok(mut drive) = queue.drive(now, outbox) else {
+        if durable {
+            let publishes = visits.iter().flat_map(|visit| {
+                let run = &runs[visit.run];
+                &publishes[run.start..run.end]
+            });
+            let stored = publishes.filter(|publish| publish.id.is_stored());
+            let releases = stored.map(|publish| (queue.id, publish.id));
+            outbox.releases.extend(releases);
+        }
+        return;
+    };
+    for visit in visits {
+        let run = &mut runs[visit.run];
+        run.left -= 1;
+        for publish in &mut publishes[run.start..run.end] {
             // The last queue takes the message itself.
-            let incoming = if at == last {
+            let incoming = if run.left == 0 {
                 publish.incoming.take()
             } else {
                 publish.incoming.clone()
@@ -249,8 +311,8 @@ fn deliver_run(targets: &Targets, publishes: &mut [Publish], now: Timestamp, out
             incoming.id = if durable { publish.id } else { MessageId::NONE };
             publish.refused |= !drive.publish(incoming);
         }
-        let is_crowded = drive.is_crowded();
-        drive.finish();
-        outbox.fills_crowded |= is_crowded;
     }
+    let is_crowded = drive.is_crowded();
+    drive.finish();
+    outbox.fills_crowded |= is_crowded;
 }

@@ -60,6 +60,7 @@ pub(super) struct Routes {
 }
 
 impl Routes {
+    #[inline]
     fn find(&mut self, version: u64, address: &[u8]) -> Option<&Arc<Targets>> {
         if self.version != version {
             *self = Self {
@@ -272,6 +273,7 @@ struct Ways<'a> {
 }
 
 impl Ways<'_> {
+    #[inline]
     fn send(
         self,
         channel: u16,
@@ -301,6 +303,7 @@ impl Ways<'_> {
     }
 }
 
+#[inline]
 fn receipt(confirms: &mut Option<Confirms>, channel: u16, live: &LiveChannel) -> Receipt {
     let Some(confirms) = confirms else {
         return Receipt::Nobody;
@@ -335,6 +338,7 @@ struct Facts {
     ttl_ms: Option<u64>,
 }
 
+#[inline]
 fn properties_of(properties: &Properties<'_>, ttl_ms: Option<u64>) -> Facts {
     Facts {
         persistent: properties.delivery_mode() == Some(2),
@@ -344,6 +348,7 @@ fn properties_of(properties: &Properties<'_>, ttl_ms: Option<u64>) -> Facts {
 }
 
 impl Incoming {
+    #[inline]
     fn new(message: Message, facts: &Facts) -> Self {
         Self {
             message,

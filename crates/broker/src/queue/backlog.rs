@@ -207,6 +207,11 @@ impl Backlog {
         self.lost_persistent
     }
 
+    /// Whether there are messages of which the log may not know that they came back.
+    pub(super) fn has_unmarked(&self) -> bool {
+        !self.unmarked.is_empty()
+    }
+
     /// Takes the messages of which the log may not know that they came back.
     pub(super) fn take_unmarked(&mut self) -> Vec<MessageId> {
         std::mem::take(&mut self.unmarked)
@@ -264,6 +269,11 @@ impl Backlog {
     /// An op begins: it may look for expired messages on disk.
     pub(super) fn start_expiry(&mut self) {
         self.expiry_pages_left = EXPIRY_PAGES;
+    }
+
+    /// `false`: no head has expired. Costs one comparison.
+    pub(super) fn may_have_expired(&self, now: Timestamp) -> bool {
+        self.next_expiry <= now
     }
 
     /// Whether a head has expired, as far as is known of those on disk.

@@ -633,7 +633,11 @@ impl QueueCore {
 
     /// What has been said of messages while they were on their way to a page is said again. (In a quorum queue those that
     /// have counts are not paged out.)
+    #[inline]
     fn mark_again(&mut self, effects: &mut Vec<Effect>) {
+        if !self.backlog.has_unmarked() {
+            return;
+        }
         for id in self.backlog.take_unmarked() {
             if self.settings.kind == Kind::Classic {
                 effects.push(Effect::Count(id, ONCE));
@@ -715,8 +719,16 @@ impl QueueCore {
 
     /// Lets the heads go whose time is up. Of very many some stay for the next op: in a queue that keeps its dead letters
     /// until their targets have taken enough, otherwise for the tick that is due at once.
+    #[inline]
     fn expire(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.expiring = false;
+        // Looked at for every message, and nearly always all there is to it.
+        if self.backlog.may_have_expired(now) {
+            self.expire_some(now, effects);
+        }
+    }
+
+    fn expire_some(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         while !self.keeps_enough_dead_letters() {
             match self.backlog.pop_expired(now) {
                 Some(taken) => self.bury(taken.entry, Reason::Expired, effects),
