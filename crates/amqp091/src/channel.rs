@@ -29,6 +29,8 @@ mod methods;
 
 /// Class and number of `basic.publish`.
 pub(crate) const PUBLISH: (u16, u16) = (60, 40);
+/// Those of `basic.ack`.
+pub(crate) const ACK: (u16, u16) = (60, 80);
 
 use assembly::Assembly;
 pub(crate) use assembly::{Content, Room};
@@ -99,6 +101,12 @@ impl Channel {
     pub(crate) fn close(&mut self) {
         self.state = State::Closing;
         self.assembly = None;
+    }
+
+    /// Whether the next frame may be a method: neither is the channel closing nor in the middle of a message.
+    #[inline]
+    pub(crate) fn takes_methods(&self) -> bool {
+        !self.is_closing() && self.assembly.is_none()
     }
 
     /// A method that can't come now, in the middle of a message or at all.
@@ -197,7 +205,20 @@ impl Channel {
         )
     }
 
-    /// `basic.ack`, `nack` and `reject`.
+    /// `basic.ack`.
+    #[inline]
+    pub(crate) fn acknowledge(
+        &mut self,
+        ack: &method::BasicAck,
+        settlements: &mut Settlements,
+    ) -> Result<(), Fault> {
+        let (tag, multiple) = (ack.delivery_tag, ack.multiple);
+        Ok(self
+            .core
+            .settle(tag, multiple, Settle::Acknowledge, settlements)?)
+    }
+
+    /// `basic.nack` and `reject`.
     pub(crate) fn settle(
         &mut self,
         method: &Method<'_>,
@@ -221,7 +242,6 @@ impl Channel {
                 false,
                 returned(reject.requeue, Return::Reject),
             ),
-            Method::BasicAck(ack) => (ack.delivery_tag, ack.multiple, Settle::Acknowledge),
             _ => return Ok(()),
         };
         Ok(self.core.settle(tag, multiple, settle, settlements)?)

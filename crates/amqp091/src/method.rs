@@ -290,5 +290,39 @@ impl Method<'_> {
     }
 }
 
+// The two methods that come once per message are read without going through the enum of all, which is large to move.
+// What is wrong with one of them is for `Method::decode` to find.
+
+impl<'a> BasicPublish<'a> {
+    /// Reads the payload of a method frame if it is a `basic.publish` without fault.
+    #[inline]
+    pub fn decode(payload: &'a [u8]) -> Option<Self> {
+        let arguments = payload.strip_prefix(&[0, 60, 0, 40])?;
+        let mut fields = FieldReader::new(Reader::new(arguments));
+        fields.short().ok()?;
+        let publish = Self {
+            exchange: fields.name().ok()?,
+            routing_key: fields.short_string().ok()?,
+            mandatory: fields.bit().ok()?,
+            immediate: fields.bit().ok()?,
+        };
+        fields.is_empty().then_some(publish)
+    }
+}
+
+impl BasicAck {
+    /// Reads the payload of a method frame if it is a `basic.ack` without fault.
+    #[inline]
+    pub fn decode(payload: &[u8]) -> Option<Self> {
+        let &[0, 60, 0, 80, t7, t6, t5, t4, t3, t2, t1, t0, bits] = payload else {
+            return None;
+        };
+        Some(Self {
+            delivery_tag: u64::from_be_bytes([t7, t6, t5, t4, t3, t2, t1, t0]),
+            multiple: bits & 1 == 1,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests;

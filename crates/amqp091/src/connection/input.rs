@@ -8,10 +8,10 @@ use leveret_broker::message::Message;
 use leveret_broker::time::Timestamp;
 
 use super::{Connection, OpenBody, Phase, put};
-use crate::channel::{Channel, Content, PUBLISH, Room, stray_frame};
+use crate::channel::{ACK, Channel, Content, PUBLISH, Room, stray_frame};
 use crate::fault::{Fault, erlang_binary};
 use crate::frame::{self, FrameError, FrameHeader, FrameType};
-use crate::method::{self, Method, MethodError};
+use crate::method::{self, BasicAck, BasicPublish, Method, MethodError};
 use crate::reply_code::ReplyCode;
 
 /// A publish of which this much is there is put together piece by piece; a shorter one is waited for.
@@ -96,8 +96,21 @@ impl Connection {
     ) -> Result<usize, Fault> {
         let payload_at = range.start + frame::HEADER_LEN;
         let payload = &block[payload_at..payload_at + payload_len];
-        let method = decode(payload)?;
         let len = payload_len + frame::OVERHEAD;
+        if let Some(channel) = self.channels.get_mut(&number)
+            && channel.takes_methods()
+        {
+            if let Some(publish) = BasicPublish::decode(payload) {
+                return self.publish_method(block, range, len, number, &publish, now);
+            }
+            if let Some(ack) = BasicAck::decode(payload) {
+                if let Err(fault) = channel.acknowledge(&ack, &mut self.turn.settlements) {
+                    self.fail_on(number, fault.about(ACK), now);
+                }
+                return Ok(len);
+            }
+        }
+        let method = decode(payload)?;
         let Some(channel) = self.channels.get_mut(&number) else {
             return self.open_channel(number, &method, now).map(|()| len);
         };
@@ -109,44 +122,7 @@ impl Connection {
             return Err(fault);
         }
         match method {
-            Method::BasicPublish(publish) => {
-                if publish.immediate {
-                    let fault = Fault::new(ReplyCode::NotImplemented, "immediate=true");
-                    return Err(fault.about(method.ids()));
-                }
-                let content = Content::after(block, range.clone(), len, number);
-                let room = range.len() < REST_MAX;
-                match content {
-                    Content::Whole {
-                        properties,
-                        body,
-                        end,
-                    } => {
-                        // Class, method and ticket precede the exchange.
-                        let message =
-                            Message::in_block(block.clone(), payload_at + 6, properties, body);
-                        let result = channel.publish(
-                            &self.broker,
-                            message,
-                            publish.mandatory,
-                            now,
-                            &mut self.turn,
-                        );
-                        self.published(number, result, now);
-                        return Ok(if self.parked { 0 } else { end - range.start });
-                    }
-                    Content::Partial { fits } if room && fits < REST_MAX => return Ok(0),
-                    Content::Partial { .. } => {
-                        // Its content can't be taken twice: what is still to be decided has to be before it comes.
-                        if channel.is_undecided(&self.broker, &publish) {
-                            self.parked = true;
-                            return Ok(0);
-                        }
-                        self.begin_content(number, &publish);
-                    }
-                }
-            }
-            Method::BasicAck(_) | Method::BasicNack(_) | Method::BasicReject(_) => {
+            Method::BasicNack(_) | Method::BasicReject(_) => {
                 let result = channel.settle(&method, &mut self.turn.settlements);
                 self.outcome_of(number, result, &method, now);
             }
@@ -158,9 +134,55 @@ impl Connection {
         Ok(if self.parked { 0 } else { len })
     }
 
+    /// A publish, with its content if that is all there.
+    #[inline]
+    fn publish_method(
+        &mut self,
+        block: &Arc<[u8]>,
+        range: Range<usize>,
+        len: usize,
+        number: u16,
+        publish: &BasicPublish<'_>,
+        now: Timestamp,
+    ) -> Result<usize, Fault> {
+        if publish.immediate {
+            let fault = Fault::new(ReplyCode::NotImplemented, "immediate=true");
+            return Err(fault.about(PUBLISH));
+        }
+        let Some(channel) = self.channels.get_mut(&number) else {
+            return Ok(len);
+        };
+        let room = range.len() < REST_MAX;
+        match Content::after(block, range.clone(), len, number) {
+            Content::Whole {
+                properties,
+                body,
+                end,
+            } => {
+                // Class, method and ticket precede the exchange.
+                let exchange_at = range.start + frame::HEADER_LEN + 6;
+                let message = Message::in_block(block.clone(), exchange_at, properties, body);
+                let mandatory = publish.mandatory;
+                let result = channel.publish(&self.broker, message, mandatory, now, &mut self.turn);
+                self.published(number, result, now);
+                return Ok(if self.parked { 0 } else { end - range.start });
+            }
+            Content::Partial { fits } if room && fits < REST_MAX => return Ok(0),
+            Content::Partial { .. } => {
+                // Its content can't be taken twice: what is still to be decided has to be before it comes.
+                if channel.is_undecided(&self.broker, publish) {
+                    self.parked = true;
+                    return Ok(0);
+                }
+                self.begin_content(number, publish);
+            }
+        }
+        Ok(len)
+    }
+
     /// A publish whose content follows piece by piece. One message of a connection at a time gets its memory when it is
     /// announced; a client that announces more of them has to send them first.
-    fn begin_content(&mut self, number: u16, publish: &method::BasicPublish<'_>) {
+    fn begin_content(&mut self, number: u16, publish: &BasicPublish<'_>) {
         let keep_max = self.broker.options.message_bytes_max.min(MESSAGE_BYTES_CAP);
         let alone = !self.channels.values().any(Channel::is_assembling);
         let place_max = if alone { PLACE_MAX } else { 0 };
