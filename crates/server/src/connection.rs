@@ -20,6 +20,7 @@ use tracing::{debug, error};
 
 use crate::block::{self, BLOCK_BYTES};
 use crate::clock::Clock;
+use crate::lull;
 use crate::protocol::Protocol;
 use crate::stream::Stream;
 
@@ -49,6 +50,7 @@ pub(crate) async fn serve(
         protocol,
         clock,
         rest: Vec::new(),
+        reads: lull::Reads::default(),
         spoke: false,
     };
     match driver.run(stop).await {
@@ -73,6 +75,7 @@ struct Driver {
     clock: Clock,
     /// Bytes read and not consumed: the beginning of a frame.
     rest: Vec<u8>,
+    reads: lull::Reads,
     /// Something has been written: the client may have it still to read.
     spoke: bool,
 }
@@ -145,6 +148,7 @@ impl Driver {
         let read = self.stream.poll_receive(context, &mut buffer[kept..]);
         if let Poll::Ready(Ok(n @ 1..)) = read {
             buffer[..kept].copy_from_slice(&self.rest);
+            self.reads.note(n);
             let filled = kept + n;
             let consumed = self.protocol.receive(&block, 0..filled, now);
             // Empty most of the time, and then it allocates nothing.

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -18,6 +19,7 @@ use tracing::{debug, info, warn};
 
 use crate::clock::Clock;
 use crate::connection;
+use crate::lull;
 use crate::protocol::NewProtocol;
 use crate::proxy_protocol;
 use crate::stream::Stream;
@@ -165,12 +167,17 @@ impl IoThread {
             // A publisher that always has more is runnable all the time; the sockets of others are looked at after every
             // turn of it, not after 61 (tokio's default), or their acknowledgements would wait that long.
             .event_interval(1)
+            .on_thread_park(lull::before_sleep)
             .enable_all()
             .build()?;
         let (mailbox, clients) = mpsc::channel(MAILBOX);
         let thread = thread::Builder::new()
             .name(format!("io-{index}"))
-            .spawn(move || runtime.block_on(serve_clients(clients, serving)))?;
+            .spawn(move || {
+                // Else the kernel may make twice as much of a lull.
+                let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+                runtime.block_on(serve_clients(clients, serving));
+            })?;
         Ok(Self {
             mailbox,
             clients: Arc::default(),

@@ -28,6 +28,7 @@ mod http_client;
 mod io_thread;
 mod listener;
 mod logs;
+mod lull;
 mod node;
 mod offline;
 mod operations;
@@ -98,6 +99,9 @@ fn load(sources: &config::Sources<'_>) -> Result<config::Loaded, String> {
 
 fn run(arguments: cli::Run, started: Instant) -> Result<(), String> {
     let sources = sources(arguments);
+    // A huge page is cleared whole when its first octet is used. Measured: a growing queue costs a quarter more with them,
+    // and an idle node twice the memory. Where the kernel can't leave them out, it is that.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let loaded = load(&sources)?;
     let logs = logs::start(&loaded.config)?;
     loaded.warnings.iter().for_each(|text| warn!("{text}"));
