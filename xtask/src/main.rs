@@ -5,6 +5,7 @@
 
 mod check;
 mod compare;
+mod instructions;
 mod run;
 mod tidy;
 
@@ -13,14 +14,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// What the documents may name.
-const COMMANDS: [&str; 5] = ["check", "fix", "tidy", "fuzz", "compare"];
+const COMMANDS: [&str; 6] = ["check", "fix", "tidy", "fuzz", "compare", "instructions"];
 
 const USAGE: &str = "\
 cargo xtask check           the whole gate: format, tidy, clippy, tests, docs, dependencies; writes nothing
 cargo xtask fix             formats, and applies what clippy can repair by itself
 cargo xtask tidy            only the reading of our own sources
 cargo xtask fuzz [SECONDS]  each fuzz target for so long (default 60)
-cargo xtask compare         Leveret beside the brokers of this machine, under the same load";
+cargo xtask compare         Leveret beside the brokers of this machine, under the same load
+cargo xtask instructions    instructions of a message, held against crates/amqp091/benches/turns.budget (needs valgrind)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         ["fuzz"] => check::fuzz(&root(), "60"),
         ["fuzz", seconds] => check::fuzz(&root(), seconds),
         ["compare", ref rest @ ..] => compare::compare(&root(), rest),
+        ["instructions"] => instructions::instructions(&root()),
         _ => Err(USAGE.to_owned()),
     };
     match done {
