@@ -2,14 +2,20 @@
 //!
 //! A broker has the first core, the load (`leveret perf`) the second. Brokers take turns, each started anew for each
 //! round, so that a change in the machine's mood meets all of them. `broker.rs` finds, starts and stops them,
-//! `scenarios.rs` has the loads, `table.rs` what is printed.
+//! `scenarios.rs` has the loads, `steps.rs` takes a message's time apart, `table.rs` is what is printed, `page.rs` the page
+//! around it.
 
 mod broker;
+mod page;
 mod scenarios;
+mod steps;
 mod table;
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use crate::run::{cargo, run, succeeds};
 use broker::{Kind, Node};
@@ -18,10 +24,14 @@ use table::Measured;
 
 const SERVER_CORE: &str = "0";
 const LOAD_CORE: &str = "1";
+/// Until a load runs evenly.
+const WARM_UP: Duration = Duration::from_secs(2);
+const SAMPLED_SECONDS: u32 = 4;
 
 pub(crate) const USAGE: &str = "\
-cargo xtask compare [--only a,d,j] [--brokers leveret,rabbitmq,lavinmq] [--runs 3] [--time 5]
+cargo xtask compare [--only a,d,j] [--brokers leveret,rabbitmq,lavinmq] [--runs 3] [--time 4] [--page docs/performance.md]
   --only     scenarios whose names begin so
+  --page     a file to write it all to, with the machine, the command, and where the time goes; else the table is printed
   RABBITMQ_SERVER and LAVINMQ name the commands, where they are not in the PATH; their own variables are passed on";
 
 struct Options {
@@ -29,6 +39,7 @@ struct Options {
     brokers: Vec<Kind>,
     runs: usize,
     seconds: String,
+    page: Option<String>,
 }
 
 /// Measures, and prints the table to the standard output.
@@ -63,7 +74,35 @@ pub(crate) fn compare(root: &Path, arguments: &[&str]) -> Result<(), String> {
             node.stop()?;
         }
     }
-    print(&table::markdown(&chosen, &options.brokers, &measured))
+    let table = table::markdown(&chosen, &options.brokers, &measured);
+    let Some(page) = &options.page else {
+        return print(&table);
+    };
+    let taken = take_apart(&program, root)?;
+    let text = page::page(arguments, &table, &taken);
+    fs::write(root.join(page), text).map_err(|error| format!("{page}: {error}"))
+}
+
+/// The steps of a message in the first scenario: name, and nanoseconds of CPU.
+fn take_apart(program: &Path, root: &Path) -> Result<Vec<(&'static str, f64)>, String> {
+    let scenario = &SCENARIOS[0];
+    let command = [program.display().to_string()];
+    let node = Node::start(Kind::Leveret, &command, root, SERVER_CORE)?;
+    let (sampled, measured) = thread::scope(|scope| {
+        let sampling = scope.spawn(|| {
+            thread::sleep(WARM_UP);
+            steps::sample(&root.join("target"), &node.pids(), SAMPLED_SECONDS)
+        });
+        let seconds = (SAMPLED_SECONDS + 2).to_string();
+        let measured = measure(program, &node, scenario, &seconds);
+        (sampling.join().ok().flatten(), measured)
+    });
+    node.stop()?;
+    let (Some(shares), Some(measured)) = (sampled, measured) else {
+        return Ok(Vec::new());
+    };
+    let of_message = |(name, share)| (name, share * measured.server_ns());
+    Ok(shares.into_iter().map(of_message).collect())
 }
 
 fn parse(arguments: &[&str]) -> Result<Options, String> {
@@ -71,7 +110,8 @@ fn parse(arguments: &[&str]) -> Result<Options, String> {
         only: Vec::new(),
         brokers: Kind::ALL.to_vec(),
         runs: 3,
-        seconds: "5".to_owned(),
+        seconds: "4".to_owned(),
+        page: None,
     };
     for pair in arguments.chunks(2) {
         let &[option, value] = pair else {
@@ -85,6 +125,7 @@ fn parse(arguments: &[&str]) -> Result<Options, String> {
                 options.brokers = kinds.collect::<Option<_>>().ok_or(USAGE)?;
             }
             ("--runs", Some(runs)) => options.runs = runs as usize,
+            ("--page", _) => options.page = Some(value.to_owned()),
             ("--time", Some(_)) => options.seconds = value.to_owned(),
             _ => return Err(USAGE.to_owned()),
         }

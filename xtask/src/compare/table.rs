@@ -51,6 +51,11 @@ impl Measured {
         })
     }
 
+    /// CPU of the broker for a message.
+    pub(super) fn server_ns(&self) -> f64 {
+        self.server_us * 1000.0
+    }
+
     /// For whoever waits.
     pub(super) fn line(&self) -> String {
         format!(
