@@ -1,172 +1,14 @@
 //! Backlogs larger than the memory they may take, in a node with a log.
 #![expect(clippy::unwrap_used, reason = "all of this file is test")]
 
-use std::ops::Range;
-use std::sync::Arc;
+mod node;
 
-use leveret_broker::broker::definitions::{BindingSpec, QueueSpec};
-use leveret_broker::broker::{Arrival, Broker, Restored};
-use leveret_broker::channel::{Channel, Publish, Settle, Settlements};
-use leveret_broker::connections::Facts;
+use leveret_broker::broker::definitions::BindingSpec;
 use leveret_broker::error::ResourceKind;
-use leveret_broker::live_queue::{ConnectionId, Outbox};
-use leveret_broker::message::Message;
-use leveret_broker::options::Options;
-use leveret_broker::paging::{Pager, Turn};
-use leveret_broker::principal::Principal;
-use leveret_broker::publish::Batch;
 use leveret_broker::storage::sim::SimDisk;
-use leveret_broker::storage::{self, Log};
-use leveret_broker::table::{Table, Value};
+use leveret_broker::table::Table;
 use leveret_broker::time::Timestamp;
-
-const BUDGET: u64 = 1 << 20;
-const PERSISTENT: &[u8] = &[0x10, 0, 2];
-const TRANSIENT: &[u8] = &[0, 0];
-
-/// A node, and one client of it.
-struct Node {
-    disk: SimDisk,
-    broker: Arc<Broker>,
-    log: Log,
-    principal: Arc<Principal>,
-    channel: Channel,
-    now: Timestamp,
-}
-
-impl Node {
-    fn start(disk: SimDisk, now: Timestamp) -> Self {
-        let mut restored = Restored::default();
-        let options = storage::Options {
-            file_bytes: 1 << 20,
-            ..storage::Options::default()
-        };
-        let log = Log::open(Arc::new(disk.clone()), options, &mut |record| {
-            restored.take(record);
-        });
-        let log = log.unwrap();
-        let options = Options {
-            backlog_bytes_max: BUDGET,
-            ..Options::new(|| 7)
-        };
-        let broker = Broker::start(options, log.clone(), restored, now).unwrap();
-        let user = broker.authenticate("guest", "guest", true).unwrap();
-        let mailbox = Arc::default();
-        let arrival = Arrival {
-            connection: ConnectionId(1),
-            user: &user.into(),
-            mailbox: &mailbox,
-            facts: Facts::default(),
-            activity: &Arc::default(),
-        };
-        let principal = broker.connect(arrival, "/").unwrap();
-        Self {
-            disk,
-            channel: Channel::open(&broker, 1, principal.clone(), mailbox).unwrap(),
-            broker,
-            log,
-            principal,
-            now,
-        }
-    }
-
-    fn declare(&self, name: &str, arguments: &[(&str, i32)]) {
-        self.declare_as(name, true, arguments);
-    }
-
-    fn declare_as(&self, name: &str, durable: bool, arguments: &[(&str, i32)]) {
-        let mut table = Table::new();
-        for (key, value) in arguments {
-            table.insert(*key, Value::I32(*value));
-        }
-        let spec = QueueSpec {
-            name,
-            durable,
-            exclusive: false,
-            auto_delete: false,
-            arguments: table,
-        };
-        self.broker
-            .declare_queue(&self.principal, spec, self.now)
-            .unwrap();
-    }
-
-    /// Publishes messages whose bodies begin with these numbers, and waits until they are on disk.
-    fn publish(&mut self, queue: &str, properties: &[u8], numbers: Range<u32>) {
-        self.publish_to("", queue, properties, numbers);
-    }
-
-    fn publish_to(&mut self, exchange: &str, key: &str, properties: &[u8], numbers: Range<u32>) {
-        let mut batch = Batch::default();
-        for number in numbers {
-            let mut body = vec![0; 500];
-            body[..4].copy_from_slice(&number.to_be_bytes());
-            let publish = Publish {
-                message: Message::new(exchange.as_bytes(), key.as_bytes(), properties, &body),
-                mandatory: false,
-            };
-            self.channel
-                .publish(&self.broker, publish, self.now, &mut batch)
-                .unwrap();
-        }
-        let mut outbox = Outbox::default();
-        self.broker
-            .commit(&mut batch, self.now, &mut outbox, |_| {});
-        self.broker.finish(&mut outbox, self.now);
-        self.sync();
-    }
-
-    /// Waits until all so far is on disk.
-    fn sync(&self) {
-        let last = self.log.append(&mut storage::Batch::new()).lsn;
-        self.log.wait(last).unwrap();
-    }
-
-    /// Has the pager work until it has nothing more to do.
-    fn page(&self) {
-        let mut pager = Pager::new(self.broker.clone());
-        while pager.turn() == Turn::More {}
-        let resident = self.broker.paging.resident_bytes();
-        assert!(resident <= BUDGET, "{resident} bytes are resident");
-    }
-
-    /// Gets the next message: its number, and whether it is flagged.
-    fn get(&mut self, queue: &str) -> Option<(u32, bool)> {
-        let mut outbox = Outbox::default();
-        let got = self
-            .channel
-            .get(&self.broker, queue, true, self.now, &mut outbox);
-        let got = got.unwrap().map(|(tag, delivery, _)| {
-            let mut settlements = Settlements::default();
-            self.channel
-                .settle(tag, false, Settle::Acknowledge, &mut settlements)
-                .unwrap();
-            settlements.flush(self.now, &mut outbox);
-            let number = *delivery.message.body().first_chunk().unwrap();
-            (u32::from_be_bytes(number), delivery.redelivered)
-        });
-        self.broker.finish(&mut outbox, self.now);
-        got
-    }
-
-    fn get_all(&mut self, queue: &str) -> Vec<u32> {
-        let numbers = std::iter::from_fn(|| self.get(queue));
-        numbers.map(|(number, _)| number).collect()
-    }
-
-    fn stop(self) -> SimDisk {
-        self.broker.stop().unwrap();
-        self.disk
-    }
-
-    /// What is not on disk by now is lost.
-    fn crash(self) -> SimDisk {
-        let after = self.disk.duplicate();
-        after.cut_power();
-        after.power_on();
-        after
-    }
-}
+use node::{Node, PERSISTENT, TRANSIENT};
 
 #[test]
 fn a_paged_backlog_is_consumed_in_order_across_restarts() {
@@ -262,7 +104,7 @@ fn purged_and_deleted_pages_leave_nothing() {
 #[test]
 fn pages_of_a_transient_queue_go_with_it() {
     let mut node = Node::start(SimDisk::new(6), Timestamp(1000));
-    node.declare_as("q", false, &[]);
+    node.declare_as("q", false, Table::new());
     node.publish("q", PERSISTENT, 0..5000);
     node.page();
     node.sync();
@@ -289,7 +131,7 @@ fn queues_that_share_their_messages_page_them_each() {
         node.broker.bind(&node.principal, spec, node.now).unwrap();
     }
     for start in (0..6000).step_by(1000) {
-        node.publish_to("amq.fanout", "", PERSISTENT, start..start + 1000);
+        node.publish_to("amq.fanout", "", |_| PERSISTENT.into(), start..start + 1000);
         node.page();
     }
     assert!(node.get_all("a").into_iter().eq(0..6000));
