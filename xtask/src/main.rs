@@ -1,12 +1,14 @@
 //! The project's own commands, behind `cargo xtask`. Needs nothing but cargo.
 //!
-//! Read `check.rs` for the gate, then `tidy.rs` for what it asks of our own sources. `compare.rs` measures.
+//! Read `check.rs` for the gate, then `tidy.rs` for what it asks of our own sources. `compare.rs` and
+//! `storage_bench.rs` measure.
 #![forbid(unsafe_code)]
 
 mod check;
 mod compare;
 mod instructions;
 mod run;
+mod storage_bench;
 mod tidy;
 
 use std::env;
@@ -14,7 +16,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// What the documents may name.
-const COMMANDS: [&str; 6] = ["check", "fix", "tidy", "fuzz", "compare", "instructions"];
+const COMMANDS: [&str; 7] = [
+    "check",
+    "fix",
+    "tidy",
+    "fuzz",
+    "compare",
+    "storage-bench",
+    "instructions",
+];
 
 const USAGE: &str = "\
 cargo xtask check           the whole gate: format, tidy, clippy, tests, docs, dependencies; writes nothing
@@ -22,6 +32,7 @@ cargo xtask fix             formats, and applies what clippy can repair by itsel
 cargo xtask tidy            only the reading of our own sources
 cargo xtask fuzz [SECONDS]  each fuzz target for so long (default 60)
 cargo xtask compare         Leveret beside the brokers of this machine, under the same load
+cargo xtask storage-bench   what the log and a node do with this machine's disk: confirms, pages, starts, backlogs, space
 cargo xtask instructions    instructions of a message, held against crates/amqp091/benches/turns.budget (needs valgrind)";
 
 fn main() -> ExitCode {
@@ -35,6 +46,7 @@ fn main() -> ExitCode {
         ["fuzz", seconds] => check::fuzz(&root(), seconds),
         ["compare", ref rest @ ..] => compare::compare(&root(), rest),
         ["instructions"] => instructions::instructions(&root()),
+        ["storage-bench", ref rest @ ..] => storage_bench::storage_bench(&root(), rest),
         _ => Err(USAGE.to_owned()),
     };
     match done {

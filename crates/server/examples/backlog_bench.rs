@@ -40,7 +40,10 @@ fn main() -> io::Result<()> {
 
     let node = start(&program, &directory.0)?;
     let mut client = Client::connect(node.address)?;
-    timed("published", count, || publish(&mut client, count, size))?;
+    let before = node.disk_bytes()?;
+    timed("publish", count, || publish(&mut client, count, size))?;
+    let written = (node.disk_bytes()? - before) as f64 / (count * size) as f64;
+    println!("written per byte published: {written:.2}");
     report("filled", &node, &directory.0)?;
     drop(client);
     stop(node)?;
@@ -48,7 +51,7 @@ fn main() -> io::Result<()> {
     let node = start(&program, &directory.0)?;
     report("started", &node, &directory.0)?;
     let mut client = Client::connect(node.address)?;
-    timed("consumed", count, || consume(&mut client, count))?;
+    timed("consume", count, || consume(&mut client, count))?;
     report("emptied", &node, &directory.0)?;
     drop(client);
     stop(node)
@@ -64,7 +67,7 @@ fn program() -> io::Result<PathBuf> {
 
 fn start(program: &Path, directory: &Path) -> io::Result<Node> {
     let node = Node::start(program, directory)?;
-    println!("started in {} ms", node.started_in_ms);
+    println!("start: {} ms", node.started_in_ms);
     Ok(node)
 }
 
@@ -82,7 +85,7 @@ fn timed(what: &str, count: u64, run: impl FnOnce() -> io::Result<()>) -> io::Re
     let took = before.elapsed();
     let rate = count as f64 / took.max(Duration::from_millis(1)).as_secs_f64();
     println!(
-        "{what} in {:.1} s, {rate:.0} per second",
+        "{what} {count} messages: {:.1} s, {rate:.0} per second",
         took.as_secs_f64()
     );
     Ok(())
@@ -94,21 +97,9 @@ fn report(when: &str, node: &Node, directory: &Path) -> io::Result<()> {
         "{when}: RSS {} MiB, peak {} MiB, {} MiB on disk",
         mib("VmRSS")?,
         mib("VmHWM")?,
-        disk_bytes(directory)? >> 20
+        process::directory_bytes(directory)? >> 20
     );
     Ok(())
-}
-
-fn disk_bytes(directory: &Path) -> io::Result<u64> {
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        bytes += match entry.metadata()? {
-            metadata if metadata.is_dir() => disk_bytes(&entry.path())?,
-            metadata => metadata.len(),
-        };
-    }
-    Ok(bytes)
 }
 
 fn publish(client: &mut Client, count: u64, size: u64) -> io::Result<()> {

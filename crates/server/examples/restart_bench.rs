@@ -46,7 +46,7 @@ fn main() -> io::Result<()> {
     let took = before.elapsed();
     let rate = f64::from(count) / took.as_secs_f64();
     println!(
-        "{count} {what} in {:.2} s, {rate:.0} per second",
+        "{count} {what}: {:.2} s, {rate:.0} per second",
         took.as_secs_f64()
     );
     report("filled", &node)?;

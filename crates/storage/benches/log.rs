@@ -3,6 +3,7 @@
 //!
 //! The log's producer keeps a number of messages outstanding, in batches of up to 100 as a connection would, and releases each
 //! when it is durable, as a consumer would that keeps up. Then: how fast a log opens, and how fast records are paged out and in.
+//! What is written per byte published is what the kernel says that this process had written to the disk, whole blocks.
 //!
 //! `cargo bench -p leveret-storage`, or with `-- append`, `-- open`, or `-- page` and the number of records
 
@@ -51,20 +52,21 @@ fn main() {
 }
 
 fn compare_appends(directory: &Path) {
-    println!("          outstand- log                                                bare loop");
     println!(
-        "    bytes       ing      msg/s    MB/s  msg/sync    p50 us    p99 us       msg/s    p50 us    p99 us  ratio"
+        "| bytes | outstanding | msg/s | MB/s | msg/sync | p50 µs | p99 µs | written per byte | bare msg/s | p50 µs | p99 µs | of bare |"
     );
+    println!("|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     for bytes in [64, 1024, 64 * 1024] {
         for outstanding in [1, 100, 10_000] {
             let (log, bare) = compare(directory, bytes, outstanding);
             println!(
-                "{bytes:>9} {outstanding:>9} {:>10.0} {:>7.1} {:>9.1} {:>9.0} {:>9.0}  {:>10.0} {:>9.0} {:>9.0} {:>5.0}%",
+                "| {bytes} | {outstanding} | {:.0} | {:.1} | {:.1} | {:.0} | {:.0} | {:.2} | {:.0} | {:.0} | {:.0} | {:.0}% |",
                 log.per_second(),
                 log.per_second() * bytes as f64 / 1e6,
                 log.messages as f64 / log.syncs as f64,
                 log.percentile(50),
                 log.percentile(99),
+                log.disk_bytes as f64 / (log.messages * bytes) as f64,
                 bare.per_second(),
                 bare.percentile(50),
                 bare.percentile(99),
@@ -94,6 +96,8 @@ struct Figures {
     messages: usize,
     syncs: u64,
     written_bytes: u64,
+    /// Those that went to the disk.
+    disk_bytes: u64,
     elapsed: Duration,
     latencies: Vec<Duration>,
 }
@@ -103,6 +107,7 @@ impl Figures {
         self.messages += other.messages;
         self.syncs += other.syncs;
         self.written_bytes += other.written_bytes;
+        self.disk_bytes += other.disk_bytes;
         self.elapsed += other.elapsed;
         self.latencies.extend(other.latencies);
         self.latencies.sort_unstable();
@@ -180,6 +185,7 @@ impl Producer {
 
     fn run(&mut self, duration: Duration) -> Figures {
         let before = self.log.stats();
+        let disk_bytes = disk_bytes();
         let start = Instant::now();
         while start.elapsed() < duration {
             self.append();
@@ -193,6 +199,7 @@ impl Producer {
             messages: std::mem::take(&mut state.confirmed),
             syncs: after.syncs - before.syncs,
             written_bytes: after.written_bytes - before.written_bytes,
+            disk_bytes: self::disk_bytes() - disk_bytes,
             elapsed: start.elapsed(),
             latencies: std::mem::take(&mut state.latencies),
         }
@@ -259,6 +266,7 @@ fn run_bare(directory: &Path, log: &Figures) -> Figures {
         messages,
         syncs,
         written_bytes: syncs * bytes.len() as u64,
+        disk_bytes: 0,
         elapsed,
         latencies,
     }
@@ -298,7 +306,7 @@ const CHUNK: usize = 128 * PAGE;
 /// A backlog that is paged out as it comes; then the log opens with it, and it is taken back.
 fn run_pages(directory: &Path, bytes: usize, records: usize) {
     let log = open(directory, true);
-    let before = resident_bytes();
+    let (before, written) = (resident_bytes(), disk_bytes());
     let mut pages = Vec::new();
     let (mut appending, mut paging) = (Duration::ZERO, Duration::ZERO);
     for chunk in (0..records).step_by(CHUNK) {
@@ -326,9 +334,12 @@ fn run_pages(directory: &Path, bytes: usize, records: usize) {
         rate(appending)
     );
     println!("page out: {}", rate(paging));
-    println!("{:?}", log.stats());
     println!(
-        "resident memory grew by {:.1} MB",
+        "written per byte paged out: {:.2}",
+        (disk_bytes() - written) as f64 / (records * bytes) as f64
+    );
+    println!(
+        "resident memory with the pages: {:.1} MB more",
         (resident_bytes() as f64 - before as f64) / 1e6
     );
     log.close().expect("the disk works");
@@ -403,6 +414,15 @@ fn resident_bytes() -> u64 {
         .nth(1)
         .and_then(|pages| pages.parse::<u64>().ok());
     pages.unwrap_or(0) * 4096
+}
+
+/// What this process has had written to the disk, bytes.
+fn disk_bytes() -> u64 {
+    let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let line = io
+        .lines()
+        .find_map(|line| line.strip_prefix("write_bytes: "));
+    line.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
 }
 
 fn open(directory: &Path, afresh: bool) -> Log {

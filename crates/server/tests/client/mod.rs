@@ -177,8 +177,18 @@ impl Client {
 
     /// Writes a persistent message; [`Self::flush`] sends it.
     pub(crate) fn publish(&mut self, publish: BasicPublish<'_>, body: &[u8]) {
+        self.publish_with(publish, PERSISTENT, body);
+    }
+
+    /// The same with other properties, as they are on the wire.
+    pub(crate) fn publish_with(
+        &mut self,
+        publish: BasicPublish<'_>,
+        properties: &[u8],
+        body: &[u8],
+    ) {
         self.send(publish);
-        content::put_content_header(&mut self.out, CHANNEL, PERSISTENT, body.len());
+        content::put_content_header(&mut self.out, CHANNEL, properties, body.len());
         content::put_body(&mut self.out, CHANNEL, body, FRAME_MAX);
     }
 

@@ -134,11 +134,37 @@ impl Node {
 
     /// A figure in KiB of `/proc/PID/status`, such as `VmRSS`.
     pub(crate) fn memory_kib(&self, figure: &str) -> io::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(figure));
+        self.figure("status", figure)
+    }
+
+    /// What it has had written to the disk, bytes.
+    pub(crate) fn disk_bytes(&self) -> io::Result<u64> {
+        self.figure("io", "write_bytes")
+    }
+
+    /// A number of a file of `/proc/PID`.
+    fn figure(&self, file: &str, figure: &str) -> io::Result<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id()))?;
+        let line = text.lines().find_map(|line| line.strip_prefix(figure));
         let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
         number.ok_or_else(|| io::Error::other(format!("no {figure}")))
     }
+}
+
+/// What the files of a directory take, bytes, as their lengths say.
+pub(crate) fn directory_bytes(directory: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        bytes += match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => directory_bytes(&entry.path())?,
+            Ok(metadata) => metadata.len(),
+            // The node removes files meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(bytes)
 }
 
 impl Drop for Node {
