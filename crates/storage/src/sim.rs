@@ -27,6 +27,9 @@ pub enum Fault {
     /// The call fails with an input/output error. Later ones succeed, and after a sync that failed the disk thinks that all
     /// is well, although part of what was written will never be durable: as kernels do.
     Io,
+    /// There is no space for the call; later ones have some. Only calls that make files need any, but not all filesystems
+    /// keep what they have allocated: there it may be any call, and it is like [`Fault::Io`].
+    NoSpace,
     /// The power goes: this call may have happened in part, and nothing works until [`SimDisk::power_on`].
     PowerCut,
 }
@@ -243,11 +246,11 @@ impl State {
     fn change_names(&mut self, change: NameChange) -> io::Result<()> {
         self.check_power()?;
         let fault = self.change();
-        if fault != Some(Fault::Io) {
+        if matches!(fault, None | Some(Fault::PowerCut)) {
             change.apply(&mut self.names);
             self.name_changes.push(change);
         }
-        fault.map_or(Ok(()), |_| Err(failure()))
+        fault.map_or(Ok(()), |fault| Err(fault.error()))
     }
 
     fn used(&self) -> u64 {
@@ -340,8 +343,13 @@ fn put_sector(bytes: &mut [u8], sector: u64, contents: &[u8]) {
     bytes[start..end].copy_from_slice(&contents[..end - start]);
 }
 
-fn failure() -> io::Error {
-    io::Error::other("input/output error")
+impl Fault {
+    fn error(self) -> io::Error {
+        match self {
+            Self::NoSpace => io::ErrorKind::StorageFull.into(),
+            Self::Io | Self::PowerCut => io::Error::other("input/output error"),
+        }
+    }
 }
 
 struct Guard(SimDisk);
@@ -383,6 +391,7 @@ impl Disk for SimDisk {
         if state.used().saturating_add(len) > state.capacity {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        state.check_power()?;
         let zeros = vec![0; len as usize];
         let inode = state.inodes.len();
         state.inodes.push(Inode {
@@ -414,8 +423,8 @@ impl Disk for SimDisk {
     fn sync_names(&self) -> io::Result<()> {
         let mut state = self.shared.state.lock();
         state.check_power()?;
-        if state.change().is_some() {
-            return Err(failure());
+        if let Some(fault) = state.change() {
+            return Err(fault.error());
         }
         state.durable_names = state.names.clone();
         state.name_changes.clear();
@@ -448,9 +457,9 @@ impl SimFile {
         let fault = state.change();
         let State { inodes, random, .. } = &mut *state;
         let inode = &mut inodes[self.inode];
-        if fault.is_some() {
+        if let Some(fault) = fault {
             fail(inode, random);
-            return Err(failure());
+            return Err(fault.error());
         }
         apply(inode);
         Ok(())

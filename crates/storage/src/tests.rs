@@ -53,7 +53,11 @@ impl Stepped {
     }
 
     fn write(&mut self, frame: PendingFrame) -> Result<(), Failed> {
-        let turn = self.writer.turn(&frame)?;
+        let mut turn = self.writer.turn(&frame)?;
+        if turn == Turn::NoSpace {
+            // A fault is one call.
+            turn = self.writer.turn(&frame)?;
+        }
         assert_eq!(turn, Turn::Done, "there is space");
         self.log.shared().recycle(frame);
         Ok(())

@@ -79,8 +79,13 @@ impl Run {
                 self.model
                     .append(&mut self.random, &stepped.log, self.bytes_max);
             }
-            if stepped.turn().is_err() || self.page(stepped).is_err() {
+            if stepped.turn().is_err() {
                 break;
+            }
+            match self.page(stepped) {
+                // It is tried again some other time.
+                Ok(()) | Err(PageError::NoSpace) => {}
+                Err(_) => break,
             }
             self.model.settle(stepped.log.durable().0);
             self.read_some(stepped);
@@ -129,7 +134,7 @@ fn random_lives() {
             }
             let mut stepped = run.open(durable);
             run.disk.heal();
-            match run.random.below(4) {
+            match run.random.below(5) {
                 0 => {
                     run.disk.fail_after(run.random.below(150), Fault::PowerCut);
                     durable = run.work(&mut stepped, 60);
@@ -150,6 +155,13 @@ fn random_lives() {
                     if run.random.chance(50) {
                         run.disk.power_on();
                     }
+                }
+                3 => {
+                    // A call finds no space. If it was not to make a file, the process ends.
+                    run.disk.fail_after(run.random.below(150), Fault::NoSpace);
+                    durable = run.work(&mut stepped, 60);
+                    run.disk.heal();
+                    drop(stepped);
                 }
                 _ => {
                     run.work(&mut stepped, 30);
@@ -230,6 +242,15 @@ fn killed_at_every_call_with_pages() {
     for call in 0..changes {
         paging_life(Some((call, Fault::Io)), call);
     }
+}
+
+/// There is no space for any call of that life. Where a file was to be made it goes on; elsewhere the process ends.
+#[test]
+fn no_space_at_every_call_with_pages() {
+    let (_, changes, whole) = paging_life(None, 0);
+    let lives = (0..changes).map(|call| paging_life(Some((call, Fault::NoSpace)), call));
+    let went_on = lives.filter(|(_, _, stats)| stats.syncs >= whole.syncs / 2 && stats.syncs > 0);
+    assert!(went_on.count() > 0);
 }
 
 fn paging_life(fault: Option<(u64, Fault)>, seed: u64) -> (Run, u64, Stats) {
