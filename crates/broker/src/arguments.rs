@@ -1,6 +1,8 @@
 //! The `x-` arguments of queues: which exist for which queue type, what they may hold, and what they mean together.
 //! RABBITMQ: the tables of the pages "Queues" and "Quorum Queues"; the texts are those of RabbitMQ 4.3.
 
+use std::sync::Arc;
+
 use crate::error::{Error, Resource, Result};
 use crate::live_queue::DeadLetterTo;
 use crate::queue::{DeadLetter, DelayedRetry, Kind, Overflow, RetryOn, Settings};
@@ -113,7 +115,7 @@ const ARGUMENTS: &[Argument] = &[
 /// What a queue's arguments come to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Effective {
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     pub dead_letter_to: Option<DeadLetterTo>,
 }
 
@@ -238,7 +240,7 @@ pub(crate) fn effective(kind: Kind, auto_delete: bool, arguments: &Table) -> Eff
         (Kind::Quorum, None) => Some(DELIVERY_LIMIT),
         (Kind::Quorum, Some(limit)) => u32::try_from(limit).ok(),
     };
-    let settings = Settings {
+    let settings = Arc::new(Settings {
         kind,
         message_ttl_ms: number(arguments, "x-message-ttl"),
         expires_ms: number(arguments, "x-expires"),
@@ -255,7 +257,7 @@ pub(crate) fn effective(kind: Kind, auto_delete: bool, arguments: &Table) -> Eff
         delivery_limit,
         consumer_timeout_ms: number(arguments, "x-consumer-timeout"),
         delayed_retry: delayed_retry(arguments),
-    };
+    });
     Effective {
         settings,
         dead_letter_to,

@@ -34,7 +34,7 @@ use crate::paging::{LogPages, Paging};
 use crate::principal::Principal;
 use crate::publish::{Batch, Outcome};
 use crate::queue::pages::PageStore;
-use crate::queue::{Counts, Incoming, Kind, Op, Recovered};
+use crate::queue::{Counts, Incoming, Kind, Op, Recovered, Settings};
 use crate::record;
 use crate::reply_to::ReplyConsumers;
 use crate::time::Timestamp;
@@ -74,6 +74,8 @@ pub struct Broker {
     pub login_sources: LoginSources,
     events: Events,
     dead_letters: [DeadLetterTally; 3],
+    /// The settings of the queue that was declared or configured last.
+    last_settings: Mutex<Option<Arc<Settings>>>,
 }
 
 /// Definitions, and the queues at work.
@@ -274,6 +276,7 @@ impl Broker {
             login_sources: LoginSources::default(),
             events: Events::default(),
             dead_letters: Default::default(),
+            last_settings: Mutex::default(),
         };
         broker.start_queues(now)?;
         let crashed_through = broker.note_crash(restored.last_message, restored.crashed_through);

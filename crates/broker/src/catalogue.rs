@@ -102,7 +102,7 @@ impl Exchange {
 #[derive(Debug)]
 struct QueueEntry {
     id: QueueId,
-    declaration: Declaration,
+    declaration: Arc<Declaration>,
     applied: Applied,
 }
 
@@ -232,7 +232,7 @@ pub enum Command {
     },
     DeclareQueue {
         vhost: VhostId,
-        declaration: Declaration,
+        declaration: Arc<Declaration>,
     },
     DeleteQueue {
         vhost: VhostId,
@@ -504,7 +504,7 @@ impl Catalogue {
     fn declare_queue(
         &mut self,
         vhost: VhostId,
-        declaration: Declaration,
+        declaration: Arc<Declaration>,
     ) -> Result<Changes, ApplyError> {
         let id = QueueId(self.small_id());
         let vhost = self.vhost_by_id(vhost)?;
@@ -623,14 +623,14 @@ impl Vhost {
     }
 
     /// The number and declaration of the queue of that name.
-    pub fn queue(&self, name: &str) -> Option<(QueueId, &Declaration)> {
+    pub fn queue(&self, name: &str) -> Option<(QueueId, &Arc<Declaration>)> {
         self.queues
             .get(name)
             .map(|entry| (entry.id, &entry.declaration))
     }
 
     /// Every queue: number and declaration.
-    pub fn queues(&self) -> impl Iterator<Item = (QueueId, &Declaration)> {
+    pub fn queues(&self) -> impl Iterator<Item = (QueueId, &Arc<Declaration>)> {
         self.queues
             .values()
             .map(|entry| (entry.id, &entry.declaration))
@@ -724,7 +724,7 @@ impl Vhost {
         self.queues.get(self.queue_names.get(&id)?)
     }
 
-    fn insert_queue(&mut self, id: QueueId, declaration: Declaration) {
+    fn insert_queue(&mut self, id: QueueId, declaration: Arc<Declaration>) {
         let name = declaration.name.clone();
         let applied = self.applied(Object::Queue(&name, declaration.kind()));
         let entry = QueueEntry {

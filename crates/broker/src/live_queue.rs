@@ -59,7 +59,7 @@ pub struct LiveQueue {
     pub id: QueueId,
     pub vhost: VhostId,
     pub vhost_name: Arc<str>,
-    pub declaration: Declaration,
+    pub declaration: Arc<Declaration>,
     pub kind: Kind,
     pub single_active_consumer: bool,
     state: Mutex<State>,
@@ -110,7 +110,7 @@ pub struct QueueStatus {
     /// Since the node started.
     pub counters: QueueCounters,
     /// What arguments and policies come to.
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     /// Its policies.
     pub applied: Applied,
     /// When somebody last asked something of it.
@@ -219,7 +219,7 @@ impl LiveQueue {
     pub(crate) fn new(
         id: QueueId,
         vhost: (VhostId, Arc<str>),
-        declaration: Declaration,
+        declaration: Arc<Declaration>,
         effective: Effective,
         applied: Applied,
         pages: Arc<dyn PageStore>,

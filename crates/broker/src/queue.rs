@@ -35,6 +35,7 @@
 //! assert!(matches!(effects[2..], [Effect::Release(MessageId(1))]));
 //! ```
 
+mod apart;
 mod backlog;
 mod browse;
 mod consumers;
@@ -281,7 +282,7 @@ pub enum Op<'a> {
     /// Time has passed: expiry, consumer timeouts, delayed retries.
     Tick,
     /// Arguments or policies have changed.
-    Configure(Settings),
+    Configure(Arc<Settings>),
 }
 
 /// Why a message leaves for the dead-letter exchange.

@@ -346,6 +346,11 @@ impl Table {
         }
     }
 
+    /// Gives back memory that was kept for more entries: for tables that stay.
+    pub fn shrink_to_fit(&mut self) {
+        self.entries.shrink_to_fit();
+    }
+
     /// Puts `value` under `key` at the front, and takes away what was under it.
     pub fn insert_first(&mut self, key: impl Into<Box<str>>, value: Value) {
         let key = key.into();

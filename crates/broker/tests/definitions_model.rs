@@ -1,6 +1,8 @@
 //! Random changes of definitions against a naive model, with restarts in between.
 #![expect(clippy::unwrap_used, reason = "all of this file is test")]
 
+use std::sync::Arc;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use leveret_broker::catalogue::{
@@ -137,13 +139,13 @@ impl Node {
             },
             Step::Queue { name, durable } => Command::DeclareQueue {
                 vhost,
-                declaration: Declaration {
+                declaration: Arc::new(Declaration {
                     name: queue_name(name).into(),
                     durable,
                     auto_delete: false,
                     exclusive: None,
                     arguments: Table::new(),
-                },
+                }),
             },
             Step::Bind { from, to } => Command::Bind {
                 vhost,

@@ -15,10 +15,10 @@ use node::{FILE_BYTES, Node, PERSISTENT};
 /// those that are on their way out.
 const CONSTANT: u64 = 13 * FILE_BYTES;
 const BODY: usize = 4000;
-/// About twice what the constant has room for: none of it can hide there.
-const MESSAGES: u32 = 7_000;
+/// One and a half times what the constant has room for: none of it can hide there.
+const MESSAGES: u32 = 5_000;
 /// Messages between two looks at the disk.
-const RUN: u32 = 100;
+const RUN: u32 = 250;
 
 /// A node with a queue `q`.
 struct Space {

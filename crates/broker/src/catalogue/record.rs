@@ -18,6 +18,8 @@
 //!
 //! They are restored in this order, since later ones refer to earlier ones.
 
+use std::sync::Arc;
+
 use super::{
     ApplyError, Binding, Catalogue, Changes, ExchangeDeclaration, Vhost, VhostLimits, VhostMetadata,
 };
@@ -323,7 +325,7 @@ impl Catalogue {
                 let id = QueueId(fields.own_id()?);
                 self.vhost_by_id(VhostId(fields.number("vhost")?))
                     .map_err(|source| fields.misfit(source))?
-                    .insert_queue(id, declaration);
+                    .insert_queue(id, Arc::new(declaration));
             }
             BINDING => {
                 let binding = fields.binding()?;
@@ -527,12 +529,14 @@ impl Fields {
     }
 
     fn queue_declaration(&self) -> Result<Declaration, RecordError> {
+        let mut arguments: Table = self.inner("arguments")?;
+        arguments.shrink_to_fit();
         Ok(Declaration {
             name: self.text("name")?.into(),
             durable: true,
             auto_delete: self.flag("auto_delete")?,
             exclusive: None,
-            arguments: self.inner("arguments")?,
+            arguments,
         })
     }
 

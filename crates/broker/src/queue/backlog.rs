@@ -126,8 +126,6 @@ pub(super) struct Backlog {
     lanes: Vec<Lane>,
     /// Lanes that ran empty, kept so that a queue that hovers around empty does not allocate.
     spare: Vec<Lane>,
-    /// Counts by sequence number.
-    counts: BTreeMap<u64, Counts>,
     /// Nothing at the head of a lane expires before this. It may be early, never late.
     next_expiry: Timestamp,
     /// Pages that may be read for their expired messages until [`Backlog::start_expiry`].
@@ -139,6 +137,15 @@ pub(super) struct Backlog {
     resident: u64,
     /// Where pages are; without it there are none.
     store: Option<Arc<dyn PageStore>>,
+    /// What most queues never have, apart, so that they are small.
+    rare: Option<Box<Rare>>,
+}
+
+/// See [`Backlog::rare`].
+#[derive(Debug, Default)]
+struct Rare {
+    /// Counts by sequence number.
+    counts: BTreeMap<u64, Counts>,
     /// The number of the next run to be paged out.
     next_run: u64,
     /// Persistent messages of pages that could not be read.
@@ -164,16 +171,13 @@ impl Backlog {
         Self {
             lanes: Vec::new(),
             spare: Vec::new(),
-            counts: BTreeMap::new(),
             next_expiry: NEVER,
             expiry_pages_left: 0,
             length: 0,
             bytes: 0,
             resident: 0,
             store: None,
-            next_run: 0,
-            lost_persistent: 0,
-            unmarked: Vec::new(),
+            rare: None,
         }
     }
 
@@ -204,7 +208,7 @@ impl Backlog {
 
     /// Persistent messages of pages that could not be read.
     pub(super) fn lost_persistent(&self) -> u64 {
-        self.lost_persistent
+        self.rare.as_ref().map_or(0, |rare| rare.lost_persistent)
     }
 
     /// Whether there are messages of which the log may not know that they came back.
@@ -214,7 +218,8 @@ impl Backlog {
 
     /// Takes the messages of which the log may not know that they came back.
     pub(super) fn take_unmarked(&mut self) -> Vec<MessageId> {
-        std::mem::take(&mut self.unmarked)
+        let rare = self.rare.as_mut();
+        rare.map_or_else(Vec::new, |rare| std::mem::take(&mut rare.unmarked))
     }
 
     /// When the next head expires, or earlier.
@@ -238,7 +243,8 @@ impl Backlog {
         self.bytes += entry.bytes();
         self.resident += entry.footprint();
         if counts != Counts::default() {
-            self.counts.insert(entry.sequence, counts);
+            let rare = self.rare.get_or_insert_default();
+            rare.counts.insert(entry.sequence, counts);
         }
         let soon = entry.expiry.time() < self.next_expiry;
         let lane = self.lane(level);
@@ -315,11 +321,9 @@ impl Backlog {
         self.length -= 1;
         self.bytes -= entry.bytes();
         self.resident -= entry.footprint();
-        let counts = if self.counts.is_empty() {
-            Counts::default()
-        } else {
-            self.counts.remove(&entry.sequence).unwrap_or_default()
-        };
+        let rare = self.rare.as_mut();
+        let counts = rare.and_then(|rare| rare.counts.remove(&entry.sequence));
+        let counts = counts.unwrap_or_default();
         Taken { entry, counts }
     }
 
@@ -329,7 +333,8 @@ impl Backlog {
     }
 
     pub(super) fn counts_of(&self, entry: &Entry) -> Counts {
-        let counts = self.counts.get(&entry.sequence);
+        let rare = self.rare.as_ref();
+        let counts = rare.and_then(|rare| rare.counts.get(&entry.sequence));
         counts.copied().unwrap_or_default()
     }
 
@@ -374,11 +379,11 @@ impl Backlog {
 impl Backlog {
     /// Names a run of messages to be written to a page: the one that waits longest.
     pub(super) fn page_out(&mut self, sizes: &PageSizes) -> Option<Leaving> {
-        let number = self.next_run;
+        let number = self.rare.get_or_insert_default().next_run;
         let lanes = self.lanes.iter_mut().rev();
         let mut pageable = lanes.filter(|lane| lane.level != RETURNED);
         let leaving = pageable.find_map(|lane| lane.page_out(number, sizes))?;
-        self.next_run += 1;
+        self.rare.get_or_insert_default().next_run += 1;
         Some(leaving)
     }
 
@@ -478,7 +483,8 @@ impl Backlog {
                         self.resident += entry.footprint();
                         let came_back = pages::was_delivered(record.note);
                         if entry.id.is_stored() && came_back && !record.is_marked {
-                            self.unmarked.push(entry.id);
+                            let rare = self.rare.get_or_insert_default();
+                            rare.unmarked.push(entry.id);
                         }
                         entries.push(entry);
                     }
@@ -501,7 +507,8 @@ impl Backlog {
             error!(page = page.id.0, ?read, ?damage, expected = ?page.held, ?found, "messages of a page are lost");
             self.length = self.length - page.held.count + found.count;
             self.bytes = self.bytes - page.held.bytes + found.bytes;
-            self.lost_persistent += page.held.persistent.saturating_sub(found.persistent);
+            let lost = page.held.persistent.saturating_sub(found.persistent);
+            self.rare.get_or_insert_default().lost_persistent += lost;
         }
     }
 }

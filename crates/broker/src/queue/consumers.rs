@@ -50,8 +50,6 @@ pub(super) struct Consumers {
     kind: Kind,
     single_active: bool,
     subscribers: Vec<Option<Subscriber>>,
-    /// The empty places among them.
-    free: Vec<Place>,
     attached: BTreeMap<ConsumerId, Place>,
     /// Highest priority first.
     rota: Vec<Turns>,
@@ -70,12 +68,11 @@ struct Turns {
 }
 
 impl Consumers {
-    pub(super) const fn new(kind: Kind, single_active: bool) -> Self {
+    pub(super) fn new(kind: Kind, single_active: bool) -> Self {
         Self {
             kind,
             single_active,
             subscribers: Vec::new(),
-            free: Vec::new(),
             attached: BTreeMap::new(),
             rota: Vec::new(),
             ready: 0,
@@ -91,6 +88,11 @@ impl Consumers {
 
     pub(super) fn is_empty(&self) -> bool {
         self.attached.is_empty()
+    }
+
+    /// Whether nobody has anything left to settle, attached or gone.
+    pub(super) fn are_forgotten(&self) -> bool {
+        self.subscribers.iter().all(Option::is_none)
     }
 
     /// Whether anybody could take a message. (A shared credit may still say no.)
@@ -337,7 +339,6 @@ impl Consumers {
             .is_some_and(|subscriber| subscriber.unsettled == 0)
         {
             *kept = None;
-            self.free.push(place);
         }
     }
 

@@ -33,8 +33,8 @@ pub(super) struct DeadLetters {
 /// A message and why it is dead.
 pub(super) type Dead = (Entry, Reason);
 
-impl DeadLetters {
-    pub(super) const fn new() -> Self {
+impl Default for DeadLetters {
+    fn default() -> Self {
         Self {
             waiting: VecDeque::new(),
             outstanding: Slab::new(),
@@ -43,7 +43,9 @@ impl DeadLetters {
             bytes: 0,
         }
     }
+}
 
+impl DeadLetters {
     pub(super) fn len(&self) -> usize {
         self.waiting.len() + self.outstanding.len() + self.failed.len()
     }

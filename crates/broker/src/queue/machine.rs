@@ -12,15 +12,14 @@
 //!                              └──> (released) at once, or when every target has it
 //! ```
 
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use tracing::error;
 
+use super::apart::Apart;
 use super::backlog::{Backlog, Entry, Expiry, Freed, Marks, Taken};
 use super::consumers::{ConsumerStatus, Consumers, Place};
-use super::dead_letters::DeadLetters;
 use super::pages::{Leaving, Page, PageSizes, PageStore};
 use super::slab::Slab;
 use super::{
@@ -37,17 +36,17 @@ use crate::time::Timestamp;
 /// [`deadline`](Self::deadline).
 #[derive(Debug)]
 pub struct QueueCore {
-    settings: Settings,
-    consumers: Consumers,
+    /// Shared by queues that were declared alike.
+    settings: Arc<Settings>,
+    /// As long as there are any, those included that have gone and have something left to settle.
+    consumers: Option<Box<Consumers>>,
     backlog: Backlog,
     unsettled: Slab<Unsettled>,
     unsettled_bytes: u64,
     /// The footprint of those of them that are in memory.
     unsettled_resident: u64,
-    /// Messages that came back and wait for their next try, by its time and then by their sequence number.
-    delayed: BTreeMap<(Timestamp, u64), Taken>,
-    delayed_bytes: u64,
-    dead_letters: DeadLetters,
+    /// Delayed messages and dead letters, once there were any.
+    apart: Option<Box<Apart>>,
     /// The place of the next message in the order of arrival.
     next_sequence: u64,
     persistent: u64,
@@ -93,17 +92,15 @@ enum Holder {
 
 impl QueueCore {
     /// An empty queue.
-    pub const fn new(settings: Settings, now: Timestamp) -> Self {
+    pub fn new(settings: impl Into<Arc<Settings>>, now: Timestamp) -> Self {
         Self {
-            consumers: Consumers::new(settings.kind, settings.single_active_consumer),
-            settings,
+            settings: settings.into(),
+            consumers: None,
             backlog: Backlog::new(),
             unsettled: Slab::new(),
             unsettled_bytes: 0,
             unsettled_resident: 0,
-            delayed: BTreeMap::new(),
-            delayed_bytes: 0,
-            dead_letters: DeadLetters::new(),
+            apart: None,
             next_sequence: 0,
             persistent: 0,
             last_used: now,
@@ -129,9 +126,9 @@ impl QueueCore {
             Op::Recover(recovered) => self.recover(recovered),
             Op::Attach(consumer) => self.attach(now, consumer, effects),
             Op::Detach(id) => self.detach(now, id, effects),
-            Op::Pause(id) => self.consumers.pause(id),
-            Op::Resume(id) => self.consumers.resume(id),
-            Op::Share(id, credit) => self.consumers.share(id, credit),
+            Op::Pause(id) => self.with_consumers(|consumers| consumers.pause(id)),
+            Op::Resume(id) => self.with_consumers(|consumers| consumers.resume(id)),
+            Op::Share(id, credit) => self.with_consumers(|consumers| consumers.share(id, credit)),
             Op::Get { acknowledges, .. } => self.get(now, acknowledges, effects),
             Op::Acknowledge(ids) => self.acknowledge(ids, effects),
             Op::Return(ids, how) => self.put_back(now, ids, how, effects),
@@ -148,20 +145,18 @@ impl QueueCore {
 
     /// Whether [`Op::Assign`] would hand something out.
     pub fn has_work(&self) -> bool {
-        self.consumers.is_ready() && !self.backlog.is_empty() && !self.expiring
+        self.has_ready_consumer() && !self.backlog.is_empty() && !self.expiring
     }
 
     /// When the next [`Op::Tick`] is needed. It may be earlier than anything happens, never later.
     pub fn deadline(&self) -> Option<Timestamp> {
-        let delayed = self.delayed.first_key_value().map(|(&(due, _), _)| due);
         // They are what it waits for.
         let expiry = self.backlog.next_expiry();
         let expiry = expiry.filter(|_| !self.keeps_enough_dead_letters());
         [
             expiry,
             self.next_timeout,
-            delayed,
-            self.dead_letters.retry_at(),
+            self.apart.as_ref().and_then(|apart| apart.deadline()),
             self.expires_at(),
         ]
         .into_iter()
@@ -176,16 +171,19 @@ impl QueueCore {
             ready_bytes: self.backlog.bytes(),
             unsettled: self.unsettled.len() as u64,
             unsettled_bytes: self.unsettled_bytes,
-            delayed: self.delayed.len() as u64,
-            dead_lettering: self.dead_letters.len() as u64,
+            delayed: self
+                .apart
+                .as_ref()
+                .map_or(0, |apart| apart.delayed() as u64),
+            dead_lettering: self.dead_letter_count() as u64,
             persistent: self.persistent - self.backlog.lost_persistent(),
-            consumers: self.consumers.len() as u64,
+            consumers: self.consumers.as_ref().map_or(0, |all| all.len() as u64),
         }
     }
 
     /// Without consumers (`if-unused`).
     pub fn is_unused(&self) -> bool {
-        self.consumers.is_empty()
+        self.consumers.as_ref().is_none_or(|all| all.is_empty())
     }
 
     /// Without ready messages (`if-empty`).
@@ -195,16 +193,16 @@ impl QueueCore {
 
     /// The single active consumer.
     pub fn active_consumer(&self) -> Option<&Consumer> {
-        self.consumers.active()
+        self.consumers.as_ref()?.active()
     }
 
     /// The consumers, in the order of their ids.
     pub fn consumers(&self) -> impl Iterator<Item = ConsumerStatus<'_>> {
-        self.consumers.iter()
+        self.consumers.iter().flat_map(|all| all.iter())
     }
 
     /// The settings in force.
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &Arc<Settings> {
         &self.settings
     }
 
@@ -279,7 +277,7 @@ impl QueueCore {
         };
         loop {
             if self.backlog.is_empty()
-                && let Some(place) = self.consumers.next()
+                && let Some(place) = self.next_consumer()
             {
                 return self.deliver(now, place, taken, effects);
             }
@@ -326,9 +324,10 @@ impl QueueCore {
     /// dead-letter targets count too, or nothing would bound them.
     fn has_room_for(&self, messages: u64, bytes: u64) -> bool {
         let within = |most: Option<u64>, n| most.is_none_or(|most| n <= most);
-        let apart = self.delayed.len() + self.dead_letters.len();
-        let length = self.backlog.len() + apart as u64;
-        let size = self.backlog.bytes() + self.delayed_bytes + self.dead_letters.bytes();
+        let apart = self.apart.as_ref();
+        let (count, size) = apart.map_or((0, 0), |apart| (apart.len(), apart.bytes()));
+        let length = self.backlog.len() + count;
+        let size = self.backlog.bytes() + size;
         within(self.settings.length_max, length + messages)
             && within(self.settings.length_bytes_max, size + bytes)
     }
@@ -381,18 +380,42 @@ impl QueueCore {
 
     fn delay(&mut self, due: Timestamp, mut taken: Taken) {
         taken.entry.message = taken.entry.message.compact();
-        self.delayed_bytes += taken.entry.bytes();
-        self.delayed.insert((due, taken.entry.sequence), taken);
+        self.apart.get_or_insert_default().delay(due, taken);
     }
 
     fn take_delayed(&mut self, due: Timestamp) -> Option<Taken> {
-        let first = self
-            .delayed
-            .first_entry()
-            .filter(|first| first.key().0 <= due)?;
-        let taken = first.remove();
-        self.delayed_bytes -= taken.entry.bytes();
-        Some(taken)
+        self.apart.as_mut()?.take_delayed(due)
+    }
+
+    fn dead_letter_count(&self) -> usize {
+        let apart = self.apart.as_ref();
+        apart.map_or(0, |apart| apart.dead_letters.len())
+    }
+
+    fn has_ready_consumer(&self) -> bool {
+        self.consumers.as_ref().is_some_and(|all| all.is_ready())
+    }
+
+    /// Chooses the consumer for the next message, and charges it.
+    fn next_consumer(&mut self) -> Option<Place> {
+        self.consumers.as_mut()?.next()
+    }
+
+    /// The consumers, while something that one of them has been given is unsettled or is about to be.
+    fn known_consumers(&self) -> &Consumers {
+        let all = self.consumers.as_deref();
+        all.expect("kept until the last delivery is settled")
+    }
+
+    fn with_consumers(&mut self, change: impl FnOnce(&mut Consumers)) {
+        if let Some(all) = &mut self.consumers {
+            change(all);
+        }
+    }
+
+    fn forget_consumers(&mut self) {
+        let gone = |all: &mut Box<Consumers>| all.is_empty() && all.are_forgotten();
+        self.consumers.take_if(gone);
     }
 
     /// Brings the backlog below the limits: by handing out what can be handed out, then by dropping heads.
@@ -424,10 +447,10 @@ impl QueueCore {
 
     /// Hands the next message to the next consumer. Gives whether there were both.
     fn hand_out(&mut self, now: Timestamp, effects: &mut Vec<Effect>) -> bool {
-        if !self.consumers.is_ready() || self.expiring || !self.backlog.has_head() {
+        if !self.has_ready_consumer() || self.expiring || !self.backlog.has_head() {
             return false;
         }
-        let Some(place) = self.consumers.next() else {
+        let Some(place) = self.next_consumer() else {
             return false;
         };
         let taken = self.backlog.pop().expect("seen to have a message");
@@ -437,7 +460,7 @@ impl QueueCore {
     }
 
     fn deliver(&mut self, now: Timestamp, to: Place, taken: Taken, effects: &mut Vec<Effect>) {
-        let consumer = self.consumers.at(to);
+        let consumer = self.known_consumers().at(to);
         let id = consumer.id;
         if !consumer.acknowledges {
             return self.give_away(taken, effects, |delivery| Effect::Deliver(id, delivery));
@@ -584,7 +607,8 @@ impl QueueCore {
             }
         }
         if let Holder::Consumer(place) = unsettled.holder {
-            self.consumers.settled(place);
+            self.with_consumers(|consumers| consumers.settled(place));
+            self.forget_consumers();
         }
         Some(unsettled)
     }
@@ -696,7 +720,8 @@ impl QueueCore {
             }
             DeadLetter::AtLeastOnce => {
                 entry.message = entry.message.compact();
-                self.dead_letters.push((entry, reason), effects);
+                let apart = self.apart.get_or_insert_default();
+                apart.dead_letters.push((entry, reason), effects);
             }
         }
     }
@@ -708,12 +733,21 @@ impl QueueCore {
         done: bool,
         effects: &mut Vec<Effect>,
     ) {
+        let Some(apart) = &mut self.apart else {
+            return;
+        };
         if !done {
-            return self.dead_letters.failed(now, id);
+            return apart.dead_letters.failed(now, id);
         }
-        if let Some(entry) = self.dead_letters.done(id) {
+        if let Some(entry) = apart.dead_letters.done(id) {
             self.release(&entry, effects);
-            self.dead_letters.send(effects);
+            self.send_dead_letters(effects);
+        }
+    }
+
+    fn send_dead_letters(&mut self, effects: &mut Vec<Effect>) {
+        if let Some(apart) = &mut self.apart {
+            apart.dead_letters.send(effects);
         }
     }
 
@@ -740,7 +774,7 @@ impl QueueCore {
 
     fn keeps_enough_dead_letters(&self) -> bool {
         self.settings.dead_letter == DeadLetter::AtLeastOnce
-            && self.dead_letters.len() >= DEAD_LETTERS_EXPIRED_MAX
+            && self.dead_letter_count() >= DEAD_LETTERS_EXPIRED_MAX
     }
 
     /// Drops all that is not in the hands of a client.
@@ -760,7 +794,11 @@ impl QueueCore {
         while let Some(taken) = self.take_delayed(Timestamp(u64::MAX)) {
             drop(self, &taken.entry);
         }
-        for (entry, _) in self.dead_letters.take_all() {
+        let letters = self
+            .apart
+            .as_mut()
+            .map(|apart| apart.dead_letters.take_all());
+        for (entry, _) in letters.into_iter().flatten() {
             drop(self, &entry);
         }
         effects.push(Effect::Purged(purged));
@@ -769,7 +807,14 @@ impl QueueCore {
     // Consumers, and the life of the queue.
 
     fn attach(&mut self, now: Timestamp, consumer: Consumer, effects: &mut Vec<Effect>) {
-        effects.push(match self.consumers.attach(consumer) {
+        let Settings {
+            kind,
+            single_active_consumer,
+            ..
+        } = *self.settings;
+        let new = || Box::new(Consumers::new(kind, single_active_consumer));
+        let consumers = self.consumers.get_or_insert_with(new);
+        effects.push(match consumers.attach(consumer) {
             Ok(()) => Effect::Attached,
             Err(refusal) => Effect::AttachRefused(refusal),
         });
@@ -777,9 +822,11 @@ impl QueueCore {
     }
 
     fn detach(&mut self, now: Timestamp, id: ConsumerId, effects: &mut Vec<Effect>) {
-        if self.consumers.detach(id) {
+        let detached = self.consumers.as_mut().is_some_and(|all| all.detach(id));
+        if detached {
             self.last_used = now;
-            if self.settings.auto_delete && self.consumers.is_empty() {
+            self.forget_consumers();
+            if self.settings.auto_delete && self.is_unused() {
                 self.delete(effects);
             }
         }
@@ -800,7 +847,7 @@ impl QueueCore {
 
     /// When the queue is to be deleted if nobody uses it.
     fn expires_at(&self) -> Option<Timestamp> {
-        let idle = self.consumers.is_empty() && !self.deleted;
+        let idle = self.is_unused() && !self.deleted;
         let expires = self.settings.expires_ms.filter(|_| idle)?;
         Some(self.last_used.plus_ms(expires))
     }
@@ -810,7 +857,9 @@ impl QueueCore {
         self.retry(now);
         self.expire(now, effects);
         self.shed(now, effects);
-        self.dead_letters.tick(now, effects);
+        if let Some(apart) = &mut self.apart {
+            apart.dead_letters.tick(now, effects);
+        }
         if self.expires_at().is_some_and(|at| at <= now) {
             self.delete(effects);
         }
@@ -828,7 +877,7 @@ impl QueueCore {
             let Holder::Consumer(place) = unsettled.holder else {
                 continue;
             };
-            let timeout = self.consumers.at(place).timeout_ms;
+            let timeout = self.known_consumers().at(place).timeout_ms;
             let Some(timeout) = timeout.or(self.settings.consumer_timeout_ms) else {
                 continue;
             };
@@ -842,8 +891,9 @@ impl QueueCore {
         overdue.sort_unstable_by_key(|&(sequence, ..)| sequence);
         let mut late = Vec::new();
         for &(_, _, place) in &overdue {
-            if self.consumers.is_attached(place) {
-                let consumer = self.consumers.at(place);
+            let consumers = self.known_consumers();
+            if consumers.is_attached(place) {
+                let consumer = consumers.at(place);
                 let id = consumer.id;
                 let timeout_ms = consumer.timeout_ms.or(self.settings.consumer_timeout_ms);
                 late.push(Effect::TimedOut(id, timeout_ms.unwrap_or(0)));
@@ -863,10 +913,10 @@ impl QueueCore {
         }
     }
 
-    fn configure(&mut self, now: Timestamp, settings: Settings, effects: &mut Vec<Effect>) {
+    fn configure(&mut self, now: Timestamp, settings: Arc<Settings>, effects: &mut Vec<Effect>) {
         let old = std::mem::replace(&mut self.settings, settings);
-        self.consumers
-            .set_single_active(self.settings.single_active_consumer);
+        let single_active = self.settings.single_active_consumer;
+        self.with_consumers(|consumers| consumers.set_single_active(single_active));
         if old.expires_ms != self.settings.expires_ms {
             self.last_used = now;
         }
@@ -875,7 +925,11 @@ impl QueueCore {
             self.next_timeout = Some(now);
         }
         if self.settings.dead_letter != DeadLetter::AtLeastOnce {
-            for (entry, reason) in self.dead_letters.take_unsent() {
+            let unsent = self
+                .apart
+                .as_mut()
+                .map(|apart| apart.dead_letters.take_unsent());
+            for (entry, reason) in unsent.into_iter().flatten() {
                 self.bury(entry, reason, effects);
             }
         }

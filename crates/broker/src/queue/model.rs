@@ -839,7 +839,7 @@ impl Run {
                 model.settings.length_max = length_max;
                 model.shed();
                 let settings = model.settings.clone();
-                self.apply(Op::Configure(settings));
+                self.apply(Op::Configure(settings.into()));
             }
             Step::Pass(_) | Step::PageOut(_) | Step::PagedOut(_) => {
                 unreachable!("handled above")

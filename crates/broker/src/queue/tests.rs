@@ -1081,9 +1081,13 @@ fn single_active_consumer_can_be_switched() {
             .collect()
     };
     assert_eq!(active(&queue), [(1, true), (2, true)]);
-    queue.apply(Timestamp(0), Op::Configure(single(classic())), &mut effects);
+    queue.apply(
+        Timestamp(0),
+        Op::Configure(single(classic()).into()),
+        &mut effects,
+    );
     assert_eq!(active(&queue), [(1, false), (2, true)]);
-    queue.apply(Timestamp(0), Op::Configure(classic()), &mut effects);
+    queue.apply(Timestamp(0), Op::Configure(classic().into()), &mut effects);
     assert_eq!(active(&queue), [(1, true), (2, true)]);
 }
 
@@ -1399,7 +1403,7 @@ fn without_at_least_once_kept_dead_letters_leave() {
         dead_letter: DeadLetter::AtMostOnce,
         ..at_least_once()
     };
-    queue.apply(Timestamp(5), Op::Configure(settings), &mut effects);
+    queue.apply(Timestamp(5), Op::Configure(settings.into()), &mut effects);
     // The one that was waiting is sent without further ado; those on their way are still answered.
     let [
         Effect::DeadLetter(_, Reason::Expired, None),
@@ -1485,7 +1489,11 @@ fn new_limits_hold_at_once_and_a_new_expiry_starts_anew() {
         expires_ms: Some(100),
         ..classic()
     };
-    queue.apply(Timestamp(1000), Op::Configure(settings), &mut effects);
+    queue.apply(
+        Timestamp(1000),
+        Op::Configure(settings.into()),
+        &mut effects,
+    );
     let [Effect::Release(MessageId(1)), Effect::Release(MessageId(2))] = effects[..] else {
         panic!("{effects:?}");
     };

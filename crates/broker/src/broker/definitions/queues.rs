@@ -15,7 +15,7 @@ use crate::error::{Error, Resource, Result};
 use crate::live_queue::{Browse, BrowsePage, Declaration, LiveQueue, Outbox};
 use crate::policies::{self, Applied};
 use crate::principal::Principal;
-use crate::queue::{Browsed, Kind, Op, Stats};
+use crate::queue::{Browsed, Kind, Op, Settings, Stats};
 use crate::reply_to;
 use crate::table::{Table, Value};
 use crate::time::Timestamp;
@@ -96,13 +96,14 @@ impl Broker {
         arguments::check(resource, kind, spec.auto_delete, &spec.arguments)?;
         let mut arguments = spec.arguments;
         arguments.insert("x-queue-type", Value::String(kind.name().as_bytes().into()));
-        let declaration = Declaration {
+        arguments.shrink_to_fit();
+        let declaration = Arc::new(Declaration {
             name: name.into(),
             durable: spec.durable,
             auto_delete: spec.auto_delete,
             exclusive: spec.exclusive.then_some(by.connection),
             arguments,
-        };
+        });
         let command = Command::DeclareQueue {
             vhost: by.vhost,
             declaration: declaration.clone(),
@@ -151,9 +152,20 @@ impl Broker {
         let arguments = policies::merged(kind, &declaration.arguments, applied);
         let mut effective = arguments::effective(kind, declaration.auto_delete, &arguments);
         if kind == Kind::Quorum && effective.settings.consumer_timeout_ms.is_none() {
-            effective.settings.consumer_timeout_ms = self.options.consumer_timeout_ms;
+            let settings = Arc::make_mut(&mut effective.settings);
+            settings.consumer_timeout_ms = self.options.consumer_timeout_ms;
         }
+        self.share_settings(&mut effective.settings);
         effective
+    }
+
+    /// Most queues are declared like the one before: such queues have their settings in common.
+    fn share_settings(&self, settings: &mut Arc<Settings>) {
+        let mut last = self.last_settings.lock();
+        match &*last {
+            Some(known) if **known == **settings => *settings = known.clone(),
+            _ => *last = Some(settings.clone()),
+        }
     }
 
     /// The queue of that name, if it is there (404) and `by` may use it (405). Asks for no permission.
