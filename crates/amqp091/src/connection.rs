@@ -155,7 +155,8 @@ pub struct Connection {
     pulse: Pulse,
 }
 
-type Channels = hashbrown::HashMap<u16, Channel, foldhash::fast::FixedState>;
+/// Boxed, since a table has room for more than it holds.
+type Channels = hashbrown::HashMap<u16, Box<Channel>, foldhash::fast::FixedState>;
 
 /// Where the connection is. See the module's page.
 #[derive(Debug)]
@@ -483,7 +484,12 @@ impl Connection {
     fn look_at_alarms(&mut self) {
         let reason = self.broker.alarms.reason();
         match (reason, self.blocked) {
-            (Some(reason), None) if self.channels.values().any(Channel::has_published) => {
+            (Some(reason), None)
+                if self
+                    .channels
+                    .values()
+                    .any(|channel| channel.has_published()) =>
+            {
                 let tell = self.client.told_of_blocks;
                 if tell {
                     put(

@@ -58,7 +58,7 @@ impl Connection {
             channel.stop_consuming(&self.broker, now, &mut self.turn.outbox);
         }
         self.absorb_events(now);
-        let mut channels: Vec<(u16, Channel)> = self.channels.drain().collect();
+        let mut channels: Vec<(u16, Box<Channel>)> = self.channels.drain().collect();
         channels.sort_unstable_by_key(|(number, _)| *number);
         for (_, mut channel) in channels {
             channel.end(&self.broker, now, &mut self.turn.outbox);

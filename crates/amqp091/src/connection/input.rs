@@ -184,7 +184,10 @@ impl Connection {
     /// announced; a client that announces more of them has to send them first.
     fn begin_content(&mut self, number: u16, publish: &BasicPublish<'_>) {
         let keep_max = self.broker.options.message_bytes_max.min(MESSAGE_BYTES_CAP);
-        let alone = !self.channels.values().any(Channel::is_assembling);
+        let alone = !self
+            .channels
+            .values()
+            .any(|channel| channel.is_assembling());
         let place_max = if alone { PLACE_MAX } else { 0 };
         if let Some(channel) = self.channels.get_mut(&number) {
             channel.begin(
@@ -374,7 +377,7 @@ impl Connection {
             self.client.frame_max,
         )
         .map_err(|fault| fault.about(method.ids()))?;
-        self.channels.insert(number, channel);
+        self.channels.insert(number, Box::new(channel));
         put(&mut self.output, number, method::ChannelOpenOk::default());
         Ok(())
     }
