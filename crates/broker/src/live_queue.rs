@@ -9,6 +9,10 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
+mod browse;
+
+pub use browse::{Browse, BrowsePage, InHands, UnackedPage};
+
 use crate::arguments::Effective;
 use crate::counters::QueueCounters;
 use crate::ids::{ConsumerId, DeliveryId, MessageId, PageId, QueueId, VhostId};
@@ -17,10 +21,10 @@ use crate::message::Message;
 use crate::paging::CROWDED_BYTES;
 use crate::policies::Applied;
 use crate::properties::Properties;
-use crate::queue::pages::{Leaving, PageSizes, PageStore, Unreadable};
+use crate::queue::pages::{Leaving, PageSizes, PageStore};
 use crate::queue::{
-    AttachRefusal, Browsed, Consumer, ConsumerStatus, Counts, Delivery, Effect, Kind, Op,
-    QueueCore, Reason, Settings, Stats,
+    AttachRefusal, Consumer, ConsumerStatus, Counts, Delivery, Effect, Kind, Op, QueueCore, Reason,
+    Scope, Settings, Standing, Start, Stats,
 };
 use crate::record::RecordError;
 use crate::table::Table;
@@ -117,28 +121,6 @@ pub struct QueueStatus {
     pub idle_since: Timestamp,
     pub exclusive_consumer: Option<Arc<ConsumerFacts>>,
     pub single_active_consumer: Option<Arc<ConsumerFacts>>,
-}
-
-/// How much of a queue to look at. The queue is locked meanwhile, so all of it is bounded.
-#[derive(Debug, Clone, Copy)]
-pub struct BrowsePage {
-    /// The place of the first message, counted from the one that will leave next.
-    pub offset: u64,
-    /// Most messages to show.
-    pub messages_max: usize,
-    /// No more are shown when those shown have this many bytes.
-    pub bytes_max: usize,
-    /// Most messages to look at, for those that are not accepted.
-    pub looked_at_max: u64,
-}
-
-/// What was seen of a queue.
-#[derive(Debug, Default)]
-pub struct Browse {
-    /// Messages with their places.
-    pub messages: Vec<(u64, Browsed)>,
-    /// Where the next page begins; `None`: there is nothing more.
-    pub next: Option<u64>,
 }
 
 /// A consumer in a listing.
@@ -353,45 +335,17 @@ impl LiveQueue {
         }
     }
 
-    /// Looks at the messages that wait, without taking any: those that `accepts` of the ones from `page.offset` on.
-    ///
-    /// # Errors
-    /// What lies on disk can't be read.
-    pub fn browse(
-        &self,
-        page: BrowsePage,
-        mut accepts: impl FnMut(&Browsed) -> bool,
-    ) -> Result<Browse, Unreadable> {
-        let mut browse = Browse::default();
-        let mut looked_at = 0;
-        let mut bytes = 0;
-        self.state.lock().core.browse(page.offset, &mut |message| {
-            if browse.messages.len() >= page.messages_max
-                || looked_at >= page.looked_at_max
-                || bytes >= page.bytes_max
-            {
-                browse.next = Some(page.offset + looked_at);
-                return ControlFlow::Break(());
-            }
-            if accepts(&message) {
-                bytes += message.message.weight();
-                browse.messages.push((page.offset + looked_at, message));
-            }
-            looked_at += 1;
-            ControlFlow::Continue(())
-        })?;
-        Ok(browse)
-    }
-
     /// The `timestamp` of the next message, s, if it has one (`head_message_timestamp`).
     pub fn head_message_timestamp(&self) -> Option<u64> {
         let mut timestamp = None;
         let state = self.state.lock();
-        let read = state.core.browse(0, &mut |head| {
-            let properties = Properties::parse(head.message.properties()).ok();
-            timestamp = properties.and_then(|properties| properties.timestamp());
-            ControlFlow::Break(())
-        });
+        let read = state
+            .core
+            .browse(Start::Offset(0), Scope::ALL, &mut |head| {
+                let properties = Properties::parse(head.message.properties()).ok();
+                timestamp = properties.and_then(|properties| properties.timestamp());
+                ControlFlow::Break(())
+            });
         read.ok().and(timestamp)
     }
 
@@ -605,6 +559,20 @@ impl Drive<'_> {
         }
     }
 
+    /// Takes messages out of their turn, those of them that still wait.
+    pub(crate) fn take(&mut self, standings: &[Standing]) -> Vec<Delivery> {
+        self.apply(Op::Take(standings));
+        let mut taken = Vec::with_capacity(standings.len());
+        let effects = std::mem::take(&mut self.state.effects);
+        for effect in effects {
+            match effect {
+                Effect::Taken(delivery) => taken.push(delivery),
+                other => self.state.effects.push(other),
+            }
+        }
+        taken
+    }
+
     /// Clients are done with these deliveries.
     pub(crate) fn acknowledge(&mut self, ids: &[DeliveryId]) {
         self.state.counters.deliveries.ack += ids.len() as u64;
@@ -697,7 +665,8 @@ impl Drive<'_> {
                 | Effect::AttachRefused(_)
                 | Effect::Got(..)
                 | Effect::Empty
-                | Effect::Purged(_) => {}
+                | Effect::Purged(_)
+                | Effect::Taken(_) => {}
             }
         }
         drop(rest);

@@ -55,7 +55,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use backlog::Freed;
-pub use browse::Browsed;
+pub use browse::{Browsed, Scope, Standing, Start, Unacked};
 pub use consumers::ConsumerStatus;
 pub use credit::SharedCredit;
 pub use machine::QueueCore;
@@ -238,6 +238,9 @@ pub enum Return {
     Reject,
     /// The session ended with the delivery unsettled: a failed delivery.
     SessionEnded,
+    /// [`Op::Take`] took it and nobody has seen it: it is neither counted nor flagged, and has its old place in a quorum
+    /// queue, too.
+    Untouched,
 }
 
 /// What can happen to a queue. Whatever the op, messages whose time is up leave first, and their effects come before its
@@ -263,6 +266,8 @@ pub enum Op<'a> {
         session: SessionId,
         acknowledges: bool,
     },
+    /// An operator takes waiting messages out of their turn, those of them that still wait. Gives a `Taken` for each.
+    Take(&'a [Standing]),
     /// Deliveries are done with.
     Acknowledge(&'a [DeliveryId]),
     /// Deliveries come back: in a classic queue to their old places, in a quorum queue ahead of all others, in this
@@ -326,6 +331,8 @@ pub enum Effect {
     Got(Delivery, u64),
     Empty,
     Purged(u64),
+    /// A message that was taken out of its turn.
+    Taken(Delivery),
     /// The queue no longer needs this stored message.
     Release(MessageId),
     /// The queue no longer needs this page and the messages in it.

@@ -28,7 +28,8 @@ pub struct Answer {
 /// The body of an answer.
 pub enum Body {
     Whole(Vec<u8>),
-    /// Made piece by piece, as the client takes it, so that a long list is never in memory as a whole.
+    /// Made piece by piece, as the client takes it, so that a long list is never in memory as a whole. An empty piece: there is
+    /// nothing yet, ask again in a moment.
     Pieces(Box<dyn Iterator<Item = Vec<u8>> + Send>),
 }
 

@@ -30,6 +30,8 @@ pub struct Options {
     pub config_files: Vec<String>,
     /// SASL mechanisms that clients are offered.
     pub auth_mechanisms: Vec<String>,
+    /// The time, for work that goes on after it was asked for.
+    pub clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
     /// Asked for each time somebody wants to know.
     pub host: Box<dyn Fn() -> Host + Send + Sync>,
 }

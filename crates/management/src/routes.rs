@@ -155,6 +155,7 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/queues/:vhost/:queue/contents", "The messages of a queue.", &[delete(Vhost, queues::purge)]),
     route("/queues/:vhost/:queue/get", "Gets messages.", &[post(Vhost, messages::get)]),
     route("/queues/:vhost/:queue/actions", "Historic; does nothing.", &[post(Administrator, queues::act)]),
+    route("/leveret/queues/:vhost/:queue/messages", "Looks at the messages of a queue without taking them; moves, copies, sends back or deletes some.", &[get(Vhost, messages::browse::browse), post(Vhost, messages::sweep::act)]),
     route("/bindings", "Bindings.", &[get(User, bindings::list)]),
     route("/bindings/:vhost", "Bindings of a virtual host.", &[get(Vhost, bindings::list_in_vhost)]),
     route("/bindings/:vhost/e/:source/:kind/:destination", "Bindings from an exchange to a queue (`q`) or an exchange (`e`).", &[get(Vhost, bindings::list_between), post(Vhost, bindings::bind)]),

@@ -21,6 +21,7 @@ mod certificates;
 mod definitions;
 mod frame;
 mod hostile;
+mod messages;
 mod metrics;
 mod objects;
 mod operations;
@@ -93,6 +94,7 @@ impl World {
             data_dir: "data".to_owned(),
             config_files: Vec::new(),
             auth_mechanisms: vec!["PLAIN".to_owned()],
+            clock: Box::new(|| Timestamp(1_000_000)),
             host: Box::new(Host::default),
         };
         change(&mut options);

@@ -32,7 +32,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, Sleep, interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, error, warn};
 
@@ -50,6 +50,9 @@ const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long to accept nobody when that has failed.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// How long to wait for the next piece of a body when there was none.
+const REST: Duration = Duration::from_millis(5);
 
 /// The most that a request's head may be, bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -308,6 +311,8 @@ enum Outgoing {
     Pieces(Pieces),
     /// A piece is being made.
     Making(JoinHandle<(Pieces, Option<Vec<u8>>)>),
+    /// There was none yet.
+    Resting(Pin<Box<Sleep>>, Pieces),
     Over,
 }
 
@@ -341,6 +346,13 @@ impl Body for Outgoing {
                         (pieces, piece)
                     }));
                 }
+                Self::Resting(mut rest, pieces) => {
+                    if rest.as_mut().poll(context).is_pending() {
+                        *self = Self::Resting(rest, pieces);
+                        return Poll::Pending;
+                    }
+                    *self = Self::Pieces(pieces);
+                }
                 Self::Making(mut making) => {
                     let Poll::Ready(made) = Pin::new(&mut making).poll(context) else {
                         *self = Self::Making(making);
@@ -351,6 +363,10 @@ impl Body for Outgoing {
                     let Some(piece) = piece else {
                         return Poll::Ready(None);
                     };
+                    if piece.is_empty() {
+                        *self = Self::Resting(Box::pin(sleep(REST)), pieces);
+                        continue;
+                    }
                     *self = Self::Pieces(pieces);
                     return Poll::Ready(Some(Ok(Frame::data(piece.into()))));
                 }
@@ -363,7 +379,7 @@ impl Body for Outgoing {
             Self::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Pieces(_) | Self::Making(_) => SizeHint::default(),
+            Self::Pieces(_) | Self::Making(_) | Self::Resting(..) => SizeHint::default(),
             Self::Over => SizeHint::with_exact(0),
         }
     }

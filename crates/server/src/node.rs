@@ -111,7 +111,7 @@ pub(crate) fn run(
         let site = Site {
             management: Management::new(
                 Arc::clone(&broker),
-                management_options(config, operations, resources),
+                management_options(config, operations, resources, clock),
                 clock.now(),
             ),
             broker: Arc::clone(&broker),
@@ -289,6 +289,7 @@ fn management_options(
     config: &Effective,
     operations: Operations,
     resources: Arc<Resources>,
+    clock: Clock,
 ) -> ManagementOptions {
     let management = &config.management;
     ManagementOptions {
@@ -307,6 +308,7 @@ fn management_options(
         data_dir: config.data_dir.display().to_string(),
         config_files: config.files.clone(),
         auth_mechanisms: config.access.auth_mechanisms.values().cloned().collect(),
+        clock: Box::new(move || clock.now()),
         host: host::facts_of(resources),
     }
 }

@@ -15,6 +15,7 @@ use crate::live_queue::{ConnectionId, Outbox};
 use crate::mailbox::Event;
 use crate::time::Timestamp;
 
+pub mod messages;
 mod parameters;
 mod reset;
 mod users;

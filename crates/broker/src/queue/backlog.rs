@@ -20,15 +20,15 @@ use std::sync::Arc;
 
 use tracing::error;
 
-use super::Counts;
 use super::line::Line;
 use super::pages::{self, Held, Leaving, Measure, Page, PageSizes, PageStore};
+use super::{Counts, Standing};
 use crate::ids::{MessageId, PageId};
 use crate::message::Message;
 use crate::time::Timestamp;
 
 /// What the queue remembers of a message: 64 bytes, since a backlog has millions of them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) message: Message,
     /// Its place in the order of arrival; unique in the queue.
@@ -213,7 +213,9 @@ impl Backlog {
 
     /// Whether there are messages of which the log may not know that they came back.
     pub(super) fn has_unmarked(&self) -> bool {
-        !self.unmarked.is_empty()
+        self.rare
+            .as_ref()
+            .is_some_and(|rare| !rare.unmarked.is_empty())
     }
 
     /// Takes the messages of which the log may not know that they came back.
@@ -233,7 +235,7 @@ impl Backlog {
         self.insert_at(level, taken);
     }
 
-    /// Puts an entry behind those that came back before it, ahead of all others. Its sequence number must be new.
+    /// Puts an entry ahead of all that have not come back, at the place among those that have that its sequence number says.
     pub(super) fn insert_returned(&mut self, taken: Taken) {
         self.insert_at(RETURNED, taken);
     }
@@ -318,6 +320,45 @@ impl Backlog {
         } else {
             self.next_expiry = self.next_expiry.min(lane.head_expiry());
         }
+        self.let_go(entry)
+    }
+
+    /// Takes messages out of their turn, those of them that wait. What is in pages is read in for it.
+    pub(super) fn take(&mut self, standings: &[Standing]) -> Vec<Taken> {
+        let mut wanted: BTreeMap<u16, Vec<u64>> = BTreeMap::new();
+        for standing in standings {
+            wanted
+                .entry(standing.level)
+                .or_default()
+                .push(standing.sequence);
+        }
+        let mut found = Vec::new();
+        // Highest levels first, as they would leave.
+        for (level, mut sequences) in wanted.into_iter().rev() {
+            sequences.sort_unstable();
+            self.take_from(level, &sequences, &mut found);
+        }
+        found.into_iter().map(|entry| self.let_go(entry)).collect()
+    }
+
+    /// Takes messages of one level out of its lane.
+    fn take_from(&mut self, level: u16, sequences: &[u64], found: &mut Vec<Entry>) {
+        let Some(at) = self.lanes.iter().position(|lane| lane.level == level) else {
+            return;
+        };
+        let mut lane = std::mem::take(&mut self.lanes[at]);
+        let first = found.len();
+        lane.take(sequences, |page| self.read_in(level, page), found);
+        found[first..].sort_unstable_by_key(|entry| entry.sequence);
+        self.next_expiry = self.next_expiry.min(lane.head_expiry());
+        self.lanes[at] = lane;
+        if self.lanes[at].is_empty() {
+            self.retire(at);
+        }
+    }
+
+    /// A message has left its lane.
+    fn let_go(&mut self, entry: Entry) -> Taken {
         self.length -= 1;
         self.bytes -= entry.bytes();
         self.resident -= entry.footprint();
@@ -470,39 +511,41 @@ impl Backlog {
     }
 
     fn page_in(&mut self, at: usize, page: &Page) {
+        let line = self.read_in(self.lanes[at].level, page);
         let lane = &mut self.lanes[at];
-        let mut found = Held::default();
-        let mut entries = Vec::new();
-        let mut damage = None;
-        let read = self.store.as_deref().map(|store| {
-            store.page_in(
-                page.id,
-                &mut |record| match page.entry(lane.level, &record) {
-                    Ok(entry) => {
-                        found.add(&entry);
-                        self.resident += entry.footprint();
-                        let came_back = pages::was_delivered(record.note);
-                        if entry.id.is_stored() && came_back && !record.is_marked {
-                            let rare = self.rare.get_or_insert_default();
-                            rare.unmarked.push(entry.id);
-                        }
-                        entries.push(entry);
-                    }
-                    Err(error) => damage = Some(error),
-                },
-            )
-        });
-        if !page.is_in_order() {
-            entries.sort_unstable_by_key(|entry| entry.sequence);
-        }
-        let mut line = Line::new();
-        entries.into_iter().for_each(|entry| line.push_back(entry));
         lane.put_in_line(line);
         if let Some(store) = &self.store
             && let Some(Segment::Paged(next)) = lane.behind.front()
         {
             store.will_need(next.id);
         }
+    }
+
+    /// Reads a page, which is gone afterwards.
+    fn read_in(&mut self, level: u16, page: &Page) -> Line<Entry> {
+        let mut found = Held::default();
+        let mut entries = Vec::new();
+        let mut damage = None;
+        let read = self.store.as_deref().map(|store| {
+            store.page_in(page.id, &mut |record| match page.entry(level, &record) {
+                Ok(entry) => {
+                    found.add(&entry);
+                    self.resident += entry.footprint();
+                    let came_back = pages::was_delivered(record.note);
+                    if entry.id.is_stored() && came_back && !record.is_marked {
+                        let rare = self.rare.get_or_insert_default();
+                        rare.unmarked.push(entry.id);
+                    }
+                    entries.push(entry);
+                }
+                Err(error) => damage = Some(error),
+            })
+        });
+        if !page.is_in_order() {
+            entries.sort_unstable_by_key(|entry| entry.sequence);
+        }
+        let mut line = Line::new();
+        entries.into_iter().for_each(|entry| line.push_back(entry));
         if found != page.held {
             error!(page = page.id.0, ?read, ?damage, expected = ?page.held, ?found, "messages of a page are lost");
             self.length = self.length - page.held.count + found.count;
@@ -510,6 +553,7 @@ impl Backlog {
             let lost = page.held.persistent.saturating_sub(found.persistent);
             self.rare.get_or_insert_default().lost_persistent += lost;
         }
+        line
     }
 }
 
@@ -545,9 +589,9 @@ impl Lane {
         self.level
     }
 
-    /// The entries of its head.
-    pub(super) fn head(&self) -> impl Iterator<Item = &Entry> {
-        self.line.iter()
+    /// The entries of its head from a place on.
+    pub(super) fn head_from(&self, sequence: u64) -> impl Iterator<Item = &Entry> {
+        self.line.iter_from(move |entry| entry.sequence < sequence)
     }
 
     /// What comes after the head, in its order.
@@ -558,6 +602,29 @@ impl Lane {
     /// Those that came back into the middle, in their order.
     pub(super) fn between(&self) -> impl Iterator<Item = &Entry> {
         self.between.values()
+    }
+
+    /// Takes out what is there of `sequences`, which are in order.
+    fn take(
+        &mut self,
+        sequences: &[u64],
+        mut read_in: impl FnMut(&Page) -> Line<Entry>,
+        found: &mut Vec<Entry>,
+    ) {
+        for sequence in sequences {
+            let between = self.between.remove(sequence);
+            found.extend(between.or_else(|| take_from_line(&mut self.line, *sequence)));
+        }
+        for segment in &mut self.behind {
+            let from = sequences.partition_point(|it| *it < segment.first());
+            let to = sequences.partition_point(|it| *it <= segment.last());
+            if from < to {
+                let line = segment.in_memory(&mut read_in);
+                let taken = sequences[from..to].iter();
+                found.extend(taken.filter_map(|sequence| take_from_line(line, *sequence)));
+            }
+        }
+        self.behind.retain(|segment| !segment.is_empty());
     }
 
     /// Whether some of those that came back have their place before the end of this page.
@@ -725,8 +792,31 @@ impl Lane {
     }
 }
 
+fn take_from_line(line: &mut Line<Entry>, sequence: u64) -> Option<Entry> {
+    line.remove(sequence, |entry| entry.sequence)
+}
+
 impl Segment {
-    fn first(&self) -> u64 {
+    /// Its messages, which wait in memory from now on.
+    fn in_memory(&mut self, read_in: impl FnOnce(&Page) -> Line<Entry>) -> &mut Line<Entry> {
+        self.give_up_run();
+        if let Self::Paged(page) = self {
+            *self = Self::Waiting(read_in(page));
+        }
+        match self {
+            Self::Waiting(line) | Self::Leaving(_, line) => line,
+            Self::Paged(_) => unreachable!("just read in"),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Waiting(line) | Self::Leaving(_, line) => line.is_empty(),
+            Self::Paged(_) => false,
+        }
+    }
+
+    pub(super) fn first(&self) -> u64 {
         match self {
             Self::Waiting(line) | Self::Leaving(_, line) => {
                 line.front().map_or(0, |first| first.sequence)

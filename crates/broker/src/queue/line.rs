@@ -43,6 +43,31 @@ impl<T> Line<T> {
         self.blocks.iter().flatten()
     }
 
+    /// The entries from the first one on that is not before some place, in a line that is in order.
+    pub(super) fn iter_from(&self, is_before: impl Fn(&T) -> bool) -> impl Iterator<Item = &T> {
+        let ends_before = |block: &VecDeque<T>| block.back().is_some_and(&is_before);
+        let at = self.blocks.partition_point(ends_before);
+        let block = self.blocks.get(at);
+        let within = block.map_or(0, |block| block.partition_point(&is_before));
+        self.blocks.range(at..).flatten().skip(within)
+    }
+
+    /// Takes the entry with this key out, in a line that is in the order of its keys.
+    pub(super) fn remove(&mut self, key: u64, key_of: impl Fn(&T) -> u64) -> Option<T> {
+        let ends_before = |block: &VecDeque<T>| block.back().is_some_and(|it| key_of(it) < key);
+        let at = self.blocks.partition_point(ends_before);
+        let block = self.blocks.get_mut(at)?;
+        let within = block.binary_search_by_key(&key, &key_of).ok()?;
+        let value = block.remove(within);
+        if block.is_empty() {
+            self.blocks.remove(at);
+        } else if block.len() <= block.capacity() / 4 {
+            // Many entries may go so, and the blocks they leave would hold far more than is in them.
+            block.shrink_to(2 * block.len());
+        }
+        value
+    }
+
     /// Takes the first `count` out, as a line of their own.
     pub(super) fn take_front(&mut self, count: usize) -> Self {
         let mut front = Self::new();
@@ -129,6 +154,29 @@ mod tests {
         }
         assert!(line.is_empty());
         assert_eq!(line.pop_front(), None);
+    }
+
+    #[test]
+    fn entries_are_found_and_leave_by_their_keys() {
+        let mut line = Line::new();
+        (0..4 * BLOCK as u64).for_each(|n| line.push_back(2 * n));
+        for start in [0, 1, 2, 255, 256, 257, 1023, 5000] {
+            let found = line.iter_from(|it| *it < start).copied();
+            let expected = (0..1024).filter(|it| it % 2 == 0 && *it >= start);
+            assert!(found.eq(expected), "from {start}");
+        }
+        assert_eq!(line.remove(3, |it| *it), None);
+        for key in (0..1024).step_by(2).filter(|key| key % 10 != 0) {
+            assert_eq!(line.remove(key, |it| *it), Some(key));
+            assert_eq!(line.remove(key, |it| *it), None);
+        }
+        assert!(line.iter().copied().eq((0..1024).step_by(10)));
+        let capacity: usize = line.blocks.iter().map(VecDeque::capacity).sum();
+        assert!(capacity <= BLOCK * 2, "{capacity} places for 103 entries");
+        (0..1024).for_each(|key| {
+            assert!(line.remove(key, |it| *it).is_some_and(|it| it == key) == (key % 10 == 0))
+        });
+        assert!(line.is_empty());
     }
 
     #[test]

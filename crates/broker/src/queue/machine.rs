@@ -24,7 +24,7 @@ use super::pages::{Leaving, Page, PageSizes, PageStore};
 use super::slab::Slab;
 use super::{
     Consumer, Counts, DeadLetter, Delivery, Effect, Incoming, Kind, Op, Overflow, Reason,
-    Recovered, RetryOn, Return, Settings, Stats,
+    Recovered, RetryOn, Return, Settings, Standing, Stats,
 };
 use crate::ids::{ConsumerId, DeliveryId, MessageId, PageId};
 use crate::message::Message;
@@ -62,12 +62,12 @@ pub struct QueueCore {
 
 /// A message that has been handed out and not settled yet.
 #[derive(Debug)]
-struct Unsettled {
-    taken: Taken,
+pub(super) struct Unsettled {
+    pub(super) taken: Taken,
     /// The message is not here but in the log, with a body of so many bytes.
-    left_in_log: Option<u32>,
-    holder: Holder,
-    since: Timestamp,
+    pub(super) left_in_log: Option<u32>,
+    pub(super) holder: Holder,
+    pub(super) since: Timestamp,
 }
 
 /// Stored messages that are handed out while the unsettled ones hold more than this stay in the log alone, and are read
@@ -84,9 +84,9 @@ const ONCE: Counts = Counts {
 };
 
 #[derive(Debug, Clone, Copy)]
-enum Holder {
+pub(super) enum Holder {
     Consumer(Place),
-    /// It was got, which has neither credit nor timeout.
+    /// It was got, or an operator has it. That has neither credit nor timeout.
     Session,
 }
 
@@ -130,6 +130,7 @@ impl QueueCore {
             Op::Resume(id) => self.with_consumers(|consumers| consumers.resume(id)),
             Op::Share(id, credit) => self.with_consumers(|consumers| consumers.share(id, credit)),
             Op::Get { acknowledges, .. } => self.get(now, acknowledges, effects),
+            Op::Take(standings) => self.take(now, standings, effects),
             Op::Acknowledge(ids) => self.acknowledge(ids, effects),
             Op::Return(ids, how) => self.put_back(now, ids, how, effects),
             Op::Discard(ids) => self.discard(ids, effects),
@@ -220,6 +221,27 @@ impl QueueCore {
 
     pub(super) fn backlog(&self) -> &Backlog {
         &self.backlog
+    }
+
+    pub(super) fn unsettled(&self) -> &Slab<Unsettled> {
+        &self.unsettled
+    }
+
+    /// The consumer that holds a delivery, if one does.
+    pub(super) fn holder(&self, holder: Holder) -> Option<&Consumer> {
+        match holder {
+            Holder::Consumer(place) => Some(self.known_consumers().at(place)),
+            Holder::Session => None,
+        }
+    }
+
+    pub(super) fn is_attached(&self, holder: Holder) -> bool {
+        matches!(holder, Holder::Consumer(place) if self.known_consumers().is_attached(place))
+    }
+
+    /// The last place that was given in the order of arrival.
+    pub fn last_sequence(&self) -> u64 {
+        self.next_sequence
     }
 
     /// Names a run of waiting messages to be written to a page, the one that has to wait longest. `None`: there is no
@@ -497,6 +519,14 @@ impl QueueCore {
         self.expire(now, effects);
     }
 
+    fn take(&mut self, now: Timestamp, standings: &[Standing], effects: &mut Vec<Effect>) {
+        for taken in self.backlog.take(standings) {
+            let delivery = self.check_out(now, Holder::Session, taken);
+            effects.push(Effect::Taken(delivery));
+        }
+        self.expire(now, effects);
+    }
+
     /// Hands out a message that has to be settled.
     fn check_out(&mut self, now: Timestamp, holder: Holder, mut taken: Taken) -> Delivery {
         self.unsettled_bytes += taken.entry.bytes();
@@ -588,9 +618,10 @@ impl QueueCore {
         effects: &mut Vec<Effect>,
     ) {
         if let Some(taken) = self.take_back(id) {
-            match self.settings.kind {
-                Kind::Classic => self.requeue(taken, effects),
-                Kind::Quorum => self.try_again(now, taken, how, effects),
+            match (how, self.settings.kind) {
+                (Return::Untouched, kind) => self.stay(kind, taken),
+                (_, Kind::Classic) => self.requeue(taken, effects),
+                (_, Kind::Quorum) => self.try_again(now, taken, how, effects),
             }
         }
     }
@@ -639,11 +670,20 @@ impl QueueCore {
     }
 
     /// The message of a stored entry, from the log.
-    fn read(&self, entry: &Entry) -> Result<Message, String> {
+    pub(super) fn read(&self, entry: &Entry) -> Result<Message, String> {
         let store = self.backlog.store().ok_or("there is no log")?;
         let bytes = store.read(entry.id).map_err(|error| error.to_string())?;
         let (message, _) = record::read(&bytes).map_err(|error| error.to_string())?;
         Ok(message)
+    }
+
+    /// Back to its place, as if it had never left.
+    fn stay(&mut self, kind: Kind, mut taken: Taken) {
+        taken.entry.message = taken.entry.message.compact();
+        match kind {
+            Kind::Quorum if taken.counts.acquisitions > 0 => self.backlog.insert_returned(taken),
+            Kind::Quorum | Kind::Classic => self.backlog.insert(taken),
+        }
     }
 
     /// Classic: back to its place. It does not count, but that it was handed out once has to outlive a restart.
@@ -963,7 +1003,7 @@ impl Settings {
 impl Return {
     fn is_failure(self) -> bool {
         match self {
-            Self::Requeue => false,
+            Self::Requeue | Self::Untouched => false,
             Self::Reject | Self::SessionEnded => true,
         }
     }

@@ -379,6 +379,25 @@ impl Model {
         self.expire();
     }
 
+    fn take(&mut self, numbers: &[u32]) {
+        let mut taken = Vec::new();
+        self.ready.retain(|letter| {
+            let is_taken = numbers.contains(&letter.number);
+            taken.extend(is_taken.then(|| letter.clone()));
+            !is_taken
+        });
+        taken.sort_by_key(|letter| (std::cmp::Reverse(letter.level), letter.order));
+        for letter in taken {
+            self.tell(format!("taken {}", describe(&letter, true)));
+            self.out.push(Out {
+                letter,
+                to: None,
+                since: self.now,
+            });
+        }
+        self.expire();
+    }
+
     fn check_in(&mut self, number: u32) -> Letter {
         let at = self.out.iter().position(|out| out.letter.number == number);
         let out = self.out.remove(at.expect("only what is out is settled"));
@@ -392,9 +411,14 @@ impl Model {
         out.letter
     }
 
-    fn put_back(&mut self, numbers: &[u32], failed: bool) {
+    fn put_back(&mut self, numbers: &[u32], how: Return) {
         for &number in numbers {
-            self.put_back_one(number, failed);
+            if how == Return::Untouched {
+                let letter = self.check_in(number);
+                self.ready.push(letter);
+            } else {
+                self.put_back_one(number, how != Return::Requeue);
+            }
         }
         self.expire();
         self.shed();
@@ -649,6 +673,8 @@ enum Step {
     Pause(usize),
     Resume(usize),
     Get(bool),
+    /// Waiting messages, by their places.
+    Take(Vec<usize>),
     Acknowledge(Vec<usize>),
     Return(Vec<usize>, Return),
     Discard(Vec<usize>),
@@ -778,6 +804,19 @@ impl Run {
                     acknowledges,
                 });
             }
+            Step::Take(places) => {
+                let mut waiting = Vec::new();
+                let mut see = |it: Browsed| {
+                    waiting.push((number(&it.message), it.standing));
+                    std::ops::ControlFlow::Continue(())
+                };
+                let all = Start::Offset(0);
+                self.queue.browse(all, Scope::ALL, &mut see).unwrap();
+                let chosen = places.iter().filter_map(|place| waiting.get(*place));
+                let (numbers, standings): (Vec<_>, Vec<_>) = chosen.copied().unzip();
+                model.take(&numbers);
+                self.apply(Op::Take(&standings));
+            }
             Step::Acknowledge(places) => {
                 let (numbers, ids) = take(&mut self.held, &places);
                 for number in numbers {
@@ -788,7 +827,7 @@ impl Run {
             }
             Step::Return(places, how) => {
                 let (numbers, ids) = take(&mut self.held, &places);
-                model.put_back(&numbers, how != Return::Requeue);
+                model.put_back(&numbers, how);
                 self.apply(Op::Return(&ids, how));
             }
             Step::Discard(places) => {
@@ -897,6 +936,7 @@ impl Run {
             Effect::Deliver(id, delivery) => format!("deliver {} {}", id.0, self.hold(&delivery)),
             Effect::Got(delivery, left) => format!("got {} left {left}", self.hold(&delivery)),
             Effect::Empty => "empty".into(),
+            Effect::Taken(delivery) => format!("taken {}", self.hold(&delivery)),
             Effect::Purged(n) => format!("purged {n}"),
             Effect::Release(id) => format!("release {}", id.0),
             Effect::Count(id, counts) => format!("count {} {counts:?}", id.0),
@@ -953,19 +993,24 @@ impl Run {
             .iter()
             .map(|letter| (letter.number, letter.redelivered, letter.counts))
             .collect();
-        for offset in [0, expected.len() / 2, expected.len()] {
+        let mut behind_first = None;
+        for offset in [0, expected.len() / 2, expected.len(), 1] {
+            let start = match behind_first.filter(|_| offset == 1) {
+                Some(standing) => Start::After(standing),
+                None => Start::Offset(offset as u64),
+            };
+            let offset = offset.min(expected.len());
             let mut seen = Vec::new();
             let mut see = |it: Browsed| {
-                let number = it.message.properties().first_chunk();
-                let number = number.map_or(0, |number| u32::from_be_bytes(*number));
-                seen.push((number, it.redelivered, it.counts));
+                behind_first.get_or_insert(it.standing);
+                seen.push((number(&it.message), it.redelivered, it.counts));
                 match seen.len() {
                     // Whoever has seen enough sees no more.
                     3 => std::ops::ControlFlow::Break(()),
                     _ => std::ops::ControlFlow::Continue(()),
                 }
             };
-            self.queue.browse(offset as u64, &mut see).unwrap();
+            self.queue.browse(start, Scope::ALL, &mut see).unwrap();
             let expected = &expected[offset..];
             assert_eq!(seen, expected[..expected.len().min(3)], "after {context}");
         }
@@ -1068,7 +1113,8 @@ fn step() -> impl Strategy<Value = Step> {
     let how = prop_oneof![
         Just(Return::Requeue),
         Just(Return::Reject),
-        Just(Return::SessionEnded)
+        Just(Return::SessionEnded),
+        Just(Return::Untouched)
     ];
     prop_oneof![
         8 => publish,
@@ -1077,6 +1123,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => one.clone().prop_map(Step::Pause),
         2 => one.clone().prop_map(Step::Resume),
         2 => any::<bool>().prop_map(Step::Get),
+        3 => proptest::collection::vec(0..12usize, 1..4).prop_map(Step::Take),
         3 => some().prop_map(Step::Acknowledge),
         4 => (some(), how).prop_map(|(places, how)| Step::Return(places, how)),
         1 => some().prop_map(Step::Discard),

@@ -73,6 +73,14 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    pub(super) fn get(&self, id: DeliveryId) -> Option<&T> {
+        let (serial, at) = parts(id);
+        match self.slots.get(at as usize)? {
+            Slot::Used(used, value) if *used == serial => Some(value),
+            _ => None,
+        }
+    }
+
     /// Everything in it, in the order of the slots.
     pub(super) fn iter(&self) -> impl Iterator<Item = (DeliveryId, &T)> {
         self.slots
@@ -103,9 +111,11 @@ mod tests {
     fn a_key_works_once_even_when_its_slot_is_used_again() {
         let mut slab = Slab::new();
         let first = slab.insert('a');
+        assert_eq!(slab.get(first), Some(&'a'));
         assert_eq!(slab.remove(first), Some('a'));
         assert_eq!(slab.remove(first), None);
         let second = slab.insert('b');
+        assert_eq!(slab.get(first), None);
         assert_eq!(slab.remove(first), None);
         assert_eq!(slab.remove(second), Some('b'));
         assert_eq!(slab.len(), 0);

@@ -40,6 +40,7 @@ struct Script {
 /// - `publish a 1 p3 t50 l4`: bodies; `1` stores it under that id, `p` priority, `t` time to live, `l` length.
 /// - `recover a 1 x2 r`: found in the log, published at time 0, returned twice before; `r` flags it whatever came before.
 /// - `attach 1 noack n2 p5 shared excl o30`: consumer 1, with prefetch 2, priority 5, shared credit, timeout 30.
+/// - `take a b`: an operator takes what waits with these bodies, and `untake a` puts it back; `browse` shows what waits;
 /// - `detach 1`, `pause 1`, `resume 1`, `get`, `get noack`, `ack a b`, `nack a`, `reject a`, `end a`, `discard a`,
 ///   `dead a`, `undead a` (the answer to a dead letter), `purge`, `touch`, `time 50` (a tick at that time), `limit 2`
 ///   and `give 1` (of the shared credit), `stats`, `active`, `deadline`;
@@ -144,13 +145,27 @@ impl Script {
                 session: SessionId(7),
                 acknowledges: !rest.contains(&"noack"),
             }),
-            "ack" | "nack" | "reject" | "end" | "discard" | "dead" | "undead" => {
+            "take" => {
+                let waiting = self.browse();
+                let is_meant = |body: &str| rest.contains(&body);
+                let meant = waiting.iter().filter(|it| is_meant(&body(&it.message)));
+                let standings: Vec<_> = meant.map(|it| it.standing).collect();
+                self.apply(Op::Take(&standings))
+            }
+            "browse" => {
+                let flag = |it: &Browsed| if it.redelivered { "*" } else { "" };
+                let shown = |it: &Browsed| format!("{}{}", body(&it.message), flag(it));
+                let shown: Vec<_> = self.browse().iter().map(shown).collect();
+                shown.join(" ")
+            }
+            "ack" | "nack" | "reject" | "end" | "untake" | "discard" | "dead" | "undead" => {
                 let ids = self.let_go(rest);
                 self.apply(match words[0] {
                     "ack" => Op::Acknowledge(&ids),
                     "nack" => Op::Return(&ids, Return::Requeue),
                     "reject" => Op::Return(&ids, Return::Reject),
                     "end" => Op::Return(&ids, Return::SessionEnded),
+                    "untake" => Op::Return(&ids, Return::Untouched),
                     "discard" => Op::Discard(&ids),
                     answer => Op::DeadLettered(ids[0], answer == "dead"),
                 })
@@ -259,6 +274,18 @@ impl Script {
         self.queue.commit_page(&leaving, commit).is_some()
     }
 
+    fn browse(&self) -> Vec<Browsed> {
+        let mut waiting = Vec::new();
+        let mut see = |it: Browsed| {
+            waiting.push(it);
+            std::ops::ControlFlow::Continue(())
+        };
+        self.queue
+            .browse(Start::Offset(0), Scope::ALL, &mut see)
+            .unwrap();
+        waiting
+    }
+
     fn incoming(words: &[&str]) -> Incoming {
         let id = number(words, "").unwrap_or(0);
         Incoming {
@@ -304,6 +331,7 @@ impl Script {
             }
             Effect::Got(delivery, left) => format!("got {} left {left}", self.hold(delivery)),
             Effect::Empty => "empty".into(),
+            Effect::Taken(delivery) => format!("taken {}", self.hold(delivery)),
             Effect::Purged(n) => format!("purged {n}"),
             Effect::Release(MessageId(id)) => format!("release {id}"),
             Effect::Count(MessageId(id), counts) => {

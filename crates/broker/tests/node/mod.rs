@@ -134,10 +134,15 @@ impl Node {
         self.log.wait(last).unwrap();
     }
 
-    /// Has the pager work until it has nothing more to do.
-    pub(crate) fn page(&self) {
+    /// Has the pager do what it can.
+    pub(crate) fn page_some(&self) {
         let mut pager = Pager::new(self.broker.clone());
         while pager.turn() == Turn::More {}
+    }
+
+    /// Has the pager work until it has nothing more to do.
+    pub(crate) fn page(&self) {
+        self.page_some();
         let resident = self.broker.paging.resident_bytes();
         assert!(resident <= BUDGET, "{resident} bytes are resident");
     }

@@ -1,4 +1,5 @@
-//! Messages over HTTP: publish one, get some. Made for people and tests; a program should speak AMQP.
+//! Messages over HTTP: publish one, get some. Made for people and tests; a program should speak AMQP. What operators do to the
+//! messages of a queue is in `browse` and `sweep`, which `filter` tells the messages that are meant.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -7,7 +8,7 @@ use leveret_broker::live_queue::Outbox;
 use leveret_broker::message::Message;
 use leveret_broker::properties::PropertiesBuf;
 use leveret_broker::publish::Batch;
-use leveret_broker::queue::{Delivery, Return};
+use leveret_broker::queue::{Counts, Delivery, Return};
 use leveret_broker::table::Value;
 use serde_json::{Map, Value as Json, json};
 
@@ -16,6 +17,10 @@ use crate::call::{Call, SHORT_STRING_MAX};
 use crate::json::{self, Columns, Object};
 use crate::session::Session;
 use crate::table::{TableJson, from_json};
+
+pub(crate) mod browse;
+mod filter;
+pub(crate) mod sweep;
 
 /// A get ends when its messages have this many bytes together, however many were asked for.
 const GET_BYTES_MAX: usize = 64 << 20;
@@ -105,9 +110,35 @@ fn properties_from(fields: &Map<String, Json>) -> Result<PropertiesBuf, Failure>
 struct Get {
     count: u64,
     mode: AckMode,
+    shape: Shape,
+}
+
+/// How payloads are shown.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    /// Always so; otherwise only what is no text.
     base64: bool,
     /// Bytes of a payload that are shown.
     truncate: usize,
+}
+
+impl Shape {
+    fn new(encoding: &str, truncate: Option<u64>) -> Result<Self, Failure> {
+        let base64 = match encoding {
+            "auto" => false,
+            "base64" => true,
+            other => {
+                return Err(Failure::bad_request(format!(
+                    "Unsupported encoding: {other}. Please use 'auto' or 'base64'."
+                )));
+            }
+        };
+        let truncate = truncate.and_then(|bytes| usize::try_from(bytes).ok());
+        Ok(Self {
+            base64,
+            truncate: truncate.unwrap_or(usize::MAX),
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,15 +160,7 @@ impl Get {
             "reject_requeue_false" => AckMode::Settle(Settle::Discard),
             other => return Err(Failure::bad_request(format!("unknown ackmode {other}"))),
         };
-        let base64 = match body.required_text("encoding")? {
-            "auto" => false,
-            "base64" => true,
-            other => {
-                return Err(Failure::bad_request(format!(
-                    "Unsupported encoding: {other}. Please use 'auto' or 'base64'."
-                )));
-            }
-        };
+        let encoding = body.required_text("encoding")?;
         let positive = |number: Option<i64>, name: &str| match number.map(u64::try_from) {
             None => Ok(None),
             Some(Ok(number)) => Ok(Some(number)),
@@ -147,10 +170,7 @@ impl Get {
         Ok(Self {
             count: positive(body.integer("count")?, "count")?.unwrap_or_default(),
             mode,
-            base64,
-            truncate: truncate.map_or(usize::MAX, |bytes| {
-                usize::try_from(bytes).unwrap_or(usize::MAX)
-            }),
+            shape: Shape::new(encoding, truncate)?,
         })
     }
 }
@@ -182,7 +202,20 @@ pub(crate) fn get(call: &Call<'_>) -> Reply {
             out.push(b',');
         }
         json::object(&mut out, Columns::new(call.query.columns()), |object| {
-            write(object, &delivery, left, &get);
+            let Delivery {
+                message,
+                counts,
+                redelivered,
+                ..
+            } = &delivery;
+            let shown = Shown {
+                message,
+                counts: *counts,
+                redelivered: *redelivered,
+            };
+            write(object, &shown, get.shape, |object| {
+                object.field("message_count", &left);
+            });
         });
     }
     call.broker().finish(&mut outbox, call.now);
@@ -197,35 +230,52 @@ pub(crate) fn get(call: &Call<'_>) -> Reply {
     Ok(Answer::json(out))
 }
 
-fn write(object: &mut Object<'_>, delivery: &Delivery, left: u64, get: &Get) {
-    let message = &delivery.message;
+/// A message that is shown.
+struct Shown<'a> {
+    message: &'a Message,
+    counts: Counts,
+    redelivered: bool,
+}
+
+/// Writes a message, with what else is known of it behind its address.
+fn write(
+    object: &mut Object<'_>,
+    shown: &Shown<'_>,
+    shape: Shape,
+    more: impl FnOnce(&mut Object<'_>),
+) {
+    let Shown {
+        message, counts, ..
+    } = *shown;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     object.field("payload_bytes", &message.body().len());
-    object.field("redelivered", &delivery.redelivered);
+    object.field("redelivered", &shown.redelivered);
     object.field("exchange", &text(message.exchange()));
     object.field("routing_key", &text(message.routing_key()));
-    object.field("message_count", &left);
-    object.object("properties", |object| write_properties(object, delivery));
+    more(object);
+    object.object("properties", |object| {
+        write_properties(object, message, counts);
+    });
     let body = message.body();
-    let shown = &body[..body.len().min(get.truncate)];
-    match std::str::from_utf8(shown).ok().filter(|_| !get.base64) {
+    let payload = &body[..body.len().min(shape.truncate)];
+    match std::str::from_utf8(payload).ok().filter(|_| !shape.base64) {
         Some(payload) => {
             object.field("payload", payload);
             object.field("payload_encoding", "string");
         }
         None => {
-            object.field("payload", &BASE64.encode(shown));
+            object.field("payload", &BASE64.encode(payload));
             object.field("payload_encoding", "base64");
         }
     }
 }
 
-fn write_properties(object: &mut Object<'_>, delivery: &Delivery) {
+fn write_properties(object: &mut Object<'_>, message: &Message, counts: Counts) {
     // The broker has read them when the message came.
-    let mut properties = PropertiesBuf::parse(delivery.message.properties()).unwrap_or_default();
+    let mut properties = PropertiesBuf::parse(message.properties()).unwrap_or_default();
     for (name, count) in [
-        ("x-delivery-count", delivery.counts.deliveries),
-        ("x-acquired-count", delivery.counts.acquisitions),
+        ("x-delivery-count", counts.deliveries),
+        ("x-acquired-count", counts.acquisitions),
     ] {
         if count > 0 {
             let count = Value::I64(count.into());

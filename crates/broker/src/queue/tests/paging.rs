@@ -514,3 +514,46 @@ fn expired_messages_wait_for_dead_letters_that_are_kept() {
     let stats = queue.stats();
     assert_eq!((stats.ready, stats.dead_lettering), (1, 0));
 }
+
+#[test]
+fn an_operator_takes_messages_out_of_pages_and_lines() {
+    check(
+        classic(),
+        "
+        publish a 1 =>
+        publish b 2 =>
+        publish c 3 =>
+        publish d 4 =>
+        publish e 5 =>
+        page 2 => 3 pages, resident 0
+        publish f 6 =>
+        leave 1 => leaving
+        browse => a b c d e f
+        take d b f => taken b, taken d, taken f
+        arrive => too late
+        browse => a c e
+        stats => ready 3, bytes 3, unsettled 3, bytes 3, persistent 6
+        untake d =>
+        ack b f => release 2, release 6
+        browse => a c d e
+        get => got a left 3
+        get => got c left 2
+        get => got d left 1
+        get => got e left 0
+        take a =>
+        ",
+    );
+    check(
+        quorum(),
+        "
+        publish a 1 =>
+        publish b 2 =>
+        publish c 3 =>
+        get => got a left 2
+        reject a => count 1 1/1
+        take a c => taken a*1/1, taken c
+        untake a c =>
+        browse => a* b c
+        ",
+    );
+}
