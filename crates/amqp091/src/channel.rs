@@ -279,7 +279,7 @@ impl Channel {
             return;
         };
         let counted;
-        let message = match methods::with_counts(delivery) {
+        let message = match delivery.with_counts() {
             Some(message) => {
                 counted = message;
                 &counted
@@ -299,6 +299,19 @@ impl Channel {
             },
         );
         put_body(output, self.number, message, self.frame_max);
+    }
+
+    /// Copies a delivery to the firehose.
+    pub(crate) fn trace_delivery(
+        &self,
+        broker: &Broker,
+        consumer: ConsumerKey,
+        delivery: &Delivery,
+        now: Timestamp,
+        outbox: &mut Outbox,
+    ) {
+        self.core
+            .trace_delivery(broker, consumer, delivery, now, outbox);
     }
 
     /// The broker has detached a consumer; gives its tag.

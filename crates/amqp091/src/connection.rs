@@ -152,6 +152,8 @@ pub struct Connection {
     blocked: Option<bool>,
     /// It fills queues faster than they are paged out, and is not read from meanwhile.
     outruns_pager: bool,
+    /// The firehose was on when events were last looked at.
+    traced: bool,
     pulse: Pulse,
 }
 
@@ -261,6 +263,7 @@ impl Connection {
             expires: None,
             blocked: None,
             outruns_pager: false,
+            traced: false,
             pulse: Pulse {
                 started: now,
                 heartbeat_ms: 0,

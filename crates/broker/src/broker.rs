@@ -1,14 +1,15 @@
 //! The node: its definitions, its queues, its log, and what ties them together.
 //!
 //! Read in this order: this page (the state and how it starts), [`definitions`] (declare, bind, delete), [`routing`]
-//! (which queues a message goes to, and what happens to dead ones), [`listing`] (what operators see). Channels ([`crate::channel`]) call all of it.
+//! (which queues a message goes to, and what happens to dead ones), [`firehose`] (copies of all that passes), [`listing`]
+//! (what operators see). Channels ([`crate::channel`]) call all of it.
 //!
 //! Locks are taken in one order: topology, then a queue, then a mailbox. No lock is held while another thread is waited
 //! for, but for the log's back-pressure.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use leveret_storage::{self as storage, Batch as Records, Log, Lsn};
@@ -43,6 +44,7 @@ use crate::users::{Access, PasswordHash, User, UserLimits};
 
 pub mod administration;
 pub mod definitions;
+pub mod firehose;
 pub mod listing;
 pub mod routing;
 
@@ -76,6 +78,8 @@ pub struct Broker {
     dead_letters: [DeadLetterTally; 3],
     /// The settings of the queue that was declared or configured last.
     last_settings: Mutex<Option<Arc<Settings>>>,
+    /// In how many vhosts the firehose is on.
+    traced_vhosts: AtomicUsize,
 }
 
 /// Definitions, and the queues at work.
@@ -277,6 +281,7 @@ impl Broker {
             events: Events::default(),
             dead_letters: Default::default(),
             last_settings: Mutex::default(),
+            traced_vhosts: AtomicUsize::new(0),
         };
         broker.start_queues(now)?;
         let crashed_through = broker.note_crash(restored.last_message, restored.crashed_through);
@@ -557,6 +562,13 @@ impl Broker {
             ChurnTally::count(&self.churn.channel_closed);
             self.events.tell(|| entry.channel_closed(number));
         }
+    }
+
+    /// `peer:port -> local:port`; empty: nobody is there who has addresses.
+    pub(crate) fn connection_name(&self, connection: ConnectionId) -> String {
+        let connections = self.connections.lock();
+        let entry = connections.open.get(&connection);
+        entry.map_or_else(String::new, |entry| entry.facts.name.clone())
     }
 
     /// How many connections are open.

@@ -48,7 +48,7 @@ pub struct Vhost {
     pub name: Arc<str>,
     pub metadata: VhostMetadata,
     pub limits: VhostLimits,
-    /// The firehose is on.
+    /// The firehose is on. Not kept in the log: it ends with the node.
     pub tracing: bool,
     exchanges: Map<Arc<str>, Exchange>,
     exchange_names: Map<ExchangeId, Arc<str>>,

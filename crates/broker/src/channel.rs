@@ -11,6 +11,7 @@ use leveret_storage::Lsn;
 
 use crate::arguments;
 use crate::broker::Broker;
+use crate::broker::firehose::Seen;
 use crate::catalogue::Map;
 use crate::connections::LiveChannel;
 use crate::error::{Error, Resource, Result};
@@ -338,6 +339,33 @@ impl Channel {
         })
     }
 
+    /// Copies a delivery to the firehose, which is on ([`Broker::is_traced`]), before it is [delivered](Self::deliver).
+    pub fn trace_delivery(
+        &self,
+        broker: &Broker,
+        key: ConsumerKey,
+        delivery: &Delivery,
+        now: Timestamp,
+        outbox: &mut Outbox,
+    ) {
+        let Some(entry) = self.consumers.get(&key) else {
+            return;
+        };
+        let replies = self.reply_consumer.filter(|(of, _)| *of == key);
+        let replies = replies.map(|(_, token)| reply_to::address(token));
+        let queue = entry.queue.as_ref().map(|queue| queue.name());
+        if let Some(queue) = queue.or(replies.as_deref()) {
+            broker.trace_delivery(self.seen(), queue, delivery, now, outbox);
+        }
+    }
+
+    fn seen(&self) -> Seen<'_> {
+        Seen {
+            by: &self.principal,
+            channel: self.number,
+        }
+    }
+
     /// A delivery that came too late to be sent: it goes back with those that are unsettled.
     pub fn absorb(&mut self, key: ConsumerKey, delivery: &Delivery) {
         if let Some(entry) = self.consumers.get(&key) {
@@ -379,6 +407,9 @@ impl Channel {
                 None
             }
             Got::Message(delivery, ready) => {
+                if broker.is_traced(&self.principal) {
+                    broker.trace_delivery(self.seen(), queue.name(), &delivery, now, outbox);
+                }
                 let counter = if acknowledges {
                     &counters.get
                 } else {

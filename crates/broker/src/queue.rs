@@ -62,6 +62,8 @@ pub use machine::QueueCore;
 
 use crate::ids::{ConsumerId, DeliveryId, MessageId, PageId, SessionId};
 use crate::message::Message;
+use crate::properties::PropertiesBuf;
+use crate::table::Value;
 use crate::time::Timestamp;
 
 /// Which set of rules a queue follows (`x-queue-type`).
@@ -314,6 +316,34 @@ pub struct Delivery {
     pub message: Message,
     pub redelivered: bool,
     pub counts: Counts,
+}
+
+impl Delivery {
+    /// H22: a message that comes again from a quorum queue says how often it was handed out in vain. `None`: as it is.
+    #[inline]
+    pub fn with_counts(&self) -> Option<Message> {
+        let Counts {
+            deliveries,
+            acquisitions,
+        } = self.counts;
+        if deliveries == 0 && acquisitions == 0 {
+            return None;
+        }
+        let message = &self.message;
+        let mut properties = PropertiesBuf::parse(message.properties()).ok()?;
+        let headers = properties.headers_mut();
+        if deliveries > 0 {
+            headers.insert("x-delivery-count", Value::I64(deliveries.into()));
+        }
+        headers.insert("x-acquired-count", Value::I64(acquisitions.into()));
+        let (exchange, key) = (message.exchange(), message.routing_key());
+        Some(Message::new(
+            exchange,
+            key,
+            &properties.encode(),
+            message.body(),
+        ))
+    }
 }
 
 /// What the driver has to do, in this order.

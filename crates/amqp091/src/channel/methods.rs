@@ -4,10 +4,7 @@ use leveret_broker::broker::Broker;
 use leveret_broker::broker::definitions::{BindingSpec, ExchangeSpec, QueueSpec};
 use leveret_broker::channel::ConsumeSpec;
 use leveret_broker::error::ResourceKind;
-use leveret_broker::message::Message;
-use leveret_broker::properties::PropertiesBuf;
-use leveret_broker::queue::{Counts, Delivery};
-use leveret_broker::table::{Table, Value};
+use leveret_broker::table::Table;
 use leveret_broker::time::Timestamp;
 use leveret_broker::{Lsn, reply_to};
 
@@ -343,7 +340,7 @@ impl Channel {
         else {
             return self.reply(call, false, method::BasicGetEmpty::default());
         };
-        let counted = with_counts(&delivery);
+        let counted = delivery.with_counts();
         let message = counted.as_ref().unwrap_or(&delivery.message);
         let ok = method::BasicGetOk {
             delivery_tag,
@@ -408,32 +405,6 @@ struct Call<'a> {
     now: Timestamp,
     turn: &'a mut Turn,
     output: &'a mut Output,
-}
-
-/// H22: a message that comes again from a quorum queue says how often it was handed out in vain. `None`: as it is.
-#[inline]
-pub(super) fn with_counts(delivery: &Delivery) -> Option<Message> {
-    let Counts {
-        deliveries,
-        acquisitions,
-    } = delivery.counts;
-    if deliveries == 0 && acquisitions == 0 {
-        return None;
-    }
-    let message = &delivery.message;
-    let mut properties = PropertiesBuf::parse(message.properties()).ok()?;
-    let headers = properties.headers_mut();
-    if deliveries > 0 {
-        headers.insert("x-delivery-count", Value::I64(deliveries.into()));
-    }
-    headers.insert("x-acquired-count", Value::I64(acquisitions.into()));
-    let (exchange, key) = (message.exchange(), message.routing_key());
-    Some(Message::new(
-        exchange,
-        key,
-        &properties.encode(),
-        message.body(),
-    ))
 }
 
 /// Arguments whose table can't be read are RabbitMQ's internal errors, without a text.

@@ -5,7 +5,7 @@ use leveret_broker::message::Message;
 use leveret_broker::queue::Delivery;
 use leveret_broker::time::Timestamp;
 
-use super::{Connection, put};
+use super::{Connection, Phase, put};
 use crate::fault::Fault;
 use crate::method::{self, Method};
 use crate::reply_code::ReplyCode;
@@ -14,6 +14,10 @@ impl Connection {
     /// Encodes events until `limit` octets of output wait.
     pub(super) fn dispatch(&mut self, limit: usize, now: Timestamp) {
         let mut bytes = 0;
+        self.traced = match &self.phase {
+            Phase::Running(principal) => self.broker.is_traced(principal),
+            _ => false,
+        };
         while self.output.pending() < limit
             && let Some(event) = self.events.pop_front()
         {
@@ -36,6 +40,9 @@ impl Connection {
                 consumer,
                 delivery,
             } => {
+                if self.traced {
+                    self.trace_delivery(channel, consumer, &delivery, now);
+                }
                 self.put_delivery(channel, consumer, &delivery);
             }
             Event::Cancelled {
@@ -58,6 +65,20 @@ impl Connection {
             return;
         };
         channel.put_delivery(consumer, delivery, &mut self.output);
+    }
+
+    #[cold]
+    fn trace_delivery(
+        &mut self,
+        number: u16,
+        consumer: ConsumerKey,
+        delivery: &Delivery,
+        now: Timestamp,
+    ) {
+        if let Some(channel) = self.channels.get(&number) {
+            let outbox = &mut self.turn.outbox;
+            channel.trace_delivery(&self.broker, consumer, delivery, now, outbox);
+        }
     }
 
     /// The broker has taken a consumer away (H14).

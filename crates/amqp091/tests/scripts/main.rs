@@ -9,6 +9,7 @@ mod consumers;
 mod dead_letters;
 mod definitions;
 mod events;
+mod firehose;
 mod handshake;
 mod listings;
 mod liveness;

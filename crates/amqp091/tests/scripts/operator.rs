@@ -6,6 +6,7 @@
 //! browse q 0 2 text     two messages of a queue from its first on, with a text in their bodies
 //! user u administrator  a user whose password is its name, with tags; `delete-user u`
 //! vhost v               a vhost, with `default_queue_type=…`, `description=…`, `protected`; `delete-vhost v`
+//! trace v on            the firehose of a vhost
 //! limit user u max-channels=1       limits of a user, or of a `vhost`
 //! allow u / .* .* .*    permissions; `disallow u /`; `-` is the empty pattern
 //! policy / p ^q all 0 max-length=1  a policy, an `operator-policy`; `clear-policy / p`
@@ -84,6 +85,7 @@ fn change(broker: &Broker, now: Timestamp, words: &[&str]) -> Option<Outcome> {
             };
             broker.put_vhost(name, metadata)
         }
+        ["trace", name, on] => broker.set_tracing(name, on == "on"),
         ["delete-vhost", name] => broker.delete_vhost(name),
         ["limit", "user", name, ref rest @ ..] => {
             let limits = UserLimits {

@@ -23,6 +23,8 @@ pub struct Routed {
     pub targets: Arc<Targets>,
     /// The result depends on exchange and key alone, until the topology changes.
     pub cacheable: bool,
+    /// The firehose is on.
+    pub traced: bool,
 }
 
 impl Broker {
@@ -47,7 +49,12 @@ impl Broker {
             topology.check_topic(by, Access::Write, exchange, key)?;
         }
         let found = self.follow(&topology, vhost, exchange, message, keys);
-        Ok(found.routed(Some(&exchange.tally)))
+        let mut routed = found.routed(Some(&exchange.tally));
+        if vhost.tracing {
+            routed.traced = true;
+            routed.cacheable = false;
+        }
+        Ok(routed)
     }
 
     /// What [`Self::route`] will ask before it routes: for a message of which only the beginning is there.
@@ -141,7 +148,7 @@ impl Broker {
     }
 
     /// Follows bindings from `exchange`, through other exchanges and alternates, to queues.
-    fn follow(
+    pub(super) fn follow(
         &self,
         topology: &Topology,
         vhost: &Vhost,
@@ -202,7 +209,7 @@ impl Broker {
 }
 
 /// Queues found so far, each once.
-struct Found {
+pub(super) struct Found {
     queues: Vec<Arc<LiveQueue>>,
     seen: Map<QueueId, ()>,
     cacheable: bool,
@@ -217,10 +224,11 @@ impl Found {
     }
 
     /// `exchange`: where a client published the message.
-    fn routed(self, exchange: Option<&Arc<ExchangeTally>>) -> Routed {
+    pub(super) fn routed(self, exchange: Option<&Arc<ExchangeTally>>) -> Routed {
         Routed {
             targets: Arc::new(Targets::new(self.queues, exchange.cloned())),
             cacheable: self.cacheable,
+            traced: false,
         }
     }
 }

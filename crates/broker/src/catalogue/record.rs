@@ -3,7 +3,7 @@
 //!
 //! | table | what | fields |
 //! |---|---|---|
-//! | 1 | vhost | name; description, tags, default_queue_type, protected_from_deletion, tracing, max-connections, max-queues |
+//! | 1 | vhost | name; description, tags, default_queue_type, protected_from_deletion, max-connections, max-queues |
 //! | 2 | user | name, hashing, password (binary), tags (array); max-connections, max-channels |
 //! | 3 | permissions | user, vhost, configure, write, read |
 //! | 4 | topic permissions | user, vhost, exchange, write, read |
@@ -106,7 +106,6 @@ impl Definition {
             (!tags.is_empty()).then(|| ("tags", texts(tags))),
             default_queue_type.map(|kind| ("default_queue_type", text(kind.name()))),
             flag("protected_from_deletion", *protected_from_deletion),
-            flag("tracing", vhost.tracing),
             connections_max.map(|most| ("max-connections", Value::I64(most))),
             queues_max.map(|most| ("max-queues", Value::I64(most))),
         ];
@@ -481,7 +480,6 @@ impl Fields {
         };
         let name = self.text("name")?.into();
         let mut vhost = Vhost::new(VhostId(self.own_id()?), name, metadata);
-        vhost.tracing = self.is_set("tracing");
         vhost.limits = VhostLimits {
             connections_max: self.limit("max-connections"),
             queues_max: self.limit("max-queues"),

@@ -143,14 +143,14 @@ impl Channel {
         let remembered = may_remember
             .then(|| self.routes.find(version, message.address()).cloned())
             .flatten();
-        let targets = match remembered {
-            Some(targets) => targets,
+        let (targets, traced) = match remembered {
+            Some(targets) => (targets, false),
             None => {
                 let routed = broker.route(&self.principal, &message, &keys)?;
                 if routed.cacheable && may_remember {
                     self.routes.remember(message.address(), &routed.targets);
                 }
-                routed.targets
+                (routed.targets, routed.traced)
             }
         };
         let ttl_ms = properties
@@ -162,6 +162,9 @@ impl Channel {
         let message = self
             .rewritten(&properties, &copies, &message)?
             .unwrap_or_else(|| message.clone());
+        if traced {
+            broker.trace_publish(self.seen(), &message, &keys, &targets.queues, now, batch);
+        }
         if to_reply {
             return Ok(self.send_reply(broker, message, mandatory, batch));
         }

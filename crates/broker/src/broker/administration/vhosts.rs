@@ -37,9 +37,11 @@ impl Broker {
         self.change_vhost(name, |vhost| Command::PutVhostLimits { vhost, limits })
     }
 
-    /// Turns the firehose of a vhost on or off.
+    /// Turns the firehose of a vhost on or off, until the node stops.
     pub fn set_tracing(&self, name: &str, on: bool) -> Outcome {
-        self.change_vhost(name, |vhost| Command::SetTracing { vhost, on })
+        let outcome = self.change_vhost(name, |vhost| Command::SetTracing { vhost, on });
+        self.count_traced(&self.topology.read());
+        outcome
     }
 
     /// Deletes a vhost and all that is in it. Its connections are closed.
@@ -61,6 +63,7 @@ impl Broker {
             ChurnTally::count(&self.churn.queue_deleted);
         }
         let (_, durable_at) = self.apply(&mut topology, Command::DeleteVhost { vhost }, None)?;
+        self.count_traced(&topology);
         drop(topology);
         // Letting millions of messages go takes its time: nobody has to wait for that.
         drop(held);
