@@ -46,6 +46,7 @@ pub mod administration;
 pub mod definitions;
 pub mod firehose;
 pub mod listing;
+pub mod notices;
 pub mod routing;
 
 /// One node. See the module's page.
@@ -74,7 +75,7 @@ pub struct Broker {
     logins: [LoginTally; Protocol::ALL.len()],
     /// Where log-ins come from, whatever protocol they are by.
     pub login_sources: LoginSources,
-    events: Events,
+    events: Arc<Events>,
     dead_letters: [DeadLetterTally; 3],
     /// The settings of the queue that was declared or configured last.
     last_settings: Mutex<Option<Arc<Settings>>>,
@@ -278,7 +279,7 @@ impl Broker {
             churn: ChurnTally::default(),
             logins: Default::default(),
             login_sources: LoginSources::default(),
-            events: Events::default(),
+            events: Arc::default(),
             dead_letters: Default::default(),
             last_settings: Mutex::default(),
             traced_vhosts: AtomicUsize::new(0),
@@ -300,8 +301,8 @@ impl Broker {
         self.events.set(sink)
     }
 
-    pub(crate) fn event_sink(&self) -> Option<Arc<dyn EventSink>> {
-        self.events.sink().cloned()
+    pub(crate) fn events(&self) -> &Arc<Events> {
+        &self.events
     }
 
     /// Notes that somebody has logged in, or was not let in.
@@ -450,7 +451,7 @@ impl Broker {
             channels: BTreeMap::new(),
             exclusive: Vec::new(),
         };
-        self.events.tell(|| entry.created());
+        self.events.tell(|| entry.created(&self.options.node_name));
         self.connections.lock().open.insert(connection, entry);
         ChurnTally::count(&self.churn.connection_created);
         Ok(principal)
@@ -513,11 +514,11 @@ impl Broker {
             return;
         };
         ChurnTally::count(&self.churn.connection_closed);
-        for number in channels {
+        for (number, channel) in channels {
             ChurnTally::count(&self.churn.channel_closed);
-            self.events.tell(|| entry.channel_closed(number));
+            self.events.tell(|| entry.channel_closed(number, &channel));
         }
-        self.events.tell(|| entry.closed());
+        self.events.tell(|| entry.closed(&self.options.node_name));
         for queue in entry.exclusive {
             self.remove_queue(&queue, |_| true);
         }
@@ -560,7 +561,7 @@ impl Broker {
         let mut connections = self.connections.lock();
         if let Some(entry) = connections.retire(by.connection, number, channel) {
             ChurnTally::count(&self.churn.channel_closed);
-            self.events.tell(|| entry.channel_closed(number));
+            self.events.tell(|| entry.channel_closed(number, channel));
         }
     }
 
@@ -580,8 +581,9 @@ impl Broker {
     pub fn set_alarm(&self, alarm: crate::alarm::Alarm, on: bool) {
         if self.alarms.set(alarm, on) {
             let name = if on { "alarm.set" } else { "alarm.cleared" };
-            let source = ("source", text(alarm.name()));
-            self.events.tell(|| Event::new(name, [source]));
+            let node = &self.options.node_name;
+            let about = || [("source", text(alarm.name())), ("node", text(node))];
+            self.events.tell(|| Event::new(name, about()));
             for entry in self.connections.lock().open.values() {
                 entry.mailbox.poke();
             }

@@ -15,7 +15,7 @@ use crate::broker::firehose::Seen;
 use crate::catalogue::Map;
 use crate::connections::LiveChannel;
 use crate::error::{Error, Resource, Result};
-use crate::events::{Event, EventSink, text};
+use crate::events::{Event, Events, PERFORMED_BY, channel_pid, text};
 use crate::ids::{ConsumerId, DeliveryId, SessionId};
 use crate::live_queue::{ConsumerFacts, Got, LiveQueue, Outbox, Subscriber};
 use crate::mailbox::{ConsumerKey, Mailbox};
@@ -48,7 +48,7 @@ pub struct Channel {
     /// What others may know of it.
     live: Arc<LiveChannel>,
     /// Who wants to know of its consumers.
-    sink: Option<Arc<dyn EventSink>>,
+    events: Arc<Events>,
     routes: Routes,
     /// Publisher confirms, once selected.
     confirms: Option<Confirms>,
@@ -124,7 +124,7 @@ impl Channel {
             number,
             session,
             live,
-            sink: broker.event_sink(),
+            events: broker.events().clone(),
             principal,
             mailbox,
             routes: Routes::default(),
@@ -249,7 +249,7 @@ impl Channel {
             subscriber,
             attached,
         };
-        if let Some(sink) = &self.sink {
+        if let Some(sink) = self.events.sink() {
             let facts = ConsumerEvent {
                 exclusive,
                 prefetch: self.prefetch,
@@ -599,7 +599,7 @@ impl Channel {
     }
 
     fn tell_of_end<'a>(&self, consumers: impl Iterator<Item = &'a ConsumerEntry>) {
-        if let Some(sink) = &self.sink {
+        if let Some(sink) = self.events.sink() {
             for entry in consumers {
                 sink.take(entry.deleted(&self.principal, self.number));
             }
@@ -718,10 +718,10 @@ impl ConsumerEntry {
             "consumer.deleted",
             [
                 ("consumer_tag", text(&self.tag)),
-                ("channel", Value::I64(channel.into())),
+                ("channel", channel_pid(by.connection, channel)),
                 ("queue", text(queue)),
                 ("vhost", text(&by.vhost_name)),
-                ("user_who_performed_action", text(&by.user)),
+                (PERFORMED_BY, text(&by.user)),
             ],
         )
     }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::catalogue::Map;
 use crate::counters::{ChannelCounters, ChannelTally, Counter};
-use crate::events::{Event, text};
+use crate::events::{Event, PERFORMED_BY, channel_pid, connection_pid, text};
 use crate::live_queue::{ConnectionId, LiveQueue};
 use crate::mailbox::Mailbox;
 use crate::principal::Principal;
@@ -318,8 +318,11 @@ impl Connections {
         Some(connected)
     }
 
-    /// Takes the connection out, with all channels that it still has; gives their numbers.
-    pub(crate) fn remove(&mut self, connection: ConnectionId) -> Option<(Connected, Vec<u16>)> {
+    /// Takes the connection out, with all channels that it still has; gives those.
+    pub(crate) fn remove(
+        &mut self,
+        connection: ConnectionId,
+    ) -> Option<(Connected, BTreeMap<u16, Arc<LiveChannel>>)> {
         let mut connected = self.open.remove(&connection)?;
         let channels = std::mem::take(&mut connected.channels);
         self.channels -= channels.len();
@@ -327,7 +330,7 @@ impl Connections {
         for channel in channels.values() {
             *total = total.plus(&channel.counters.read());
         }
-        Some((connected, channels.into_keys().collect()))
+        Some((connected, channels))
     }
 
     pub(crate) fn list(&self, is_alarm_on: bool) -> Vec<ConnectionInfo> {
@@ -388,7 +391,10 @@ pub struct Attempt<'a> {
     pub protocol: Protocol,
     pub user: &'a str,
     pub auth_mechanism: &'a str,
+    /// `peer:port -> local:port`.
+    pub connection: &'a str,
     pub peer: SocketAddr,
+    pub local: SocketAddr,
     pub is_tls: bool,
     pub succeeded: bool,
 }
@@ -400,17 +406,22 @@ impl Attempt<'_> {
         } else {
             "user.authentication.failure"
         };
-        Event::new(
-            name,
-            [
-                ("name", text(self.user)),
-                ("protocol", text(self.protocol.name())),
-                ("auth_mechanism", text(self.auth_mechanism)),
-                ("peer_host", text(&self.peer.ip().to_string())),
-                ("peer_port", Value::I64(self.peer.port().into())),
-                ("ssl", Value::Bool(self.is_tls)),
-            ],
-        )
+        let error = (!self.succeeded).then(|| {
+            let text_of = format!("user '{}' - invalid credentials", self.user);
+            ("error", text(&text_of))
+        });
+        let facts = [
+            ("name", text(self.user)),
+            ("connection_name", text(self.connection)),
+            ("connection_type", text("network")),
+            ("host", text(&self.local.ip().to_string())),
+            ("protocol", text(self.protocol.name())),
+            ("auth_mechanism", text(self.auth_mechanism)),
+            ("peer_host", text(&self.peer.ip().to_string())),
+            ("peer_port", Value::I64(self.peer.port().into())),
+            ("ssl", Value::Bool(self.is_tls)),
+        ];
+        Event::new(name, facts.into_iter().chain(error))
     }
 }
 
@@ -455,23 +466,27 @@ impl LoginTally {
 
 // What is told of connections and channels (E19).
 impl Connected {
-    pub(crate) fn created(&self) -> Event {
+    pub(crate) fn created(&self, node: &str) -> Event {
         let facts = &self.facts;
-        let named = facts.user_provided_name.as_deref();
         let address = |names: [&'static str; 2], address: Option<SocketAddr>| {
             let parts = address.map(|it| (text(&it.ip().to_string()), it.port()));
             parts.map(|(host, port)| [(names[0], host), (names[1], Value::I64(port.into()))])
         };
-        let optional = named.map(|name| ("user_provided_name", text(name)));
         let peer = address(["peer_host", "peer_port"], facts.peer);
         let local = address(["host", "port"], facts.local);
+        let tls = facts.tls.as_deref();
+        let of_tls = |field: fn(&TlsFacts) -> &String| text(tls.map_or("", |it| field(it)));
         let properties = [
-            ("name", text(&facts.name)),
             ("user", text(&self.principal.user)),
             ("vhost", text(&self.principal.vhost_name)),
             ("protocol", text(facts.protocol.name())),
             ("auth_mechanism", text(facts.auth_mechanism)),
-            ("ssl", Value::Bool(facts.tls.is_some())),
+            ("type", text("network")),
+            ("ssl", Value::Bool(tls.is_some())),
+            ("ssl_protocol", of_tls(|it| &it.protocol)),
+            ("ssl_key_exchange", of_tls(|it| &it.key_exchange)),
+            ("ssl_cipher", of_tls(|it| &it.cipher)),
+            ("ssl_hash", of_tls(|it| &it.hash)),
             ("channel_max", Value::I64(facts.channel_max.into())),
             ("frame_max", Value::I64(facts.frame_max.into())),
             ("timeout", Value::I64(facts.timeout_s.into())),
@@ -479,33 +494,49 @@ impl Connected {
                 "connected_at",
                 Value::I64(facts.connected_at.0.cast_signed()),
             ),
+            (PERFORMED_BY, text(&self.principal.user)),
+        ];
+        let addresses = peer.into_iter().chain(local).flatten();
+        let properties = self.names(node).chain(properties).chain(addresses);
+        Event::new("connection.created", properties)
+    }
+
+    pub(crate) fn closed(&self, node: &str) -> Event {
+        let more = [
+            ("user", text(&self.principal.user)),
+            ("vhost", text(&self.principal.vhost_name)),
+        ];
+        Event::new("connection.closed", self.names(node).chain(more))
+    }
+
+    fn names(&self, node: &str) -> impl Iterator<Item = (&'static str, Value)> {
+        let facts = &self.facts;
+        let named = facts.user_provided_name.as_deref();
+        let names = [
+            ("name", text(&facts.name)),
+            ("node", text(node)),
+            ("pid", connection_pid(self.principal.connection)),
             (
                 "client_properties",
                 Value::Table(facts.client_properties.clone()),
             ),
         ];
-        let addresses = peer.into_iter().chain(local).flatten();
-        let properties = properties.into_iter().chain(addresses).chain(optional);
-        Event::new("connection.created", properties)
-    }
-
-    pub(crate) fn closed(&self) -> Event {
-        Event::new(
-            "connection.closed",
-            [
-                ("name", text(&self.facts.name)),
-                ("user", text(&self.principal.user)),
-                ("vhost", text(&self.principal.vhost_name)),
-            ],
-        )
+        let given = named.map(|name| ("user_provided_name", text(name)));
+        names.into_iter().chain(given)
     }
 
     pub(crate) fn channel_created(&self, number: u16) -> Event {
-        self.channel_event("channel.created", number)
+        let mut event = self.channel_event("channel.created", number);
+        let connection = connection_pid(self.principal.connection);
+        event.properties.insert("connection", connection);
+        event
     }
 
-    pub(crate) fn channel_closed(&self, number: u16) -> Event {
-        self.channel_event("channel.closed", number)
+    pub(crate) fn channel_closed(&self, number: u16, channel: &LiveChannel) -> Event {
+        let mut event = self.channel_event("channel.closed", number);
+        let consumers = Value::I64(channel.consumers.get().cast_signed());
+        event.properties.insert("consumer_count", consumers);
+        event
     }
 
     fn channel_event(&self, name: &'static str, number: u16) -> Event {
@@ -515,9 +546,10 @@ impl Connected {
             [
                 ("name", text(&format!("{connection} ({number})"))),
                 ("number", Value::I64(number.into())),
-                ("connection", text(connection)),
+                ("pid", channel_pid(self.principal.connection, number)),
                 ("user", text(&self.principal.user)),
                 ("vhost", text(&self.principal.vhost_name)),
+                (PERFORMED_BY, text(&self.principal.user)),
             ],
         )
     }

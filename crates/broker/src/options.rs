@@ -44,6 +44,8 @@ pub struct Options {
     pub anonymous_user: Option<Box<str>>,
     /// `credential_validator`.
     pub password_rule: PasswordRule,
+    /// `event_exchange.vhost`: where events are published; `None`: nowhere.
+    pub event_exchange_vhost: Option<Box<str>>,
     /// What a blank node begins with.
     pub first: FirstDefinitions,
     /// A source of random bits, for generated names and salts.
@@ -92,6 +94,7 @@ impl Options {
             loopback_users: vec!["guest".into()],
             anonymous_user: Some("guest".into()),
             password_rule: PasswordRule::Anything,
+            event_exchange_vhost: None,
             first: FirstDefinitions {
                 vhost: "/".to_owned(),
                 user: "guest".to_owned(),

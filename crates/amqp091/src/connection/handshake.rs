@@ -274,7 +274,9 @@ impl Connection {
             protocol: Protocol::Amqp091,
             user: identity.map_or(claimed, |identity| &*identity.name),
             auth_mechanism: self.client.mechanism,
+            connection: &self.peer.name,
             peer: self.peer.remote,
+            local: self.peer.local,
             is_tls: self.peer.tls.is_some(),
             succeeded: identity.is_some(),
         });

@@ -11,7 +11,7 @@ use leveret_storage::{Batch as Records, Lsn};
 use super::{Broker, Topology};
 use crate::catalogue::{ApplyError, Changes, Command, Vhost};
 use crate::error::{Error, Resource, Result};
-use crate::events::Event;
+use crate::events::Change;
 use crate::ids::QueueId;
 use crate::live_queue::LiveQueue;
 use crate::principal::Principal;
@@ -38,9 +38,10 @@ impl Broker {
         by: Option<&Principal>,
     ) -> std::result::Result<(Changes, Option<Lsn>), ApplyError> {
         let sink = self.events.sink();
-        let user = by.map(|by| &*by.user);
-        let event = sink.and_then(|_| Event::of_command(&topology.catalogue, &command, user));
-        let vhost = sink.and_then(|_| command.vhost());
+        let change = sink.map(|_| {
+            let user = by.map(|by| &*by.user);
+            Change::of(&self.options.node_name, &topology.catalogue, &command, user)
+        });
         let changes = topology.catalogue.apply(command)?;
         self.version.fetch_add(1, Ordering::Release);
         let mut records = Records::default();
@@ -58,14 +59,12 @@ impl Broker {
         if let Some(Lsn(at)) = durable_at {
             self.last_change.store(at, Ordering::Release);
         }
-        if let Some(sink) = sink {
-            let vhost = vhost.and_then(|id| topology.catalogue.vhost_of(id));
-            let vhost = vhost.map_or("", |vhost| &vhost.name);
-            for gone in &changes.gone {
-                sink.take(Event::of_gone(gone, vhost, user));
+        if let (Some(sink), Some(change)) = (sink, change) {
+            for event in change.done(&topology.catalogue, &changes) {
+                sink.take(event);
             }
-            event.into_iter().for_each(|event| sink.take(event));
         }
+        self.look_at_event_exchange(topology);
         Ok((changes, durable_at))
     }
 
