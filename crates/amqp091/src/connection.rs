@@ -152,8 +152,8 @@ pub struct Connection {
     blocked: Option<bool>,
     /// It fills queues faster than they are paged out, and is not read from meanwhile.
     outruns_pager: bool,
-    /// The firehose was on when events were last looked at.
-    traced: bool,
+    /// Deliveries are copied to the firehose or rewritten: how it was when events were last looked at.
+    intercepts: bool,
     pulse: Pulse,
 }
 
@@ -263,7 +263,7 @@ impl Connection {
             expires: None,
             blocked: None,
             outruns_pager: false,
-            traced: false,
+            intercepts: false,
             pulse: Pulse {
                 started: now,
                 heartbeat_ms: 0,

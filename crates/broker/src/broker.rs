@@ -402,7 +402,8 @@ impl Broker {
 
     /// The user that anonymous clients are.
     pub fn anonymous(&self, loopback: bool) -> Option<User> {
-        self.authenticated(self.options.anonymous_user.as_deref()?, loopback)
+        let name = self.options.anonymous_user.as_deref()?;
+        self.authenticate(name, &self.options.anonymous_pass, loopback)
     }
 
     /// A user whose identity is known without a password, such as by a certificate.
@@ -520,7 +521,7 @@ impl Broker {
         }
         self.events.tell(|| entry.closed(&self.options.node_name));
         for queue in entry.exclusive {
-            self.remove_queue(&queue, |_| true);
+            self.remove_queue(&queue, None, |_| true);
         }
     }
 
@@ -620,7 +621,7 @@ impl Broker {
             self.log_changes(releases, counts);
             self.drop_pages(pages);
             for queue in std::mem::take(&mut outbox.deletions) {
-                self.remove_queue(&queue, |_| true);
+                self.remove_queue(&queue, None, |_| true);
             }
         }
     }

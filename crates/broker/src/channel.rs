@@ -50,6 +50,8 @@ pub struct Channel {
     /// Who wants to know of its consumers.
     events: Arc<Events>,
     routes: Routes,
+    /// The same, while every message is rewritten.
+    intercepted_routes: Routes,
     /// Publisher confirms, once selected.
     confirms: Option<Confirms>,
     /// The open transaction, once selected.
@@ -128,6 +130,7 @@ impl Channel {
             principal,
             mailbox,
             routes: Routes::default(),
+            intercepted_routes: Routes::default(),
             confirms: None,
             transaction: None,
             consumers: Map::default(),

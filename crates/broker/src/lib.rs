@@ -16,6 +16,7 @@ pub mod error;
 pub mod events;
 pub mod exchange;
 pub mod ids;
+mod interceptors;
 pub mod live_queue;
 pub mod login_sources;
 pub mod mailbox;

@@ -44,12 +44,36 @@ pub struct Options {
     pub anonymous_user: Option<Box<str>>,
     /// `credential_validator`.
     pub password_rule: PasswordRule,
+    /// `anonymous_login_pass`: the password of that user, or nobody is let in as them.
+    pub anonymous_pass: Box<str>,
     /// `event_exchange.vhost`: where events are published; `None`: nowhere.
     pub event_exchange_vhost: Option<Box<str>>,
+    /// `message_interceptors.*`.
+    pub interceptors: Interceptors,
+    /// `queue_types.*.enabled = false`: types that no new queue may have.
+    pub disabled_queue_kinds: Vec<Kind>,
     /// What a blank node begins with.
     pub first: FirstDefinitions,
     /// A source of random bits, for generated names and salts.
     pub random: fn() -> u64,
+}
+
+/// What is noted in messages on their way (H27).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Interceptors {
+    /// `message_interceptors.incoming.set_header_timestamp.overwrite`: when a message came. `None`: it is not noted.
+    pub timestamp: Option<Overwrite>,
+    /// `message_interceptors.incoming.set_header_routing_node.overwrite`: to which node it came.
+    pub routing_node: Option<Overwrite>,
+    /// `message_interceptors.outgoing.timestamp.enabled`: when it was sent to a client.
+    pub sent_time: bool,
+}
+
+/// Whether what a message says itself counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overwrite {
+    Yes,
+    No,
 }
 
 /// `default_vhost`, `default_user`, `default_pass`, `default_user_tags` and `default_permissions`.
@@ -94,7 +118,10 @@ impl Options {
             loopback_users: vec!["guest".into()],
             anonymous_user: Some("guest".into()),
             password_rule: PasswordRule::Anything,
+            anonymous_pass: "guest".into(),
             event_exchange_vhost: None,
+            interceptors: Interceptors::default(),
+            disabled_queue_kinds: Vec::new(),
             first: FirstDefinitions {
                 vhost: "/".to_owned(),
                 user: "guest".to_owned(),

@@ -31,6 +31,8 @@ pub enum Body {
     /// Made piece by piece, as the client takes it, so that a long list is never in memory as a whole. An empty piece: there is
     /// nothing yet, ask again in a moment.
     Pieces(Box<dyn Iterator<Item = Vec<u8>> + Send>),
+    /// A [line](crate::event_line) for each event from now on, which the listener writes as they happen.
+    Events,
 }
 
 impl std::fmt::Debug for Body {
@@ -38,6 +40,7 @@ impl std::fmt::Debug for Body {
         match self {
             Self::Whole(bytes) => write!(f, "{}", String::from_utf8_lossy(bytes)),
             Self::Pieces(_) => f.write_str("Pieces"),
+            Self::Events => f.write_str("Events"),
         }
     }
 }

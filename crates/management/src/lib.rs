@@ -20,6 +20,7 @@ mod answer;
 mod api;
 mod call;
 mod definitions;
+mod events;
 mod json;
 mod list;
 mod metrics;
@@ -38,6 +39,7 @@ mod visit;
 pub use answer::{Answer, Body};
 pub use call::{Admitted, Caller};
 pub use definitions::{ImportError, Report};
+pub use events::event_line;
 pub use operations::{AuditEntry, Change, LogLines, Operations, ProcessFacts, Service, TlsFacts};
 pub use options::{
     CertificateFacts, CertificateFile, Cors, Host, ListenerCertificates, ListenerFacts, Oauth,

@@ -12,6 +12,7 @@ use crate::api::{
     users, vhosts,
 };
 use crate::call::Call;
+use crate::events;
 use crate::openapi;
 
 /// What answers.
@@ -250,6 +251,7 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/leveret/tls", "TLS versions and cipher suites that are spoken.", &[get(Administrator, operations::tls)]),
     route("/leveret/process", "The command line and the environment of the process.", &[get(Administrator, operations::process)]),
     route("/leveret/certificates", "Certificates of the listeners.", &[get(Administrator, certificates::list)]),
+    route("/leveret/events", "Events from now on, a line of JSON for each.", &[get(Administrator, events::listen)]),
 ];
 
 /// What is not below `/api`.

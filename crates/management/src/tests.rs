@@ -52,6 +52,7 @@ impl Seen {
         let bytes = match body {
             Body::Whole(bytes) => bytes,
             Body::Pieces(pieces) => pieces.flatten().collect(),
+            Body::Events => b"events".to_vec(),
         };
         Self {
             status: head.status.as_u16(),

@@ -40,6 +40,7 @@ use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::effective::HttpListener;
 use crate::control;
+use crate::events::{EventRing, Listener as EventListener, on_behalf_of};
 use crate::listener::Listener;
 
 /// How long a request's body may take to arrive.
@@ -57,6 +58,9 @@ const REST: Duration = Duration::from_millis(5);
 /// The most that a request's head may be, bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
+/// Who asks on the control socket, in events.
+const CLI: &str = "rmq-cli";
+
 /// What is served.
 #[derive(Clone)]
 pub(crate) struct Site {
@@ -65,6 +69,7 @@ pub(crate) struct Site {
     /// What a backup copies.
     pub(crate) log: Log,
     pub(crate) clock: Clock,
+    pub(crate) events: Arc<EventRing>,
     pub(crate) kind: SiteKind,
     pub(crate) audit: Arc<Audit>,
     /// Told when an operator has the node stop.
@@ -209,7 +214,8 @@ impl Site {
             let stop = Arc::clone(&self.stop);
             tokio::spawn(async move { stop.notify_one() });
         }
-        answer.response.map(Outgoing::new)
+        let events = self.events;
+        answer.response.map(|body| Outgoing::new(body, &events))
     }
 
     /// The body of somebody unknown is not read, and no body beyond the limit.
@@ -226,7 +232,9 @@ impl Site {
         let limited = Limited::new(body, management.body_bytes_max());
         match timeout(BODY_TIMEOUT, limited.collect()).await {
             Ok(Ok(body)) => {
-                let answer = self.answer_to(&visit, &admitted, body.to_bytes()).await;
+                let answer = self
+                    .answer_to(&visit, &admitted, body.to_bytes(), caller)
+                    .await;
                 let status = answer.response.status();
                 self.audit.note(&admitted, status, self.clock.now());
                 answer
@@ -248,11 +256,23 @@ impl Site {
     }
 
     /// What comes of a request, as soon as all is known that it depends on.
-    async fn answer_to(&self, visit: &Visit, admitted: &Arc<Admitted>, body: Bytes) -> Answer {
+    async fn answer_to(
+        &self,
+        visit: &Visit,
+        admitted: &Arc<Admitted>,
+        body: Bytes,
+        caller: Caller,
+    ) -> Answer {
+        let by = match admitted.user_name() {
+            None if caller == Caller::Operator => Some(CLI),
+            user => user,
+        };
         loop {
             let (management, clock) = (Arc::clone(&self.management), self.clock);
             let (admitted, body) = (Arc::clone(admitted), body.clone());
-            let answer = work(move || management.answer(&admitted, &body, clock.now())).await;
+            let by = by.map(str::to_owned);
+            let answer = move || management.answer(&admitted, &body, clock.now());
+            let answer = work(move || on_behalf_of(by, answer)).await;
             if !answer.is_undecided {
                 return answer;
             }
@@ -303,6 +323,15 @@ async fn work(answer: impl FnOnce() -> Answer + Send + 'static) -> Answer {
     })
 }
 
+type EventLines = Pin<Box<dyn Future<Output = (EventListener, Option<Vec<u8>>)> + Send>>;
+
+fn next_events(mut listener: EventListener) -> EventLines {
+    Box::pin(async move {
+        let lines = listener.next().await;
+        (listener, lines)
+    })
+}
+
 type Pieces = Box<dyn Iterator<Item = Vec<u8>> + Send>;
 
 /// A body on its way out. The next piece of a long one is made when the socket has taken the last.
@@ -313,14 +342,17 @@ enum Outgoing {
     Making(JoinHandle<(Pieces, Option<Vec<u8>>)>),
     /// There was none yet.
     Resting(Pin<Box<Sleep>>, Pieces),
+    /// Something is waited for that happens.
+    Events(EventLines),
     Over,
 }
 
 impl Outgoing {
-    fn new(body: leveret_management::Body) -> Self {
+    fn new(body: leveret_management::Body, events: &Arc<EventRing>) -> Self {
         match body {
             leveret_management::Body::Whole(bytes) => Self::Whole(Some(bytes.into())),
             leveret_management::Body::Pieces(pieces) => Self::Pieces(pieces),
+            leveret_management::Body::Events => Self::Events(next_events(events.listen())),
         }
     }
 }
@@ -353,6 +385,16 @@ impl Body for Outgoing {
                     }
                     *self = Self::Pieces(pieces);
                 }
+                Self::Events(mut waiting) => {
+                    let Poll::Ready((listener, lines)) = waiting.as_mut().poll(context) else {
+                        *self = Self::Events(waiting);
+                        return Poll::Pending;
+                    };
+                    if lines.is_some() {
+                        *self = Self::Events(next_events(listener));
+                    }
+                    return Poll::Ready(lines.map(|lines| Ok(Frame::data(lines.into()))));
+                }
                 Self::Making(mut making) => {
                     let Poll::Ready(made) = Pin::new(&mut making).poll(context) else {
                         *self = Self::Making(making);
@@ -379,7 +421,9 @@ impl Body for Outgoing {
             Self::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Pieces(_) | Self::Making(_) | Self::Resting(..) => SizeHint::default(),
+            Self::Pieces(_) | Self::Making(_) | Self::Resting(..) | Self::Events(_) => {
+                SizeHint::default()
+            }
             Self::Over => SizeHint::with_exact(0),
         }
     }

@@ -1,14 +1,15 @@
 //! Where the log goes, how it looks, and how much of it there is: the keys `log.*`.
 //!
-//! Each output has a level of its own and each category one ([`Category`]); [`mod@file`] writes and rotates a file, [`json`]
-//! formats events as RabbitMQ's JSON formatter does, and [`tail`] keeps the last lines in memory.
+//! Each output has a level of its own and each category one ([`Category`]); [`mod@file`] writes and rotates a file,
+//! [`exchange`] publishes to `amq.rabbitmq.log`, [`json`] formats events as RabbitMQ's JSON formatter does, and [`tail`]
+//! keeps the last lines in memory.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tracing::level_filters::LevelFilter;
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
@@ -18,10 +19,12 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Effective;
 
+mod exchange;
 mod file;
 mod json;
 mod tail;
 
+pub(crate) use exchange::Lines;
 use file::LogFile;
 use leveret_management::LogLines;
 use tail::Tail;
@@ -100,6 +103,8 @@ pub(crate) struct Options {
     pub(crate) file_name: Option<PathBuf>,
     /// `None`: `log` in the data directory.
     pub(crate) directory: Option<PathBuf>,
+    /// `amq.rabbitmq.log`.
+    pub(crate) exchange: Output,
     /// 0: the file grows.
     pub(crate) rotation_bytes: u64,
     /// How many older files are kept.
@@ -121,6 +126,7 @@ impl Default for Options {
             file: output(false),
             file_name: None,
             directory: None,
+            exchange: output(false),
             rotation_bytes: 0,
             rotation_count: 10,
         }
@@ -163,6 +169,7 @@ pub(crate) struct Logs {
     options: Arc<RwLock<Options>>,
     file: Option<Arc<LogFile>>,
     tail: Tail,
+    lines: Mutex<Option<Lines>>,
 }
 
 /// Starts logging, once in the life of a process.
@@ -195,15 +202,25 @@ pub(crate) fn start(config: &Effective) -> Result<Logs, String> {
         options: Arc::clone(&options),
         output: Options::tail,
     });
+    let (lines_out, lines) = exchange::open(log.exchange.format);
+    let published = log.exchange.on.then(|| {
+        let lines = layer(log.exchange.format, lines_out, false);
+        lines.with_filter(ForOutput {
+            options: Arc::clone(&options),
+            output: |options| &options.exchange,
+        })
+    });
     tracing_subscriber::registry()
         .with(console)
         .with(to_file)
         .with(in_memory)
+        .with(published)
         .init();
     Ok(Logs {
         options,
         file,
         tail,
+        lines: Mutex::new(Some(lines)),
     })
 }
 
@@ -224,6 +241,11 @@ where
 }
 
 impl Logs {
+    /// The lines that are to be published, for the one who does.
+    pub(crate) fn lines(&self) -> Option<Lines> {
+        self.lines.lock().take()
+    }
+
     /// Takes new levels, and writes to the file of the configured name even if somebody has moved it away.
     pub(crate) fn configure(&self, config: &Effective) {
         *self.options.write() = config.log.clone();

@@ -22,6 +22,7 @@ mod definitions;
 mod dev_certs;
 mod disk_floor;
 mod doors;
+mod events;
 mod host;
 mod http;
 mod http_client;

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use leveret_amqp091::connection::{Connection, Limits, RABBITMQ_VERSION};
 use leveret_amqp091::sasl::Mechanism;
+use leveret_broker::broker::notices::LOG_EXCHANGE;
 use leveret_broker::broker::{Broker, Restored};
+use leveret_broker::events::EXCHANGE as EVENT_EXCHANGE;
 use leveret_broker::options::{FirstDefinitions, Options};
 use leveret_broker::queue::Kind;
 use leveret_broker::users::{Pattern, Permissions};
@@ -26,6 +28,7 @@ use crate::clock::Clock;
 use crate::config::{Address, Effective, Loaded, Sources};
 use crate::definitions;
 use crate::doors::Doors;
+use crate::events::EventRing;
 use crate::host;
 use crate::http::{self, Site, SiteKind};
 use crate::io_thread::{IoThreads, Serving};
@@ -73,6 +76,20 @@ pub(crate) fn run(
         let pager = PagerThread::start(Arc::clone(&broker))
             .map_err(|error| format!("cannot start the pager: {error}"))?;
         let mut tasks = JoinSet::new();
+        let events = EventRing::open(&broker, clock);
+        if let Some(vhost) = &broker.options.event_exchange_vhost {
+            if !broker.declare_own_exchange(vhost, EVENT_EXCHANGE) {
+                warn!(%vhost, "there is no event exchange: its virtual host is not there");
+            }
+            tasks.spawn(Arc::clone(&events).publish(Arc::clone(&broker)));
+        }
+        if config.log.exchange.on {
+            broker.declare_own_exchange(&config.access.default_vhost, LOG_EXCHANGE);
+            if let Some(lines) = logs.lines() {
+                let vhost = config.access.default_vhost.clone();
+                tasks.spawn(lines.publish(Arc::clone(&broker), vhost, clock));
+            }
+        }
         tasks.spawn(run_timers(Arc::clone(&broker), clock));
         tasks.spawn(Arc::clone(&resources).watch());
         doors.certificates.watch(&mut tasks);
@@ -117,6 +134,7 @@ pub(crate) fn run(
             broker: Arc::clone(&broker),
             log,
             clock,
+            events,
             kind: SiteKind::Api,
             audit,
             stop: Arc::default(),
@@ -265,7 +283,14 @@ fn options(config: &Effective) -> Options {
             .map(|name| name.as_str().into())
             .collect(),
         password_rule: access.validation.password_rule(),
+        anonymous_pass: access.anonymous_login_pass.as_str().into(),
         anonymous_user: access.anonymous_login.as_deref().map(Box::from),
+        event_exchange_vhost: config.event_exchange.on.then(|| {
+            let vhost = config.event_exchange.vhost.as_ref();
+            vhost.unwrap_or(&access.default_vhost).as_str().into()
+        }),
+        interceptors: config.interceptors,
+        disabled_queue_kinds: config.disabled_queue_kinds.iter().copied().collect(),
         first: FirstDefinitions {
             vhost: access.default_vhost.clone(),
             user: access.default_user.clone(),

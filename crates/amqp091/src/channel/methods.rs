@@ -334,12 +334,16 @@ impl Channel {
     fn get(&mut self, get: &method::BasicGet<'_>, call: &mut Call<'_>) -> Result {
         let queue = self.core.queue_name(&stripped(get.queue))?;
         let outbox = &mut call.turn.outbox;
-        let Some((delivery_tag, delivery, left)) =
+        let Some((delivery_tag, mut delivery, left)) =
             self.core
                 .get(call.broker, &queue, !get.no_ack, call.now, outbox)?
         else {
             return self.reply(call, false, method::BasicGetEmpty::default());
         };
+        let interceptors = &call.broker.options.interceptors;
+        if let Some(message) = interceptors.outgoing(&delivery.message, call.now) {
+            delivery.message = message;
+        }
         let counted = delivery.with_counts();
         let message = counted.as_ref().unwrap_or(&delivery.message);
         let ok = method::BasicGetOk {

@@ -14,8 +14,10 @@ impl Connection {
     /// Encodes events until `limit` octets of output wait.
     pub(super) fn dispatch(&mut self, limit: usize, now: Timestamp) {
         let mut bytes = 0;
-        self.traced = match &self.phase {
-            Phase::Running(principal) => self.broker.is_traced(principal),
+        self.intercepts = match &self.phase {
+            Phase::Running(by) => {
+                self.broker.options.interceptors.sent_time || self.broker.is_traced(by)
+            }
             _ => false,
         };
         while self.output.pending() < limit
@@ -40,10 +42,11 @@ impl Connection {
                 consumer,
                 delivery,
             } => {
-                if self.traced {
-                    self.trace_delivery(channel, consumer, &delivery, now);
+                if self.intercepts {
+                    self.put_intercepted(channel, consumer, delivery, now);
+                } else {
+                    self.put_delivery(channel, consumer, &delivery);
                 }
-                self.put_delivery(channel, consumer, &delivery);
             }
             Event::Cancelled {
                 channel,
@@ -67,18 +70,28 @@ impl Connection {
         channel.put_delivery(consumer, delivery, &mut self.output);
     }
 
+    /// A delivery that is copied to the firehose, or in which it is noted when it was sent.
     #[cold]
-    fn trace_delivery(
+    fn put_intercepted(
         &mut self,
         number: u16,
         consumer: ConsumerKey,
-        delivery: &Delivery,
+        mut delivery: Delivery,
         now: Timestamp,
     ) {
-        if let Some(channel) = self.channels.get(&number) {
+        let is_traced = match &self.phase {
+            Phase::Running(by) => self.broker.is_traced(by),
+            _ => false,
+        };
+        if let Some(channel) = self.channels.get(&number).filter(|_| is_traced) {
             let outbox = &mut self.turn.outbox;
-            channel.trace_delivery(&self.broker, consumer, delivery, now, outbox);
+            channel.trace_delivery(&self.broker, consumer, &delivery, now, outbox);
         }
+        let interceptors = &self.broker.options.interceptors;
+        if let Some(message) = interceptors.outgoing(&delivery.message, now) {
+            delivery.message = message;
+        }
+        self.put_delivery(number, consumer, &delivery);
     }
 
     /// The broker has taken a consumer away (H14).

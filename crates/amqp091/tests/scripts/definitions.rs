@@ -1,6 +1,7 @@
 //! Exchanges, bindings and queues that refer to one another, and the limits of a node.
 
 use leveret_broker::options::Options;
+use leveret_broker::queue::Kind;
 
 use crate::world::{World, check, check_in};
 
@@ -243,6 +244,23 @@ fn a_node_has_limits() {
         b leaves
         a consume q two
           a connection.close 530 NOT_ALLOWED - reached maximum (1) of consumers per channel 60.20
+        ",
+    );
+}
+
+#[test]
+fn no_new_queue_has_a_type_that_is_disabled() {
+    let mut options = Options::new(|| 7);
+    options.disabled_queue_kinds = vec![Kind::Quorum];
+    check_in(
+        &mut World::with(options),
+        "
+        a connect
+        a queue q durable
+          a queue.declare-ok q 0 0
+        a queue qq durable x-queue-type=quorum
+          a connection.close 541 INTERNAL_ERROR - Cannot declare a queue 'queue 'qq' in vhost '/'' of type 'rabbit_quorum_queue' on node 'rabbit@localhost': the corresponding feature flag is disabled 50.10
+          a closed
         ",
     );
 }

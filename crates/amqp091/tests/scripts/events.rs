@@ -128,7 +128,7 @@ fn definitions_are_made_and_deleted() {
         binding.deleted source_name=amq.fanout user_who_performed_action=guest
         binding.deleted source_name=x destination_name=q vhost=/
         exchange.deleted name=x vhost=/
-        queue.deleted name=q vhost=/
+        queue.deleted name=q vhost=/ user_who_performed_action=guest
         ",
     );
 }

@@ -1,6 +1,8 @@
 //! From the protocol header to an open connection, and every way not to get there.
 
-use crate::world::check;
+use leveret_broker::options::Options;
+
+use crate::world::{World, check};
 
 #[test]
 fn a_client_logs_in() {
@@ -368,4 +370,16 @@ fn a_certificate_logs_its_user_in() {
           c closed
         ",
     );
+}
+
+#[test]
+fn anonymous_clients_are_a_user_with_the_configured_password() {
+    let check = |pass: &str, expected| {
+        let mut options = Options::new(|| 7);
+        options.anonymous_pass = pass.into();
+        let world = World::with(options);
+        assert_eq!(world.broker().anonymous(true).is_some(), expected, "{pass}");
+    };
+    check("guest", true);
+    check("other", false);
 }

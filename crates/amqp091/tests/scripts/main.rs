@@ -11,6 +11,7 @@ mod definitions;
 mod events;
 mod firehose;
 mod handshake;
+mod interceptors;
 mod listings;
 mod liveness;
 mod operator;

@@ -40,7 +40,7 @@ impl Broker {
         let sink = self.events.sink();
         let change = sink.map(|_| {
             let user = by.map(|by| &*by.user);
-            Change::of(&self.options.node_name, &topology.catalogue, &command, user)
+            Change::of(&self.options, &topology.catalogue, &command, user)
         });
         let changes = topology.catalogue.apply(command)?;
         self.version.fetch_add(1, Ordering::Release);

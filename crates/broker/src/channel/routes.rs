@@ -1,7 +1,8 @@
 //! Publishing on a channel: the checks of a message in RabbitMQ's order (H01), and the routes a channel remembers.
 //!
 //! A remembered route says that this user may publish with this exchange and key, and which queues that leads to. It
-//! holds as long as neither topology nor permissions change, so a steady publisher takes no lock to route.
+//! holds as long as neither topology nor permissions change, so a steady publisher takes no lock to route. Where the node
+//! notes something in every message, the routes are remembered aside, for the careful way alone.
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use crate::catalogue::Map;
 use crate::connections::LiveChannel;
 use crate::error::{Error, Result};
 use crate::message::Message;
+use crate::options::Options;
 use crate::properties::{Properties, PropertiesBuf, PropertiesError};
 use crate::publish::{Batch, Receipt, Targets};
 use crate::queue::Incoming;
@@ -140,15 +142,20 @@ impl Channel {
         let to_reply = reply_to::is_address(&message);
         let version = broker.version();
         let may_remember = copies.is_empty() && !to_reply;
+        let intercepts = broker.options.interceptors.is_any_incoming();
+        let routes = match intercepts {
+            true => &mut self.intercepted_routes,
+            false => &mut self.routes,
+        };
         let remembered = may_remember
-            .then(|| self.routes.find(version, message.address()).cloned())
+            .then(|| routes.find(version, message.address()).cloned())
             .flatten();
         let (targets, traced) = match remembered {
             Some(targets) => (targets, false),
             None => {
                 let routed = broker.route(&self.principal, &message, &keys)?;
                 if routed.cacheable && may_remember {
-                    self.routes.remember(message.address(), &routed.targets);
+                    routes.remember(message.address(), &routed.targets);
                 }
                 (routed.targets, routed.traced)
             }
@@ -160,7 +167,7 @@ impl Channel {
         self.check_user_id(&properties)?;
         let facts = properties_of(&properties, ttl_ms);
         let message = self
-            .rewritten(&properties, &copies, &message)?
+            .rewritten(broker, &properties, &copies, &message, now)?
             .unwrap_or_else(|| message.clone());
         if traced {
             broker.trace_publish(self.seen(), &message, &keys, &targets.queues, now, batch);
@@ -233,15 +240,23 @@ impl Channel {
         )))
     }
 
-    /// The message with its reply address filled in and its blind copies removed; `None`: as it came.
+    /// The message with its reply address filled in, its blind copies removed, and what the node notes in it; `None`: as it
+    /// came.
     fn rewritten(
         &self,
+        broker: &Broker,
         properties: &Properties<'_>,
         copies: &Copies,
         message: &Message,
+        now: Timestamp,
     ) -> Result<Option<Message>> {
         let wants_reply = properties.reply_to() == Some(reply_to::REPLY_TO.as_bytes());
-        if !wants_reply && copies.blind.is_empty() {
+        let Options {
+            interceptors,
+            node_name,
+            ..
+        } = &broker.options;
+        if !wants_reply && copies.blind.is_empty() && !interceptors.is_any_incoming() {
             return Ok(None);
         }
         let mut edited = PropertiesBuf::parse(message.properties()).map_err(undecodable)?;
@@ -258,6 +273,7 @@ impl Channel {
         {
             edited.headers = None;
         }
+        interceptors.incoming(&mut edited, node_name, now);
         let (exchange, key) = (message.exchange(), message.routing_key());
         Ok(Some(Message::new(
             exchange,

@@ -7,11 +7,12 @@ use crate::error::ResourceKind;
 use crate::exchange::Destination;
 use crate::ids::{QueueId, VhostId};
 use crate::live_queue::Declaration;
+use crate::options::Options;
 use crate::policies::{Policy, Scope};
 use crate::table::{Table, Value};
 use crate::users::{User, UserLimits};
 
-use super::{Event, connection_pid, text};
+use super::{Event, PERFORMED_BY, connection_pid, text};
 
 /// A change of definitions that is about to happen, for those who want to know.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub(crate) struct Change<'a> {
 impl<'a> Change<'a> {
     /// What `command` tells, as things are before it.
     pub(crate) fn of(
-        node: &str,
+        options: &Options,
         catalogue: &Catalogue,
         command: &Command,
         by: Option<&'a str>,
@@ -42,7 +43,7 @@ impl<'a> Change<'a> {
             by,
             vhost: command.vhost(),
             policies,
-            events: events_of(node, catalogue, command),
+            events: events_of(options, catalogue, command),
         }
     }
 
@@ -78,18 +79,25 @@ impl<'a> Change<'a> {
     }
 }
 
-fn events_of(node: &str, catalogue: &Catalogue, command: &Command) -> Vec<Event> {
+fn events_of(options: &Options, catalogue: &Catalogue, command: &Command) -> Vec<Event> {
+    let node = &*options.node_name;
     let vhost = |id: &VhostId| catalogue.vhost_of(*id);
     match command {
         Command::AddVhost { name, metadata } => {
-            vec![vhost_event("vhost.created", node, name, metadata, false)]
+            vec![vhost_event("vhost.created", options, name, metadata, false)]
         }
         Command::PutVhostMetadata {
             vhost: id,
             metadata,
         } => {
             let about = |vhost: &Vhost| {
-                vhost_event("vhost.updated", node, &vhost.name, metadata, vhost.tracing)
+                vhost_event(
+                    "vhost.updated",
+                    options,
+                    &vhost.name,
+                    metadata,
+                    vhost.tracing,
+                )
             };
             vhost(id).map(about).into_iter().collect()
         }
@@ -287,23 +295,21 @@ fn texts(texts: &[Box<str>]) -> Value {
 
 fn vhost_event(
     event: &'static str,
-    node: &str,
+    options: &Options,
     name: &str,
     metadata: &VhostMetadata,
     tracing: bool,
 ) -> Event {
     let kind = metadata.default_queue_type;
-    let running = [(Box::from(node), text("running"))];
+    let kind = kind.unwrap_or(options.default_queue_kind);
+    let running = [(Box::from(options.node_name.as_str()), text("running"))];
     Event::new(
         event,
         [
             ("name", text(name)),
             ("description", text(&metadata.description)),
             ("tags", texts(&metadata.tags)),
-            (
-                "default_queue_type",
-                text(kind.map_or("undefined", |kind| kind.name())),
-            ),
+            ("default_queue_type", text(kind.name())),
             (
                 "protected_from_deletion",
                 Value::Bool(metadata.protected_from_deletion),
@@ -343,7 +349,8 @@ fn vhost_deleted(node: &str, catalogue: &Catalogue, vhost: &Vhost) -> Vec<Event>
     }
     let about = ("name", text(name));
     events.push(Event::new("vhost.deleted", [about.clone()]));
-    events.push(Event::new("vhost.down", [about, ("node", text(node))]));
+    let by = (PERFORMED_BY, text("rmq-internal"));
+    events.push(Event::new("vhost.down", [about, ("node", text(node)), by]));
     events
 }
 

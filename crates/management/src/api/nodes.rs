@@ -10,7 +10,8 @@ use crate::list::{List, reply_one};
 use crate::sampler::Sampler;
 
 /// What RabbitMQ has as plug-ins and is part of this program.
-const PLUGINS: [&str; 3] = [
+const PLUGINS: [&str; 4] = [
+    "rabbitmq_event_exchange",
     "rabbitmq_management",
     "rabbitmq_management_agent",
     "rabbitmq_prometheus",
@@ -143,6 +144,7 @@ fn applications(call: &Call<'_>) -> Value {
     let application = |name: &str, description: &str| json!({"name": name, "description": description, "version": version});
     json!([
         application("rabbit", "RabbitMQ"),
+        application("rabbitmq_event_exchange", "RabbitMQ Event Exchange"),
         application("rabbitmq_management", "RabbitMQ Management Console"),
         application("rabbitmq_prometheus", "Prometheus metrics"),
     ])

@@ -13,6 +13,7 @@ impl World {
         let bytes = match body {
             Body::Whole(bytes) => bytes,
             Body::Pieces(pieces) => pieces.flatten().collect(),
+            Body::Events => Vec::new(),
         };
         Seen {
             status: head.status.as_u16(),

@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use leveret_broker::users::{PasswordRule, Pattern};
 
 use super::secret::Decoder;
+use leveret_broker::options::Interceptors;
+use leveret_broker::queue::Kind;
+
 use crate::auth::{self, BackendName};
 use crate::logs;
 use crate::tls::login::CertificateLogin;
@@ -47,6 +50,10 @@ pub(crate) struct Effective {
     /// What the watermarks are a part of; the machine's memory when not set. Bytes.
     pub(crate) total_memory: Option<u64>,
     pub(crate) log: logs::Options,
+    pub(crate) event_exchange: EventExchange,
+    pub(crate) interceptors: Interceptors,
+    /// Types that no new queue may have.
+    pub(crate) disabled_queue_kinds: Vec<Kind>,
     /// Files, or directories of files, with definitions to take in at start.
     pub(crate) definitions: Vec<PathBuf>,
     pub(crate) management: Management,
@@ -130,6 +137,23 @@ pub(crate) struct OauthPages {
     pub(crate) is_idp_initiated: bool,
     pub(crate) authorization_endpoint_params: BTreeMap<String, String>,
     pub(crate) token_endpoint_params: BTreeMap<String, String>,
+}
+
+/// Where events are published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EventExchange {
+    pub(crate) on: bool,
+    /// `None`: the default one.
+    pub(crate) vhost: Option<String>,
+}
+
+impl Default for EventExchange {
+    fn default() -> Self {
+        Self {
+            on: true,
+            vhost: None,
+        }
+    }
 }
 
 /// What a client may ask for. `None`: no limit.
@@ -379,6 +403,9 @@ impl Default for Effective {
             default_queue_type: "classic".to_owned(),
             relaxed_quorum_redeclaration: false,
             deprecated_features: BTreeMap::new(),
+            event_exchange: EventExchange::default(),
+            interceptors: Interceptors::default(),
+            disabled_queue_kinds: Vec::new(),
             memory_high_watermark: Watermark::Relative(0.6),
             paging_ratio: None,
             disk_free_limit: None,

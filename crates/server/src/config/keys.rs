@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jsonwebtoken::Algorithm;
 use regex::Regex;
+use leveret_broker::options::Overwrite;
+use leveret_broker::queue::Kind;
+
 use tracing::level_filters::LevelFilter;
 
 use super::effective::{CrlCheck, Effective, Rule, TlsVersion, Watermark};
@@ -261,6 +264,22 @@ pub(crate) const KEYS: &[Key] = &[
     list("deprecated_features.permit.*", "Permit or forbid a deprecated feature.", |_| {},
         |c, name, v| { c.deprecated_features.insert(name.to_owned(), flag(v)?); Ok(()) }),
 
+    list("queue_types.*.enabled", "Whether queues of a type may be declared; `classic`, `quorum` or `stream`.", |_| {},
+        |c, name, v| queue_type_enabled(&mut c.disabled_queue_kinds, name, v)),
+    one("message_interceptors.incoming.set_header_timestamp.overwrite", "", 
+        "Notes in messages when they came; `true`: in place of a note that is there.",
+        |c, _, v| put(&mut c.interceptors.timestamp, overwrite(v))),
+    one("message_interceptors.incoming.set_header_routing_node.overwrite", "", "The same of the node that they came to.",
+        |c, _, v| put(&mut c.interceptors.routing_node, overwrite(v))),
+    one("message_interceptors.outgoing.timestamp.enabled", "false", "Notes in messages when they were sent to a consumer.",
+        |c, _, v| put(&mut c.interceptors.sent_time, flag(v))),
+    one("event_exchange.enabled", "true", "Whether there is an exchange amq.rabbitmq.event; ours, in place of enabling the plug-in.",
+        |c, _, v| put(&mut c.event_exchange.on, flag(v))),
+    one("event_exchange.vhost", "", "The virtual host it is in; the default one when not set.",
+        |c, _, v| put(&mut c.event_exchange.vhost, text(v).map(Some))),
+    one("event_exchange.protocol", "amqp_0_9_1", "How its messages are made.",
+        |_, _, v| one_of(v, &[("amqp_0_9_1", ())])),
+
     // Who may log in.
     one("config_entry_decoder.passphrase", "", "What encrypted values of this configuration are read with.",
         |c, _, v| put(&mut c.decoder.passphrase, text(v).map(Some))).live(),
@@ -486,6 +505,12 @@ pub(crate) const KEYS: &[Key] = &[
         |c, _, v| put(&mut c.log.rotation_bytes, size(v, 0..=u64::MAX))),
     one("log.file.rotation.count", "10", "How many older files are kept.",
         |c, _, v| put(&mut c.log.rotation_count, integer(v, 0..=1000))),
+    one("log.exchange", "false", "Whether the log is published to the exchange amq.rabbitmq.log.",
+        |c, _, v| put(&mut c.log.exchange.on, flag(v))),
+    one("log.exchange.level", "", "How much of it.",
+        |c, _, v| put(&mut c.log.exchange.level, one_of(v, LEVELS).map(Some))).live(),
+    one("log.exchange.formatter", "plaintext", "How it looks there.",
+        |c, _, v| put(&mut c.log.exchange.format, one_of(v, FORMATS))),
     one("log.dir", "", "Where the file is; `log` in the data directory when not set.",
         |c, _, v| put(&mut c.log.directory, text(v).map(|p| Some(p.into())))),
 
@@ -615,6 +640,27 @@ fn frame_bytes(value: &str, zero_is_no_limit: bool) -> Result<u32, String> {
 fn queue_type(value: &str) -> Result<String, String> {
     let types = ["classic", "quorum"];
     one_of(value, &types.map(|name| (name, name))).map(str::to_owned)
+}
+
+/// Streams are there to be turned off, as others may have them in their files.
+fn queue_type_enabled(disabled: &mut Vec<Kind>, name: &str, value: &str) -> Result<(), String> {
+    let kinds = [
+        ("classic", Some(Kind::Classic)),
+        ("quorum", Some(Kind::Quorum)),
+        ("stream", None),
+    ];
+    let kind = one_of(name, &kinds)?;
+    let on = flag(value)?;
+    disabled.retain(|it| Some(*it) != kind);
+    disabled.extend(kind.filter(|_| !on));
+    Ok(())
+}
+
+fn overwrite(value: &str) -> Result<Option<Overwrite>, String> {
+    Ok(Some(match flag(value)? {
+        true => Overwrite::Yes,
+        false => Overwrite::No,
+    }))
 }
 
 /// A path, with the slash in front that may be left out.

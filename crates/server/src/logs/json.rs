@@ -41,7 +41,10 @@ where
             time,
         );
         // There is nowhere to say that the log can't be written.
-        let _ = self.0.make_writer().write_all(text.as_bytes());
+        let _ = self
+            .0
+            .make_writer_for(event.metadata())
+            .write_all(text.as_bytes());
     }
 }
 

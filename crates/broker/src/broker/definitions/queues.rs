@@ -132,7 +132,7 @@ impl Broker {
         ChurnTally::count(&self.churn.queue_created);
         if spec.exclusive && !self.own_exclusive(by, &queue) {
             // The connection ended while it declared: nobody is left to own the queue.
-            self.remove_queue(&queue, |_| true);
+            self.remove_queue(&queue, None, |_| true);
         }
         let stats = self.touch(&queue, now);
         Ok(Declared {
@@ -232,7 +232,7 @@ impl Broker {
             }
             refusal.is_none()
         };
-        let removed = self.remove_queue(&queue, allows);
+        let removed = self.remove_queue(&queue, Some(by), allows);
         match (removed, refusal) {
             (_, Some(why)) => Err(Error::PreconditionFailed(format!("{resource} {why}"))),
             (Some((stats, durable_at)), None) => Ok((stats.ready, durable_at)),
@@ -306,10 +306,11 @@ impl Broker {
             })
     }
 
-    /// Takes a queue out of the node if `allows` its figures.
+    /// Takes a queue out of the node if `allows` its figures. `by`: the client that wanted it.
     pub(in crate::broker) fn remove_queue(
         &self,
         queue: &Arc<LiveQueue>,
+        by: Option<&Principal>,
         allows: impl FnOnce(&Stats) -> bool,
     ) -> Option<(Stats, Option<Lsn>)> {
         let mut topology = self.topology.write();
@@ -322,7 +323,7 @@ impl Broker {
             id: queue.id,
             name: queue.declaration.name.clone(),
         };
-        let applied = self.apply(&mut topology, command, None);
+        let applied = self.apply(&mut topology, command, by);
         // Letting millions of messages go takes its time: nobody has to wait for that.
         drop(topology);
         let stats = held.stats();
@@ -390,6 +391,13 @@ impl Broker {
         let transient = !spec.durable && !spec.exclusive;
         let asked_for = arguments::queue_type(resource, &spec.arguments)?;
         let kind = asked_for.unwrap_or_else(|| self.default_queue_kind(vhost, spec));
+        if self.options.disabled_queue_kinds.contains(&kind) {
+            return Err(Error::InternalError(format!(
+                "Cannot declare a queue '{resource}' of type '{}' on node '{}': the corresponding feature flag is disabled",
+                arguments::module(kind),
+                self.options.node_name
+            )));
+        }
         if kind == Kind::Quorum {
             let property = match spec {
                 QueueSpec {
