@@ -208,6 +208,7 @@ mod tests {
             let bytes = match answer.response.into_body() {
                 Body::Whole(bytes) => bytes,
                 Body::Pieces(pieces) => pieces.flatten().collect(),
+                Body::Events => Vec::new(),
             };
             String::from_utf8(bytes).unwrap()
         };

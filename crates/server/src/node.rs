@@ -290,7 +290,7 @@ fn options(config: &Effective) -> Options {
             vhost.unwrap_or(&access.default_vhost).as_str().into()
         }),
         interceptors: config.interceptors,
-        disabled_queue_kinds: config.disabled_queue_kinds.iter().copied().collect(),
+        disabled_queue_kinds: config.disabled_queue_kinds.clone(),
         first: FirstDefinitions {
             vhost: access.default_vhost.clone(),
             user: access.default_user.clone(),

@@ -181,7 +181,8 @@ fn properties_of(message: &Message) -> Table {
     };
     let string = |value: Option<Box<[u8]>>| value.map(Value::String);
     let octet = |value: Option<u8>| value.map(|value| Value::I32(value.into()));
-    let timestamp = |at: u64| i32::try_from(at).map_or(Value::I64(at.cast_signed()), Value::I32);
+    let timestamp =
+        |at: u64| i32::try_from(at).map_or_else(|_| Value::I64(at.cast_signed()), Value::I32);
     let set = [
         ("cluster_id", string(it.cluster_id)),
         ("app_id", string(it.app_id)),
