@@ -264,8 +264,12 @@ pub(crate) const KEYS: &[Key] = &[
     list("deprecated_features.permit.*", "Permit or forbid a deprecated feature.", |_| {},
         |c, name, v| { c.deprecated_features.insert(name.to_owned(), flag(v)?); Ok(()) }),
 
-    list("queue_types.*.enabled", "Whether queues of a type may be declared; `classic`, `quorum` or `stream`.", |_| {},
-        |c, name, v| queue_type_enabled(&mut c.disabled_queue_kinds, name, v)),
+    one("queue_types.classic.enabled", "true", "Whether classic queues may be declared.",
+        |c, _, v| queue_type_enabled(&mut c.disabled_queue_kinds, Kind::Classic, v)),
+    one("queue_types.quorum.enabled", "true", "Whether quorum queues may be declared.",
+        |c, _, v| queue_type_enabled(&mut c.disabled_queue_kinds, Kind::Quorum, v)),
+    one("queue_types.stream.enabled", "false", "The same of streams, which there are none of.",
+        |_, _, v| flag(v).map(drop)),
     one("message_interceptors.incoming.set_header_timestamp.overwrite", "", 
         "Notes in messages when they came; `true`: in place of a note that is there.",
         |c, _, v| put(&mut c.interceptors.timestamp, overwrite(v))),
@@ -642,17 +646,10 @@ fn queue_type(value: &str) -> Result<String, String> {
     one_of(value, &types.map(|name| (name, name))).map(str::to_owned)
 }
 
-/// Streams are there to be turned off, as others may have them in their files.
-fn queue_type_enabled(disabled: &mut Vec<Kind>, name: &str, value: &str) -> Result<(), String> {
-    let kinds = [
-        ("classic", Some(Kind::Classic)),
-        ("quorum", Some(Kind::Quorum)),
-        ("stream", None),
-    ];
-    let kind = one_of(name, &kinds)?;
+fn queue_type_enabled(disabled: &mut Vec<Kind>, kind: Kind, value: &str) -> Result<(), String> {
     let on = flag(value)?;
-    disabled.retain(|it| Some(*it) != kind);
-    disabled.extend(kind.filter(|_| !on));
+    disabled.retain(|it| *it != kind);
+    disabled.extend((!on).then_some(kind));
     Ok(())
 }
 
