@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jsonwebtoken::Algorithm;
-use regex::Regex;
 use leveret_broker::options::Overwrite;
 use leveret_broker::queue::Kind;
+use regex::Regex;
 
 use tracing::level_filters::LevelFilter;
 
