@@ -150,7 +150,7 @@ impl Management {
     fn page(&self, head: &Parts) -> Option<Answer> {
         let path = head.uri.path();
         let path = path.strip_prefix(self.options.path_prefix.as_str())?;
-        ui::answer(head, path)
+        ui::answer(head, path, self.options.oauth.as_ref())
     }
 
     /// What every answer has, and what a page of another origin needs to read it.

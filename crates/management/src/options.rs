@@ -18,6 +18,8 @@ pub struct Options {
     pub cors: Cors,
     /// Whether names and passwords count, or tokens only (`management.disable_basic_auth`).
     pub basic_authentication: bool,
+    /// How long a log-in to the web pages lasts, minutes (`management.login_session_timeout`).
+    pub login_session_minutes: Option<u32>,
     /// How the web pages get a token, if they are to (`management.oauth_enabled`).
     pub oauth: Option<Oauth>,
     /// The version of RabbitMQ that we are compatible with.

@@ -88,6 +88,7 @@ impl World {
             metrics_path: "/metrics".to_owned(),
             cors: Cors::default(),
             basic_authentication: true,
+            login_session_minutes: None,
             oauth: None,
             rabbitmq_version: "4.3.6",
             leveret_version: "0.1.0",

@@ -1,6 +1,7 @@
 //! The web pages: the files below `ui/`, which are part of the program. There is nothing to install beside it, and the
 //! pages are always those of the API that they talk to.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hasher};
 use std::io::Write;
 use std::sync::OnceLock;
@@ -8,13 +9,35 @@ use std::sync::OnceLock;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
 use crate::answer::{Answer, Body};
+use crate::options::Oauth;
 
-/// The pages load nothing from elsewhere, run no script but the files here, and can't be framed by another site.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-                      connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
+/// The pages load nothing from elsewhere, run no script but the files here, and can't be framed by another site. They ask
+/// nobody but this node, and where OAuth 2 is on its provider for a token.
+fn policy(oauth: Option<&Oauth>) -> String {
+    let urls = oauth.into_iter().flat_map(|it| {
+        let metadata = it.metadata_url.iter();
+        metadata.chain([&it.provider_url])
+    });
+    let origins: BTreeSet<_> = urls.filter_map(|url| origin(url)).collect();
+    let mut policy = "default-src 'none'; script-src 'self'; style-src 'self'; \
+                      img-src 'self' data:; form-action 'none'; base-uri 'none'; \
+                      frame-ancestors 'none'; connect-src 'self'"
+        .to_owned();
+    for origin in origins {
+        policy.push(' ');
+        policy.push_str(&origin);
+    }
+    policy
+}
+
+/// Scheme, host and port of a URL.
+fn origin(url: &str) -> Option<String> {
+    let url: Uri = url.parse().ok()?;
+    Some(format!("{}://{}", url.scheme_str()?, url.authority()?))
+}
 
 /// One of the files.
 pub struct File {
@@ -147,7 +170,7 @@ pub fn file(path: &str) -> Option<&'static File> {
 }
 
 /// The answer to a request for `path`, which begins after the prefix of all paths; none if there is no such file.
-pub(crate) fn answer(head: &Parts, path: &str) -> Option<Answer> {
+pub(crate) fn answer(head: &Parts, path: &str, oauth: Option<&Oauth>) -> Option<Answer> {
     if head.method != Method::GET && head.method != Method::HEAD {
         return None;
     }
@@ -168,7 +191,7 @@ pub(crate) fn answer(head: &Parts, path: &str) -> Option<Answer> {
         .with(header::VARY, HeaderValue::from_static("accept-encoding"))
         .with(
             header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static(POLICY),
+            HeaderValue::from_str(&policy(oauth)).ok()?,
         )
         .with(
             header::REFERRER_POLICY,
@@ -247,7 +270,7 @@ mod tests {
     fn check(request: http::request::Builder, expected: Option<(u16, &str, usize)>) {
         let (head, ()) = request.body(()).unwrap().into_parts();
         let path = head.uri.path().strip_prefix("/mq").unwrap();
-        let seen = answer(&head, path).map(|answer| {
+        let seen = answer(&head, path, None).map(|answer| {
             let headers = answer.response.headers();
             let encoding = headers.get(header::CONTENT_ENCODING);
             let encoding = encoding.map_or("", |value| value.to_str().unwrap());
@@ -301,10 +324,46 @@ mod tests {
             seen.headers[header::CONTENT_TYPE],
             "text/html; charset=utf-8"
         );
-        assert_eq!(seen.headers[header::CONTENT_SECURITY_POLICY], POLICY);
+        assert_eq!(
+            seen.headers[header::CONTENT_SECURITY_POLICY],
+            policy(None).as_str()
+        );
         let vary: Vec<_> = seen.headers.get_all(header::VARY).iter().collect();
         assert_eq!(vary, ["accept-encoding", "origin"]);
         assert!(seen.body.contains("js/main.js"));
+    }
+
+    #[test]
+    fn pages_may_ask_the_provider() {
+        let check = |provider: &str, metadata: Option<&str>, expected: &str| {
+            let oauth = Oauth {
+                provider_url: provider.to_owned(),
+                metadata_url: metadata.map(str::to_owned),
+                ..Oauth::default()
+            };
+            let policy = policy(Some(&oauth));
+            let (_, connect) = policy.split_once("; connect-src ").unwrap();
+            assert_eq!(connect, expected, "{provider} {metadata:?}");
+        };
+        let one = "https://id.example.org:8443/realms/a b";
+        check(
+            "https://id.example.org:8443/realms/a",
+            None,
+            "'self' https://id.example.org:8443",
+        );
+        check(
+            "https://id.example.org",
+            Some("https://id.example.org/x"),
+            "'self' https://id.example.org",
+        );
+        check(
+            "https://a.example",
+            Some("http://b.example/x"),
+            "'self' http://b.example https://a.example",
+        );
+        // What is no URL adds nothing, also no directive.
+        check(one, None, "'self'");
+        check("/here; script-src *", None, "'self'");
     }
 
     #[test]

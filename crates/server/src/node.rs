@@ -326,6 +326,7 @@ fn management_options(
             max_age_s: management.cors_max_age_s,
         },
         basic_authentication: !management.disable_basic_auth,
+        login_session_minutes: management.login_session_minutes,
         oauth: oauth_pages(config),
         rabbitmq_version: RABBITMQ_VERSION,
         leveret_version: env!("CARGO_PKG_VERSION"),

@@ -1,7 +1,7 @@
 // An operator's day: each test does with the mouse and the keyboard what it says, and asks the API whether it happened.
 
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { api, launch, login, open, pages, visit } from './browser.js';
 
@@ -59,6 +59,48 @@ test('a wrong password is refused with advice, and a deep link survives the logi
   await stranger.getByRole('heading', { level: 1, name: VHOST }).waitFor();
   await stranger.getByRole('button', { name: 'Log out' }).click();
   await stranger.getByLabel('Password').waitFor();
+  await stranger.context().close();
+});
+
+test('a login by OAuth 2 comes back with a token, and ends', async () => {
+  const stranger = await open(browser);
+  const provider = new URL('provider', pages).href;
+  const basic = `Basic ${Buffer.from('guest:guest').toString('base64')}`;
+  const seen = {};
+  // The provider is at the pages' own origin, since a policy for another one comes with the broker's configuration.
+  await stranger.route('**/api/**', async (route) => {
+    const headers = route.request().headers();
+    const { pathname } = new URL(route.request().url());
+    if (pathname.endsWith('/api/auth')) {
+      return route.fulfill({ json: { oauth_enabled: true, oauth_disable_basic_auth: true, oauth_client_id: 'pages', oauth_scopes: 'openid broker', oauth_resource_servers: { broker: { id: 'broker', oauth_provider_url: provider } } } });
+    }
+    const isKnown = headers.authorization === 'Bearer the-token';
+    const response = await route.fetch({ headers: { ...headers, authorization: isKnown ? basic : 'Bearer none' } });
+    if (!pathname.endsWith('/api/whoami') || !isKnown) return route.fulfill({ response });
+    return route.fulfill({ response, json: { ...(await response.json()), login_session_timeout: 0.1 } });
+  });
+  await stranger.route(`${provider}/**`, async (route) => {
+    const url = new URL(route.request().url());
+    if (url.pathname.endsWith('openid-configuration')) return route.fulfill({ json: { authorization_endpoint: `${provider}/login`, token_endpoint: `${provider}/token` } });
+    if (url.pathname.endsWith('/login')) {
+      seen.asked = Object.fromEntries(url.searchParams);
+      return route.fulfill({ contentType: 'text/html', body: `<a href="${seen.asked.redirect_uri}?code=once&state=${seen.asked.state}">Yes, it is me</a>` });
+    }
+    seen.exchanged = Object.fromEntries(new URLSearchParams(route.request().postData()));
+    return route.fulfill({ json: { access_token: 'the-token', expires_in: 600 } });
+  });
+  await stranger.goto(`${pages}#/queues`);
+  await stranger.getByRole('button', { name: `Log in with ${provider}` }).click();
+  await stranger.getByRole('link', { name: 'Yes, it is me' }).click();
+  await stranger.getByRole('heading', { level: 1, name: 'Queues and Streams' }).waitFor();
+  assert.equal(seen.asked.scope, 'openid broker');
+  assert.equal(seen.asked.redirect_uri, new URL('js/oidc-oauth/login-callback.html', pages).href);
+  assert.equal(seen.exchanged.code, 'once');
+  assert.equal(createHash('sha256').update(seen.exchanged.code_verifier).digest('base64url'), seen.asked.code_challenge);
+  assert.equal(new URL(stranger.url()).search, '');
+  await stranger.getByText('Your session is over').waitFor();
+  assert.equal(await stranger.getByLabel('Password').count(), 0);
+  assert.deepEqual(stranger.errors, []);
   await stranger.context().close();
 });
 

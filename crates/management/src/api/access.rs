@@ -15,8 +15,11 @@ use crate::options::Oauth;
 use crate::query::Query;
 
 pub(crate) fn who_am_i(call: &Call<'_>) -> Reply {
-    let user = call.user();
-    Ok(Answer::value(&shown(user)))
+    let mut user = shown(call.user());
+    if let Some(minutes) = call.management.options.login_session_minutes {
+        user["login_session_timeout"] = minutes.into();
+    }
+    Ok(Answer::value(&user))
 }
 
 fn shown(user: &Identity) -> Value {

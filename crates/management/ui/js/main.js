@@ -12,6 +12,7 @@ import { applyTheme, Shell } from './shell.js';
 import { h, render } from './view.js';
 
 const RETRY_MS = 3000;
+const SESSION_MINUTES = 480;
 const SINCE = 'leveret.since';
 // The longest time that a browser's timers know.
 const LONGEST_MS = 2 ** 31 - 1;
@@ -60,9 +61,8 @@ async function start() {
   showPage();
 }
 
-/** `management.login_session_timeout`, minutes: then the user logs in again, also after the page was loaded anew. */
-function watchSession(minutes) {
-  if (!(minutes > 0)) return;
+/** After `management.login_session_timeout` the user logs in again, also if the page was loaded anew meanwhile. */
+function watchSession(minutes = SESSION_MINUTES) {
   const since = Number(sessionStorage.getItem(SINCE) ?? Date.now());
   sessionStorage.setItem(SINCE, since);
   clearTimeout(sessionTimer);

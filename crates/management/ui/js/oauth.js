@@ -29,7 +29,7 @@ export async function finish() {
   const pending = JSON.parse(sessionStorage.getItem(PENDING));
   const answer = new URLSearchParams(location.search);
   sessionStorage.removeItem(PENDING);
-  history.replaceState(null, '', new URL(pending.hash, document.baseURI));
+  history.replaceState(null, '', location.pathname + pending.hash);
   if (answer.get('error')) throw new Failure(0, answer.get('error_description') ?? answer.get('error'), 'The provider did not let you in.');
   if (answer.get('state') !== pending.state) throw new Failure(0, 'This is not the answer to a login of this tab', 'Log in again.');
   const tokens = await tokensFor(pending, { grant_type: 'authorization_code', code: answer.get('code'), redirect_uri: CALLBACK, code_verifier: pending.verifier });

@@ -67,6 +67,8 @@ pub(crate) struct Management {
     pub(crate) ssl: HttpsListener,
     /// Names and passwords do not count, only tokens.
     pub(crate) disable_basic_auth: bool,
+    /// How long a log-in to the web pages lasts; `None`: as they please.
+    pub(crate) login_session_minutes: Option<u32>,
     pub(crate) oauth: OauthPages,
     pub(crate) path_prefix: String,
     pub(crate) body_bytes_max: usize,
@@ -424,6 +426,7 @@ impl Default for Management {
             tcp: HttpListener::default(),
             ssl: HttpsListener::default(),
             disable_basic_auth: false,
+            login_session_minutes: None,
             oauth: OauthPages::default(),
             path_prefix: String::new(),
             body_bytes_max: 20_000_000,

@@ -573,6 +573,8 @@ pub(crate) const KEYS: &[Key] = &[
         |c, _, v| put(&mut c.management.ssl.options.honor_cipher_order, flag(v))).live(),
     one("management.disable_basic_auth", "false", "The HTTP API takes no names and passwords, only tokens.",
         |c, _, v| put(&mut c.management.disable_basic_auth, flag(v))),
+    one("management.login_session_timeout", "", "Minutes that a log-in to the web pages lasts; 480 when not set.",
+        |c, _, v| put(&mut c.management.login_session_minutes, integer(v, 1..=525_600).map(Some))),
     one("management.oauth_enabled", "false", "The web pages log their users in with OAuth 2.",
         |c, _, v| put(&mut c.management.oauth.enabled, flag(v))),
     one("management.oauth_disable_basic_auth", "true", "The web pages do not ask for name and password then.",

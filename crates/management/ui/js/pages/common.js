@@ -12,8 +12,8 @@ import { h } from '../view.js';
 const PROPERTIES = 'content_type = application/json';
 
 /** A choice of vhost, set to the one the operator is in. */
-export const vhostField = (ctx, owner = '') =>
-  field({ label: 'Virtual host', name: 'vhost', form: owner, type: 'select', options: ctx.vhosts.map(({ name }) => name), value: ctx.vhost || '/' });
+export const vhostField = (ctx, owner = '', chosen = ctx.vhost || '/') =>
+  field({ label: 'Virtual host', name: 'vhost', form: owner, type: 'select', options: ctx.vhosts.map(({ name }) => name), value: chosen });
 
 /** Bindings as a table; `unbind` adds a button per row. `from` and `to` say which end is shown. */
 export function bindingTable({ ctx, bindings, label, end, empty }) {

@@ -1,9 +1,11 @@
 // One node of the cluster: limits, files, plugins.
 
-import { get, path, samples } from '../api.js';
+import { get, getOr, path, post, samples } from '../api.js';
 import { chart, lengthPoints, spanOf, spanPicker } from '../components/chart.js';
-import { badge, card, facts, heading, stat } from '../components/parts.js';
+import { confirm } from '../components/dialog.js';
+import { badge, card, facts, heading, note, stat } from '../components/parts.js';
 import { plainTable } from '../components/table.js';
+import { attempt } from '../components/toast.js';
 import { bytes, count, duration } from '../format.js';
 import { h } from '../view.js';
 
@@ -12,9 +14,15 @@ export function nodePage(ctx) {
   const sampled = (span) => ({ ...samples(span), node_stats_age: span.age, node_stats_incr: span.incr });
   return {
     title: `Node ${name}`,
-    load: (signal) => get(path('nodes', name), sampled(spanOf(ctx.query)), signal),
-    view: (node) => [
-      heading([h('span', { class: 'crumb' }, 'Node'), name, node.running ? badge('running', 'good') : badge('not running', 'bad')], spanPicker(ctx)),
+    load: async (signal) => {
+      const [node, memory, attempts] = await Promise.all([
+        get(path('nodes', name), sampled(spanOf(ctx.query)), signal), getOr({}, path('nodes', name, 'memory'), {}, signal), getOr([], path('auth', 'attempts', name), {}, signal),
+      ]);
+      return { node, memory: memory.memory, attempts };
+    },
+    view: ({ node, memory, attempts }) => [
+      heading([h('span', { class: 'crumb' }, 'Node'), name, node.running ? badge('running', 'good') : badge('not running', 'bad'), node.being_drained && badge('maintenance', 'warn')], spanPicker(ctx), maintenance(ctx, node)),
+      node.being_drained && note('warn', h('strong', null, 'This node is in maintenance.'), h('p', null, 'It lets no client in, and has closed the connections there were. Take it out of maintenance when the work is done.')),
       h('div', { class: 'stats' },
         stat('Memory', bytes(node.mem_used), { hint: `of ${bytes(node.mem_limit)}`, tone: node.mem_alarm ? 'bad' : '' }),
         stat('Disk free', bytes(node.disk_free), { hint: `limit ${bytes(node.disk_free_limit)}`, tone: node.disk_free_alarm ? 'bad' : '' }),
@@ -30,10 +38,40 @@ export function nodePage(ctx) {
         ['Rates mode', node.rates_mode], ['Net tick time', node.net_ticktime && `${node.net_ticktime} s`], ['Plugins', node.enabled_plugins?.join(', ')],
         ['Exchange types', node.exchange_types?.map((type) => type.name).join(', ')], ['Login mechanisms', node.auth_mechanisms?.filter((one) => one.enabled).map((one) => one.name).join(', ')],
       ])),
+      h('div', { class: 'grid' },
+        memory && typeof memory === 'object' && card('Memory, by what uses it', memoryTable(memory)),
+        attempts.length > 0 && card('Log-ins, by protocol', plainTable({
+          label: 'Log-ins', rows: attempts, rowKey: (one) => `${one.protocol}`, empty: 'None.',
+          columns: [{ label: 'Protocol', cell: (one) => one.protocol }, { label: 'Attempts', number: true, cell: (one) => count(one.auth_attempts) }, { label: 'Succeeded', number: true, cell: (one) => count(one.auth_attempts_succeeded) }, { label: 'Failed', number: true, cell: (one) => count(one.auth_attempts_failed) }],
+        }))),
       card('Applications', plainTable({
         label: 'Applications', rows: node.applications ?? [], rowKey: (one) => one.name, empty: 'None.',
         columns: [{ label: 'Name', cell: (one) => one.name }, { label: 'Description', cell: (one) => one.description }, { label: 'Version', cell: (one) => one.version }],
       })),
     ],
   };
+}
+
+function memoryTable(memory) {
+  const rows = Object.entries(memory).filter(([use, value]) => Number.isFinite(value) && value > 0 && use !== 'total').sort(([, a], [, b]) => b - a);
+  return plainTable({
+    label: 'Memory', rows, rowKey: ([use]) => use, empty: 'The node does not say.',
+    columns: [{ label: 'Use', cell: ([use]) => use.replaceAll('_', ' ') }, { label: 'Memory', number: true, cell: ([, value]) => bytes(value) }],
+  });
+}
+
+/** Into maintenance and out of it; a node of RabbitMQ's is asked on its command line. */
+function maintenance(ctx, node) {
+  if (!ctx.user.tags.includes('administrator')) return null;
+  const change = async (what, done) => {
+    if (await attempt(() => post(`leveret/node/${what}`, {}), done)) ctx.reload();
+  };
+  if (node.being_drained) return h('button', { class: 'primary', onclick: () => change('revive', 'Clients may come back.') }, 'End maintenance');
+  return h('button', {
+    class: 'danger',
+    onclick: async () => {
+      const agreed = await confirm({ title: 'Put this node into maintenance?', action: 'Start maintenance', typed: node.name, text: 'All client connections are closed, and no new ones are let in until it ends. Messages stay.' });
+      if (agreed) await change('drain', 'The node is in maintenance.');
+    },
+  }, 'Maintenance …');
 }

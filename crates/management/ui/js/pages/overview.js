@@ -10,6 +10,9 @@ import { h } from '../view.js';
 import { firstSteps } from './first-steps.js';
 
 const TOP = 5;
+const TOP_COLUMNS = 'name,vhost,messages,messages_unacknowledged,head_message_timestamp,message_stats.publish_details';
+const QUEUES_PER_MS = 2;
+const LONGEST_MS = 60_000;
 
 const LENGTHS = [['Ready', 'messages_ready'], ['Unacked', 'messages_unacknowledged'], ['Total', 'messages']];
 const RATES = [
@@ -30,18 +33,16 @@ const TOPS = [
 ];
 
 export function overviewPage(ctx) {
+  const top = { rows: TOPS.map(() => []), dueAt: 0 };
   return {
     title: 'Overview',
     load: async (signal) => {
       const span = spanOf(ctx.query);
-      const [overview, nodes, ...tops] = await Promise.all([
-        get('overview', samples(span), signal),
-        getOr([], 'nodes', {}, signal),
-        ...TOPS.map((top) => topQueues(ctx, top, signal)),
-      ]);
-      return { overview, nodes, tops };
+      const [overview, nodes] = await Promise.all([get('overview', samples(span), signal), getOr([], 'nodes', {}, signal)]);
+      if (Date.now() >= top.dueAt) findTops(ctx, top, overview.object_totals?.queues ?? 0, signal).catch(() => { top.dueAt = 0; });
+      return { overview, nodes };
     },
-    view: ({ overview, nodes, tops }) => [
+    view: ({ overview, nodes }) => [
       heading(['Overview', h('span', { class: 'crumb' }, version(overview))], spanPicker(ctx)),
       totals(overview),
       overview.object_totals?.queues === 0 && firstSteps(),
@@ -54,7 +55,7 @@ export function overviewPage(ctx) {
           ctx, id: 'rates', title: 'Message rates', unit: '/s',
           series: RATES.map(([name, field]) => ({ name, points: ratePoints(overview.message_stats?.[`${field}_details`]), value: rateOf(overview, field) })),
         }))),
-      tops.some((rows) => rows.length > 0) && h('div', { class: 'grid narrow' }, TOPS.map((top, index) => tops[index].length > 0 && topCard(top, tops[index]))),
+      top.rows.some((rows) => rows.length > 0) && h('div', { class: 'grid narrow' }, TOPS.map((one, index) => top.rows[index].length > 0 && topCard(one, top.rows[index]))),
       nodes.length > 0 && card('Nodes', nodeTable(nodes)),
       h('div', { class: 'grid' }, card('Churn', churnTable(overview)), card('Ports', listenerTable(overview))),
     ],
@@ -73,9 +74,19 @@ function totals({ object_totals: objects = {}, queue_totals: queues = {}, messag
       stat(kind[0].toUpperCase() + kind.slice(1), count(objects[kind] ?? 0), { href: link([kind]) })));
 }
 
+// Ordering many queues is work for the broker: it is asked for one order after another, and more seldom the more there are. The
+// page does not wait for it, and keeps what it has when one does not come.
+async function findTops(ctx, top, queues, signal) {
+  top.dueAt = Date.now() + Math.min(LONGEST_MS, queues / QUEUES_PER_MS);
+  for (const [index, one] of TOPS.entries()) {
+    top.rows[index] = await topQueues(ctx, one, signal);
+    ctx.redraw();
+  }
+}
+
 async function topQueues(ctx, { sort, show, reverse = true }, signal) {
   // Oldest first needs the queues that have a timestamp at all, which sort last; so that it looks at more of them.
-  const query = { page: 1, page_size: reverse ? TOP : 100, sort, sort_reverse: reverse || sort === 'head_message_timestamp', pagination: true };
+  const query = { page: 1, page_size: reverse ? TOP : 100, sort, sort_reverse: reverse || sort === 'head_message_timestamp', pagination: true, columns: TOP_COLUMNS };
   const where = ctx.vhost ? `queues/${encodeURIComponent(ctx.vhost)}` : 'queues';
   const { items = [] } = await getOr({}, where, query, signal);
   const shown = items.filter(show);

@@ -33,7 +33,7 @@ export function policiesPage(ctx) {
     view: ({ policies, operator }) => [
       heading('Policies'),
       list(ctx, 'policies', policies, empty('No policies', h('p', { class: 'muted' }, 'A policy sets limits, dead-lettering and the like for all queues or exchanges whose name matches, also those that exist already, without a change in any client.'))),
-      fold('Add or change a policy', forms.policies.view()),
+      h('details', { class: 'fold', key: 'fold-policy', open: Boolean(ctx.query.pattern) }, h('summary', null, 'Add or change a policy'), forms.policies.view()),
       card('Operator policies', operator.length === 0 ? h('p', { class: 'muted' }, 'None. An operator policy caps what clients and policies ask for.') : list(ctx, 'operator-policies', operator)),
       fold('Add or change an operator policy', forms['operator-policies'].view()),
     ],
@@ -96,10 +96,10 @@ function editor(ctx, kind) {
     }
   };
   const view = (policy = {}) => h('form', { class: 'form', 'aria-label': `Edit ${TITLES[kind]}`, onsubmit: (event) => { event.preventDefault(); save(event).catch((error) => attempt(() => { throw error; })); } },
-    policy.vhost ? field({ label: 'Virtual host', name: 'vhost', form: owner, value: policy.vhost, readonly: true }) : vhostField(ctx, owner),
+    policy.vhost ? field({ label: 'Virtual host', name: 'vhost', form: owner, value: policy.vhost, readonly: true }) : vhostField(ctx, owner, ctx.query.vhost),
     field({ label: 'Name', name: 'name', form: owner, required: true, value: policy.name ?? '', readonly: policy.name !== undefined }),
-    field({ label: 'Pattern', name: 'pattern', form: owner, required: true, value: policy.pattern ?? '', hint: 'A regular expression: ^orders\\. matches names that begin with “orders.”' }),
-    field({ label: 'Apply to', name: 'apply_to', form: owner, type: 'select', options: kind === 'policies' ? APPLY_TO : APPLY_TO.slice(1, 5), value: policy['apply-to'] ?? (kind === 'policies' ? 'all' : 'queues') }),
+    field({ label: 'Pattern', name: 'pattern', form: owner, required: true, value: policy.pattern ?? ctx.query.pattern ?? '', hint: 'A regular expression: ^orders\\. matches names that begin with “orders.”' }),
+    field({ label: 'Apply to', name: 'apply_to', form: owner, type: 'select', options: kind === 'policies' ? APPLY_TO : APPLY_TO.slice(1, 5), value: policy['apply-to'] ?? (kind === 'policies' && !ctx.query.pattern ? 'all' : 'queues') }),
     field({ label: 'Priority', name: 'priority', form: owner, type: 'number', value: String(policy.priority ?? 0), hint: 'Of several that match, the highest is in effect.' }),
     argumentsField({ label: 'Definition', name: 'definition', form: owner, known: kind === 'policies' ? KEYS : OPERATOR_KEYS, value: argumentsText(policy.definition) }),
     h('div', { class: 'actions' }, h('button', { type: 'button', onclick: look }, 'Preview'), h('button', { type: 'submit', class: 'primary' }, 'Save policy')),

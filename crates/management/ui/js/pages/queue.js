@@ -119,7 +119,7 @@ const numbers = (queue) => h('div', { class: 'stats' },
 const details = (queue) => facts([
   ['Features', features(queue)],
   ['Arguments', Object.keys(queue.arguments ?? {}).length > 0 ? argumentList(queue.arguments) : undefined],
-  ['Policy', queue.policy ? h('a', { href: link(['policies', queue.vhost, queue.policy]) }, queue.policy) : 'none'],
+  ['Policy', queue.policy ? h('a', { href: link(['policies', queue.vhost, queue.policy]) }, queue.policy) : h('a', { href: link(['policies'], { vhost: queue.vhost, pattern: `^${literal(queue.name)}$` }) }, 'none: set one')],
   ['Operator policy', queue.operator_policy ? h('a', { href: link(['operator-policies', queue.vhost, queue.operator_policy]) }, queue.operator_policy) : 'none'],
   ['Node', queue.leader ?? queue.node], ['Members', queue.members?.join(', ')], ['Online', queue.online?.join(', ')],
   ['Exclusive owner', connectionLink(queue.owner_pid_details?.name)],
@@ -132,6 +132,9 @@ const details = (queue) => facts([
   ['Process memory', queue.memory > 0 ? bytes(queue.memory) : undefined], ['Segments', queue.segments], ['Committed offset', queue.committed_offset],
   ['Oldest timestamp', queue.first_timestamp > 0 ? moment(queue.first_timestamp) : undefined],
 ].filter(([, value]) => value !== false));
+
+/** A regular expression for just this name. */
+const literal = (name) => name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 
 // A queue at work gives the present moment.
 const idleSince = ({ idle_since: text }) => (Date.now() - Date.parse(text) > 10_000 ? moment(Date.parse(text)) : undefined);
