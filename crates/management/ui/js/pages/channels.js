@@ -8,7 +8,7 @@ import { count, plain, rate, rateOf } from '../format.js';
 import { h } from '../view.js';
 
 const SPARK = { age: 60, incr: 5 };
-const RATES = [['Publish', 'publish'], ['Publisher confirm', 'confirm'], ['Deliver, manual ack', 'deliver'], ['Deliver, auto ack', 'deliver_no_ack'], ['Consumer ack', 'ack'], ['Redelivered', 'redeliver'], ['Returned', 'return_unroutable']];
+const RATES = [['Publish', 'publish'], ['Confirm', 'confirm'], ['Deliver, manual ack', 'deliver'], ['Deliver, auto ack', 'deliver_no_ack'], ['Consumer ack', 'ack'], ['Redelivered', 'redeliver'], ['Returned', 'return_unroutable']];
 
 export function channelsPage(ctx) {
   return {
@@ -75,7 +75,7 @@ const COLUMNS = [
   rates('confirm', 'Confirm', 'confirm'),
   rates('deliver', 'Deliver / get', 'deliver_get'),
   rates('ack', 'Ack', 'ack'),
-  { id: 'spark', label: 'Last minute', cell: (one) => sparkline(ratePoints(one.message_stats?.publish_details, `${path('channels', one.name)} publish`), `Publishes of ${one.name} in the last minute`) },
+  { id: 'spark', label: 'Trend', title: 'In the last minute', cell: (one) => sparkline(ratePoints(one.message_stats?.publish_details, `${path('channels', one.name)} publish`), `Publishes of ${one.name} in the last minute`) },
   { ...counter('uncommitted', 'Uncommitted', 'messages_uncommitted'), optional: true },
   { ...rates('return', 'Returned', 'return_unroutable'), optional: true },
   { ...rates('redeliver', 'Redelivered', 'redeliver'), optional: true },

@@ -78,7 +78,7 @@ const COLUMNS = [
   { id: 'channels', label: 'Channels', sort: 'channels', number: true, cell: (one) => count(one.channels ?? 0) },
   { id: 'recv', label: 'From client', sort: 'recv_oct_details.rate', number: true, cell: (one) => byteRate(one.recv_oct_details?.rate ?? 0) },
   { id: 'send', label: 'To client', sort: 'send_oct_details.rate', number: true, cell: (one) => byteRate(one.send_oct_details?.rate ?? 0) },
-  { id: 'spark', label: 'Last minute', cell: (one) => sparkline(ratePoints(one.send_oct_details, `${path('connections', one.name)} send_oct`), `Data to ${one.name} in the last minute`) },
+  { id: 'spark', label: 'Trend', title: 'In the last minute', cell: (one) => sparkline(ratePoints(one.send_oct_details, `${path('connections', one.name)} send_oct`), `Data to ${one.name} in the last minute`) },
   { id: 'client', label: 'Client', sort: 'client_properties.product', cell: (one) => [one.client_properties?.product, one.client_properties?.version].filter(Boolean).join(' ') },
   { id: 'connected', label: 'Connected at', sort: 'connected_at', optional: true, cell: (one) => moment(one.connected_at) },
   { id: 'heartbeat', label: 'Heartbeat', sort: 'timeout', number: true, optional: true, cell: (one) => (one.timeout === undefined ? undefined : `${one.timeout} s`) },

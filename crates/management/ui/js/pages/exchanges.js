@@ -82,7 +82,7 @@ function columns(ctx) {
     { id: 'policy', label: 'Policy', sort: 'policy', cell: (one) => one.policy && badge(one.policy, 'accent') },
     { id: 'in', label: 'Rate in', sort: 'message_stats.publish_in_details.rate', number: true, cell: (one) => rate(rateOf(one, 'publish_in')) },
     { id: 'out', label: 'Rate out', sort: 'message_stats.publish_out_details.rate', number: true, cell: (one) => rate(rateOf(one, 'publish_out')) },
-    { id: 'spark', label: 'Last minute', cell: (one) => sparkline(ratePoints(one.message_stats?.publish_in_details, `${path('exchanges', one.vhost, one.name)} publish_in`), `Published to ${exchangeName(one.name)} in the last minute`) },
+    { id: 'spark', label: 'Trend', title: 'In the last minute', cell: (one) => sparkline(ratePoints(one.message_stats?.publish_in_details, `${path('exchanges', one.vhost, one.name)} publish_in`), `Published to ${exchangeName(one.name)} in the last minute`) },
   ];
 }
 

@@ -16,7 +16,7 @@ const LONGEST_MS = 60_000;
 
 const LENGTHS = [['Ready', 'messages_ready'], ['Unacked', 'messages_unacknowledged'], ['Total', 'messages']];
 const RATES = [
-  ['Publish', 'publish'], ['Publisher confirm', 'confirm'], ['Deliver and get', 'deliver_get'], ['Consumer ack', 'ack'],
+  ['Publish', 'publish'], ['Confirm', 'confirm'], ['Deliver and get', 'deliver_get'], ['Consumer ack', 'ack'],
   ['Redelivered', 'redeliver'], ['Returned', 'return_unroutable'], ['Dropped', 'drop_unroutable'],
 ];
 const CHURN = [

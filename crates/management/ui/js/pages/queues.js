@@ -70,7 +70,7 @@ function columns(ctx) {
     counter('ready', 'Ready', 'messages_ready'),
     counter('unacked', 'Unacked', 'messages_unacknowledged'),
     counter('total', 'Total', 'messages'),
-    { id: 'spark', label: 'Last minute', cell: (queue) => sparkline(lengthPoints(queue.messages_details, `${path('queues', queue.vhost, queue.name)} messages`, queue.messages), `Messages in ${queue.name} in the last minute`) },
+    { id: 'spark', label: 'Trend', title: 'In the last minute', cell: (queue) => sparkline(lengthPoints(queue.messages_details, `${path('queues', queue.vhost, queue.name)} messages`, queue.messages), `Messages in ${queue.name} in the last minute`) },
     rates('incoming', 'Incoming', 'publish'),
     rates('deliver', 'Deliver / get', 'deliver_get'),
     rates('ack', 'Ack', 'ack'),
