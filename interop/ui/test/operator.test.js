@@ -435,10 +435,10 @@ test('the configuration is searched, the log grows, changes are in the audit log
   await visit(tab, 'log');
   await tab.locator('.log-line').first().waitFor();
   await api('PUT', at('queues', VHOST, 'audited'), { durable: true });
-  await tab.locator('.log-line', { hasText: 'audited' }).waitFor();
+  await tab.locator('.log-line', { hasText: `${VHOST}/audited` }).waitFor();
   await tab.getByLabel('Filter lines').fill('no line is like this');
   await tab.getByText('No line is like this').waitFor();
-  await visit(tab, 'audit?name=audited');
+  await visit(tab, `audit?name=${encodeURIComponent(`${VHOST}/audited`)}`);
   await tab.getByRole('row', { name: /guest PUT .*audited 201/ }).waitFor();
 });
 
