@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine;
@@ -16,6 +16,8 @@ use crate::http::{self, Request, Response, Target};
 
 /// The socket in the node's data directory. Who can open it is the user that runs the node, and may do everything.
 const CONTROL_SOCKET: &str = "control.sock";
+/// The data directory of the service that the package installs.
+const SERVICE_FOLDER: &str = "/var/lib/leveret";
 const HTTP_PORT: u16 = 15672;
 
 /// Where the node is, and who asks it.
@@ -121,8 +123,8 @@ impl Node {
             .value("data-dir")
             .or_else(|| call.value("mnesia-dir"))
             .map(PathBuf::from)
-            .or_else(|| environment("RABBITMQ_MNESIA_DIR").map(PathBuf::from))
-            .unwrap_or_else(|| PathBuf::from("data"));
+            .or_else(|| folder_in(environment, this_host))
+            .unwrap_or_else(usual_folder);
         let socket = Target::Socket(folder.join(CONTROL_SOCKET));
         Ok(Self::new(socket, None, timeout))
     }
@@ -287,6 +289,26 @@ impl Node {
     }
 }
 
+/// The data directory that the environment means, as a node that starts in it finds it.
+fn folder_in(environment: &dyn Fn(&str) -> Option<String>, this_host: &str) -> Option<PathBuf> {
+    if let Some(folder) = environment("RABBITMQ_MNESIA_DIR") {
+        return Some(PathBuf::from(folder));
+    }
+    let base = PathBuf::from(environment("RABBITMQ_MNESIA_BASE")?);
+    let name = environment("RABBITMQ_NODENAME").unwrap_or_else(|| "rabbit".to_owned());
+    Some(match name.contains('@') {
+        true => base.join(name),
+        false => base.join(format!("{name}@{this_host}")),
+    })
+}
+
+/// Where a node keeps its data that is told nothing; if there is none here, that of the service.
+fn usual_folder() -> PathBuf {
+    let [here, service] = [Path::new("data"), Path::new(SERVICE_FOLDER)];
+    let elsewhere = !here.is_dir() && service.is_dir();
+    if elsewhere { service } else { here }.to_owned()
+}
+
 /// `user:password` of a URL are percent-encoded, as they are anywhere else.
 fn parse_url(url: &str) -> Option<(Target, String)> {
     let rest = url.strip_prefix("http://")?.trim_end_matches('/');
@@ -425,6 +447,30 @@ mod tests {
             _ => None,
         };
         Node::of(&call, &environment, "here")
+    }
+
+    #[test]
+    fn the_environment_says_where_the_data_is() {
+        let check = |variables: &[(&str, &str)], expected: Option<&str>| {
+            let environment = |name: &str| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| (*value).to_owned())
+            };
+            let folder = folder_in(&environment, "here");
+            assert_eq!(folder, expected.map(PathBuf::from), "{variables:?}");
+        };
+        let base = ("RABBITMQ_MNESIA_BASE", "/base");
+        check(&[], None);
+        check(&[base], Some("/base/rabbit@here"));
+        check(
+            &[base, ("RABBITMQ_NODENAME", "hare")],
+            Some("/base/hare@here"),
+        );
+        check(
+            &[base, ("RABBITMQ_NODENAME", "rabbit@pod.service")],
+            Some("/base/rabbit@pod.service"),
+        );
+        check(&[base, ("RABBITMQ_MNESIA_DIR", "/dir")], Some("/dir"));
     }
 
     #[test]
