@@ -61,9 +61,10 @@ fn collect(root: &Path, folder: &str, into: &mut Vec<Source>) -> std::io::Result
         }
         if kind.is_dir() {
             collect(root, &path, into)?;
-        } else if kind.is_file()
-            && let Ok(text) = fs::read_to_string(entry.path())
-        {
+        } else if kind.is_file() {
+            // A picture has no text to look at, but documents may show it.
+            let text = fs::read(entry.path()).map(String::from_utf8);
+            let text = text.ok().and_then(Result::ok).unwrap_or_default();
             into.push(Source { path, text });
         }
     }

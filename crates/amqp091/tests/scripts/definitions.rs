@@ -260,7 +260,6 @@ fn no_new_queue_has_a_type_that_is_disabled() {
           a queue.declare-ok q 0 0
         a queue qq durable x-queue-type=quorum
           a connection.close 541 INTERNAL_ERROR - Cannot declare a queue 'queue 'qq' in vhost '/'' of type 'rabbit_quorum_queue' on node 'rabbit@localhost': the corresponding feature flag is disabled 50.10
-          a closed
         ",
     );
 }

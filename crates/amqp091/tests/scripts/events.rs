@@ -278,7 +278,7 @@ fn events_are_told_while_something_is_bound_to_their_exchange() {
         "
         b connect
         b get events no-ack
-          b get-ok #1 amq.rabbitmq.event queue.created left=0 - persistent
+          b get-ok #1 amq.rabbitmq.event queue.created left=0 - arguments=[{<<\"x-max-length\">>,long,5},{<<\"x-queue-type\">>,longstr,<<\"classic\">>}] auto_delete=Bool(false) durable=Bool(true) exclusive=Bool(false) leader=rabbit@localhost members=[rabbit@localhost] name=q owner_pid=- timestamp_in_ms=1700000000123 type=rabbit_classic_queue user_who_performed_action=guest vhost=/
         b unbind events amq.rabbitmq.event queue.#
           b queue.unbind-ok
         b queue unheard
