@@ -1,6 +1,8 @@
 //! The keys that mean something here, each with its default, and what happens to the others.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use jsonwebtoken::Algorithm;
 use leveret_broker::options::Overwrite;
@@ -23,6 +25,7 @@ use crate::logs::{self, Category, Format};
 use crate::tls::login::{LoginFrom, SanType};
 
 /// One row of the table.
+#[derive(Clone, Copy)]
 pub(crate) struct Key {
     /// Dotted words; `*` stands for any one word.
     pub(crate) name: &'static str,
@@ -110,6 +113,10 @@ fn put<T>(slot: &mut T, value: Result<T, String>) -> Result<(), String> {
     Ok(())
 }
 
+fn path(value: &str) -> Result<Option<PathBuf>, String> {
+    text(value).map(|path| Some(path.into()))
+}
+
 /// The word `none` empties a list; nothing else may stand there.
 fn none(value: &str) -> Result<(), String> {
     one_of(value, &[("none", ())])
@@ -169,8 +176,87 @@ const SAN_TYPES: &[(&str, SanType)] = &[
     ("other_name", SanType::OtherName),
 ];
 
+/// The rows of a listener for HTTP.
 #[rustfmt::skip]
-pub(crate) const KEYS: &[Key] = &[
+macro_rules! http_listener {
+    ($name:literal, $what:literal, $port:literal, $c:ident => $listener:expr) => {[
+        one(concat!($name, ".port"), "", concat!("Port of ", $what, " on every interface; ", $port),
+            |$c, _, v| put(&mut $listener.port, integer(v, 0..=u16::MAX).map(Some))),
+        one(concat!($name, ".ip"), "", concat!("The one address of ", $what, "."),
+            |$c, _, v| put(&mut $listener.ip, ip(v).map(Some))),
+        one(concat!($name, ".idle_timeout"), "60000", "Milliseconds without a request until a connection is closed.",
+            |$c, _, v| put(&mut $listener.idle_timeout_ms, integer(v, 1..=86_400_000))),
+        one(concat!($name, ".max_connections"), "infinity", concat!("Connections to ", $what, "."),
+            |$c, _, v| put(&mut $listener.connections_max, integer_or_infinity(v, 1..=usize::MAX))),
+    ]};
+}
+
+/// The rows of TLS towards clients.
+#[rustfmt::skip]
+macro_rules! server_tls {
+    ($name:literal, $c:ident => $options:expr) => {[
+        one(concat!($name, ".certfile"), "", "PEM file: our certificate and its chain.",
+            |$c, _, v| put(&mut $options.cert_file, path(v))).live(),
+        one(concat!($name, ".keyfile"), "", "PEM file: the certificate's private key.",
+            |$c, _, v| put(&mut $options.key_file, path(v))).live(),
+        one(concat!($name, ".password"), "", "The password of an encrypted private key.",
+            |$c, _, v| put(&mut $options.password, text(v).map(Some))).live(),
+        one(concat!($name, ".cacertfile"), "", "PEM file: the authorities whose client certificates we trust.",
+            |$c, _, v| put(&mut $options.ca_cert_file, path(v))).live(),
+        one(concat!($name, ".verify"), "verify_none", "verify_peer asks clients for certificates.",
+            |$c, _, v| put(&mut $options.verify_peer, one_of(v, VERIFY))).live(),
+        one(concat!($name, ".fail_if_no_peer_cert"), "false", "Refuse clients without a certificate.",
+            |$c, _, v| put(&mut $options.fail_if_no_peer_cert, flag(v))).live(),
+        one(concat!($name, ".depth"), "", "Intermediate certificates that a client's chain may have.",
+            |$c, _, v| put(&mut $options.depth, integer(v, 0..=u8::MAX).map(Some))).live(),
+        list(concat!($name, ".versions.*"), "The TLS versions that may be spoken.", |$c| $options.versions.clear(),
+            |$c, name, v| { $options.versions.set(name, one_of(v, TLS_VERSIONS)?); Ok(()) }).live(),
+        list(concat!($name, ".ciphers.*"), "The cipher suites that may be used, by OpenSSL's names.", |$c| $options.ciphers.clear(),
+            |$c, name, v| { $options.ciphers.set(name, text(v)?); Ok(()) }).live(),
+        one(concat!($name, ".honor_cipher_order"), "false", "Our order of cipher suites counts, not the client's.",
+            |$c, _, v| put(&mut $options.honor_cipher_order, flag(v))).live(),
+    ]};
+}
+
+/// The rows of TLS towards somebody we ask.
+#[rustfmt::skip]
+macro_rules! client_tls {
+    ($name:literal, $whom:literal, $c:ident => $options:expr) => {[
+        one(concat!($name, ".cacertfile"), "", concat!("PEM file: who may have signed the certificate of ", $whom, "; the system's when not set."),
+            |$c, _, v| put(&mut $options.ca_cert_file, path(v))),
+        one(concat!($name, ".certfile"), "", concat!("PEM file: our certificate towards ", $whom, "."),
+            |$c, _, v| put(&mut $options.cert_file, path(v))),
+        one(concat!($name, ".keyfile"), "", "PEM file: that certificate's private key.",
+            |$c, _, v| put(&mut $options.key_file, path(v))),
+        one(concat!($name, ".password"), "", "The password of an encrypted private key.",
+            |$c, _, v| put(&mut $options.password, text(v).map(Some))),
+        one(concat!($name, ".verify"), "verify_peer", concat!("verify_none takes anybody for ", $whom, "."),
+            |$c, _, v| put(&mut $options.verify_peer, one_of(v, VERIFY))),
+    ]};
+}
+
+/// All keys, in the order in which they are printed.
+#[rustfmt::skip]
+pub(crate) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| [
+    FIRST,
+    &server_tls!("ssl_options", c => c.ssl_options),
+    AFTER_TLS,
+    &client_tls!("auth_http.ssl_options", "the HTTP backend", c => c.auth.http.tls),
+    AFTER_HTTP_TLS,
+    &client_tls!("auth_ldap.ssl_options", "an LDAP server", c => c.auth.ldap.tls),
+    AFTER_LDAP_TLS,
+    &http_listener!("management.tcp", "the HTTP API", "15672 on this machine's own when not set.", c => c.management.tcp),
+    &http_listener!("management.ssl", "the HTTP API with TLS", "15671 when only certificates are given.", c => c.management.ssl.listener),
+    &server_tls!("management.ssl", c => c.management.ssl.options),
+    MANAGEMENT,
+    &http_listener!("prometheus.tcp", "the metrics", "15692 on this machine's own when not set.", c => c.prometheus.tcp),
+    &http_listener!("prometheus.ssl", "the metrics with TLS", "15691 when only certificates are given.", c => c.prometheus.ssl.listener),
+    &server_tls!("prometheus.ssl", c => c.prometheus.ssl.options),
+    PROMETHEUS,
+].concat());
+
+#[rustfmt::skip]
+const FIRST: &[Key] = &[
     // Listeners.
     list("listeners.tcp.*", "Where to listen: port or IP:port.", |c| c.tcp.clear(),
         |c, name, v| { c.tcp.set(name, address(v)?); Ok(()) }).entries(&[("1", "localhost:5672")]),
@@ -202,28 +288,12 @@ pub(crate) const KEYS: &[Key] = &[
         |c, _, v| put(&mut c.ssl_handshake_timeout_ms, integer(v, 1..=86_400_000))),
 
     // TLS.
-    one("ssl_options.certfile", "", "PEM file: our certificate and its chain.",
-        |c, _, v| put(&mut c.ssl_options.cert_file, text(v).map(|p| Some(p.into())))).live(),
-    one("ssl_options.keyfile", "", "PEM file: the certificate's private key.",
-        |c, _, v| put(&mut c.ssl_options.key_file, text(v).map(|p| Some(p.into())))).live(),
-    one("ssl_options.password", "", "The password of an encrypted private key.",
-        |c, _, v| put(&mut c.ssl_options.password, text(v).map(Some))).live(),
-    one("ssl_options.cacertfile", "", "PEM file: the authorities whose client certificates we trust.",
-        |c, _, v| put(&mut c.ssl_options.ca_cert_file, text(v).map(|p| Some(p.into())))).live(),
-    one("ssl_options.verify", "verify_none", "verify_peer asks clients for certificates.",
-        |c, _, v| put(&mut c.ssl_options.verify_peer, one_of(v, VERIFY))).live(),
-    one("ssl_options.fail_if_no_peer_cert", "false", "Refuse clients without a certificate.",
-        |c, _, v| put(&mut c.ssl_options.fail_if_no_peer_cert, flag(v))).live(),
-    one("ssl_options.depth", "", "Intermediate certificates that a client's chain may have.",
-        |c, _, v| put(&mut c.ssl_options.depth, integer(v, 0..=u8::MAX).map(Some))).live(),
+];
+
+#[rustfmt::skip]
+const AFTER_TLS: &[Key] = &[
     one("ssl_options.crl_check", "false", "Refuse client certificates that a revocation list in cacertfile names.",
         |c, _, v| put(&mut c.ssl_options.crl_check, one_of(v, CRL_CHECKS))).live(),
-    list("ssl_options.versions.*", "The TLS versions that may be spoken.", |c| c.ssl_options.versions.clear(),
-        |c, name, v| { c.ssl_options.versions.set(name, one_of(v, TLS_VERSIONS)?); Ok(()) }).live(),
-    list("ssl_options.ciphers.*", "The cipher suites that may be used, by OpenSSL's names.", |c| c.ssl_options.ciphers.clear(),
-        |c, name, v| { c.ssl_options.ciphers.set(name, text(v)?); Ok(()) }).live(),
-    one("ssl_options.honor_cipher_order", "false", "Our order of cipher suites counts, not the client's.",
-        |c, _, v| put(&mut c.ssl_options.honor_cipher_order, flag(v))).live(),
     one("ssl_cert_login_from", "distinguished_name", "Where a client certificate has the name that EXTERNAL logs in.",
         |c, _, v| put(&mut c.certificate_login.from, one_of(v, LOGIN_NAMES))),
     one("ssl_cert_login_san_type", "dns", "Which kind of alternative name that is.",
@@ -288,7 +358,7 @@ pub(crate) const KEYS: &[Key] = &[
     one("config_entry_decoder.passphrase", "", "What encrypted values of this configuration are read with.",
         |c, _, v| put(&mut c.decoder.passphrase, text(v).map(Some))).live(),
     one("config_entry_decoder.passphrase_file", "", "A file that has it in its first line; ours.",
-        |c, _, v| put(&mut c.decoder.passphrase_file, text(v).map(|p| Some(p.into())))).live(),
+        |c, _, v| put(&mut c.decoder.passphrase_file, path(v))).live(),
     one("config_entry_decoder.cipher", "aes_128_cbc", "How they are encrypted.",
         |c, _, v| put(&mut c.decoder.cipher, one_of(v, secret::CIPHERS))).live(),
     one("config_entry_decoder.hash", "sha256", "How their key is made from the passphrase.",
@@ -346,16 +416,10 @@ pub(crate) const KEYS: &[Key] = &[
         |c, _, v| put(&mut c.auth.http.request_timeout_ms, integer(v, 1..=86_400_000))),
     one("auth_http.authorization_failure_disclosure", "false", "Clients are told why the HTTP backend refuses something.",
         |c, _, v| put(&mut c.auth.http.authorization_failure_disclosure, flag(v))),
-    one("auth_http.ssl_options.cacertfile", "", "PEM file: who may have signed its certificate; the system's when not set.",
-        |c, _, v| put(&mut c.auth.http.tls.ca_cert_file, text(v).map(|p| Some(p.into())))),
-    one("auth_http.ssl_options.certfile", "", "PEM file: our certificate towards it.",
-        |c, _, v| put(&mut c.auth.http.tls.cert_file, text(v).map(|p| Some(p.into())))),
-    one("auth_http.ssl_options.keyfile", "", "PEM file: that certificate's private key.",
-        |c, _, v| put(&mut c.auth.http.tls.key_file, text(v).map(|p| Some(p.into())))),
-    one("auth_http.ssl_options.password", "", "The password of an encrypted private key.",
-        |c, _, v| put(&mut c.auth.http.tls.password, text(v).map(Some))),
-    one("auth_http.ssl_options.verify", "verify_peer", "verify_none takes anybody for the HTTP backend.",
-        |c, _, v| put(&mut c.auth.http.tls.verify_peer, one_of(v, VERIFY))),
+];
+
+#[rustfmt::skip]
+const AFTER_HTTP_TLS: &[Key] = &[
 
     // LDAP.
     list("auth_ldap.servers.*", "Names or addresses of LDAP servers; the first that can be reached is asked.", |_| {},
@@ -394,16 +458,10 @@ pub(crate) const KEYS: &[Key] = &[
         |c, _, v| put(&mut c.auth.ldap.use_ssl, flag(v))),
     one("auth_ldap.use_starttls", "false", "The same, by StartTLS.",
         |c, _, v| put(&mut c.auth.ldap.use_starttls, flag(v))),
-    one("auth_ldap.ssl_options.cacertfile", "", "PEM file: who may have signed their certificates; the system's when not set.",
-        |c, _, v| put(&mut c.auth.ldap.tls.ca_cert_file, text(v).map(|p| Some(p.into())))),
-    one("auth_ldap.ssl_options.certfile", "", "PEM file: our certificate towards them.",
-        |c, _, v| put(&mut c.auth.ldap.tls.cert_file, text(v).map(|p| Some(p.into())))),
-    one("auth_ldap.ssl_options.keyfile", "", "PEM file: that certificate's private key.",
-        |c, _, v| put(&mut c.auth.ldap.tls.key_file, text(v).map(|p| Some(p.into())))),
-    one("auth_ldap.ssl_options.password", "", "The password of an encrypted private key.",
-        |c, _, v| put(&mut c.auth.ldap.tls.password, text(v).map(Some))),
-    one("auth_ldap.ssl_options.verify", "verify_peer", "verify_none takes anybody for an LDAP server.",
-        |c, _, v| put(&mut c.auth.ldap.tls.verify_peer, one_of(v, VERIFY))),
+];
+
+#[rustfmt::skip]
+const AFTER_LDAP_TLS: &[Key] = &[
     one("auth_ldap.queries.vhost_access", "{constant, true}", "Who may use a virtual host, as an Erlang term.",
         |c, _, v| put(&mut c.auth.ldap.queries.vhost_access, Query::parse(v))),
     one("auth_ldap.queries.resource_access", "{constant, true}", "Who may do what with queues and exchanges.",
@@ -516,7 +574,7 @@ pub(crate) const KEYS: &[Key] = &[
     one("log.exchange.formatter", "plaintext", "How it looks there.",
         |c, _, v| put(&mut c.log.exchange.format, one_of(v, FORMATS))),
     one("log.dir", "", "Where the file is; `log` in the data directory when not set.",
-        |c, _, v| put(&mut c.log.directory, text(v).map(|p| Some(p.into())))),
+        |c, _, v| put(&mut c.log.directory, path(v))),
 
     // Definitions.
     one("load_definitions", "", "A file of definitions, or a directory of such files, to take in at each start.",
@@ -527,14 +585,10 @@ pub(crate) const KEYS: &[Key] = &[
         |c, _, v| { c.definitions.push(text(v)?.into()); Ok(()) }),
 
     // HTTP.
-    one("management.tcp.port", "", "Port of the HTTP API on every interface; 15672 on this machine's own when not set.",
-        |c, _, v| put(&mut c.management.tcp.port, integer(v, 0..=u16::MAX).map(Some))),
-    one("management.tcp.ip", "", "The one address the HTTP API listens on.",
-        |c, _, v| put(&mut c.management.tcp.ip, ip(v).map(Some))),
-    one("management.tcp.idle_timeout", "60000", "Milliseconds without a request until a connection is closed.",
-        |c, _, v| put(&mut c.management.tcp.idle_timeout_ms, integer(v, 1..=86_400_000))),
-    one("management.tcp.max_connections", "infinity", "Connections to the HTTP API.",
-        |c, _, v| put(&mut c.management.tcp.connections_max, integer_or_infinity(v, 1..=usize::MAX))),
+];
+
+#[rustfmt::skip]
+const MANAGEMENT: &[Key] = &[
     one("management.path_prefix", "", "What stands before /api in every path.",
         |c, _, v| put(&mut c.management.path_prefix, path_prefix(v))),
     one("management.http.max_body_size", "20000000", "Most bytes of a request's body.",
@@ -543,34 +597,6 @@ pub(crate) const KEYS: &[Key] = &[
         |c, name, v| { c.management.cors_origins.set(name, text(v)?); Ok(()) }),
     one("management.cors.max_age", "1800", "Seconds a browser may remember that it may.",
         |c, _, v| put(&mut c.management.cors_max_age_s, integer(v, 0..=u32::MAX))),
-    one("management.ssl.port", "", "Port of the HTTP API with TLS on every interface; 15671 when only certificates are given.",
-        |c, _, v| put(&mut c.management.ssl.listener.port, integer(v, 0..=u16::MAX).map(Some))),
-    one("management.ssl.ip", "", "The one address that the HTTP API with TLS is on.",
-        |c, _, v| put(&mut c.management.ssl.listener.ip, ip(v).map(Some))),
-    one("management.ssl.idle_timeout", "60000", "Milliseconds without a request until a connection is closed.",
-        |c, _, v| put(&mut c.management.ssl.listener.idle_timeout_ms, integer(v, 1..=86_400_000))),
-    one("management.ssl.max_connections", "infinity", "Connections to the HTTP API with TLS.",
-        |c, _, v| put(&mut c.management.ssl.listener.connections_max, integer_or_infinity(v, 1..=usize::MAX))),
-    one("management.ssl.certfile", "", "PEM file: the certificate of the HTTP API and its chain.",
-        |c, _, v| put(&mut c.management.ssl.options.cert_file, text(v).map(|p| Some(p.into())))).live(),
-    one("management.ssl.keyfile", "", "PEM file: the certificate's private key.",
-        |c, _, v| put(&mut c.management.ssl.options.key_file, text(v).map(|p| Some(p.into())))).live(),
-    one("management.ssl.password", "", "The password of an encrypted private key.",
-        |c, _, v| put(&mut c.management.ssl.options.password, text(v).map(Some))).live(),
-    one("management.ssl.cacertfile", "", "PEM file: the authorities whose client certificates are trusted.",
-        |c, _, v| put(&mut c.management.ssl.options.ca_cert_file, text(v).map(|p| Some(p.into())))).live(),
-    one("management.ssl.verify", "verify_none", "verify_peer asks clients for certificates.",
-        |c, _, v| put(&mut c.management.ssl.options.verify_peer, one_of(v, VERIFY))).live(),
-    one("management.ssl.fail_if_no_peer_cert", "false", "Refuse clients without a certificate.",
-        |c, _, v| put(&mut c.management.ssl.options.fail_if_no_peer_cert, flag(v))).live(),
-    one("management.ssl.depth", "", "Intermediate certificates that a client's chain may have.",
-        |c, _, v| put(&mut c.management.ssl.options.depth, integer(v, 0..=u8::MAX).map(Some))).live(),
-    list("management.ssl.versions.*", "The TLS versions that may be spoken.", |c| c.management.ssl.options.versions.clear(),
-        |c, name, v| { c.management.ssl.options.versions.set(name, one_of(v, TLS_VERSIONS)?); Ok(()) }).live(),
-    list("management.ssl.ciphers.*", "The cipher suites that may be used, by OpenSSL's names.", |c| c.management.ssl.options.ciphers.clear(),
-        |c, name, v| { c.management.ssl.options.ciphers.set(name, text(v)?); Ok(()) }).live(),
-    one("management.ssl.honor_cipher_order", "false", "Our order of cipher suites counts, not the client's.",
-        |c, _, v| put(&mut c.management.ssl.options.honor_cipher_order, flag(v))).live(),
     one("management.disable_basic_auth", "false", "The HTTP API takes no names and passwords, only tokens.",
         |c, _, v| put(&mut c.management.disable_basic_auth, flag(v))),
     one("management.login_session_timeout", "", "Minutes that a log-in to the web pages lasts; 480 when not set.",
@@ -595,42 +621,10 @@ pub(crate) const KEYS: &[Key] = &[
         |c, name, v| { c.management.oauth.authorization_endpoint_params.insert(name.to_owned(), text(v)?); Ok(()) }),
     list("management.oauth_token_endpoint_params.*", "More parameters for the provider's token endpoint.", |_| {},
         |c, name, v| { c.management.oauth.token_endpoint_params.insert(name.to_owned(), text(v)?); Ok(()) }),
-    one("prometheus.tcp.port", "", "Port of the metrics on every interface; 15692 on this machine's own when not set.",
-        |c, _, v| put(&mut c.prometheus.tcp.port, integer(v, 0..=u16::MAX).map(Some))),
-    one("prometheus.tcp.ip", "", "The one address the metrics are on.",
-        |c, _, v| put(&mut c.prometheus.tcp.ip, ip(v).map(Some))),
-    one("prometheus.tcp.idle_timeout", "60000", "Milliseconds without a request until a connection is closed.",
-        |c, _, v| put(&mut c.prometheus.tcp.idle_timeout_ms, integer(v, 1..=86_400_000))),
-    one("prometheus.tcp.max_connections", "infinity", "Connections to the metrics.",
-        |c, _, v| put(&mut c.prometheus.tcp.connections_max, integer_or_infinity(v, 1..=usize::MAX))),
-    one("prometheus.ssl.port", "", "Port of the metrics with TLS on every interface; 15691 when only certificates are given.",
-        |c, _, v| put(&mut c.prometheus.ssl.listener.port, integer(v, 0..=u16::MAX).map(Some))),
-    one("prometheus.ssl.ip", "", "The one address that the metrics with TLS is on.",
-        |c, _, v| put(&mut c.prometheus.ssl.listener.ip, ip(v).map(Some))),
-    one("prometheus.ssl.idle_timeout", "60000", "Milliseconds without a request until a connection is closed.",
-        |c, _, v| put(&mut c.prometheus.ssl.listener.idle_timeout_ms, integer(v, 1..=86_400_000))),
-    one("prometheus.ssl.max_connections", "infinity", "Connections to the metrics with TLS.",
-        |c, _, v| put(&mut c.prometheus.ssl.listener.connections_max, integer_or_infinity(v, 1..=usize::MAX))),
-    one("prometheus.ssl.certfile", "", "PEM file: the certificate of the metrics and its chain.",
-        |c, _, v| put(&mut c.prometheus.ssl.options.cert_file, text(v).map(|p| Some(p.into())))).live(),
-    one("prometheus.ssl.keyfile", "", "PEM file: the certificate's private key.",
-        |c, _, v| put(&mut c.prometheus.ssl.options.key_file, text(v).map(|p| Some(p.into())))).live(),
-    one("prometheus.ssl.password", "", "The password of an encrypted private key.",
-        |c, _, v| put(&mut c.prometheus.ssl.options.password, text(v).map(Some))).live(),
-    one("prometheus.ssl.cacertfile", "", "PEM file: the authorities whose client certificates are trusted.",
-        |c, _, v| put(&mut c.prometheus.ssl.options.ca_cert_file, text(v).map(|p| Some(p.into())))).live(),
-    one("prometheus.ssl.verify", "verify_none", "verify_peer asks clients for certificates.",
-        |c, _, v| put(&mut c.prometheus.ssl.options.verify_peer, one_of(v, VERIFY))).live(),
-    one("prometheus.ssl.fail_if_no_peer_cert", "false", "Refuse clients without a certificate.",
-        |c, _, v| put(&mut c.prometheus.ssl.options.fail_if_no_peer_cert, flag(v))).live(),
-    one("prometheus.ssl.depth", "", "Intermediate certificates that a client's chain may have.",
-        |c, _, v| put(&mut c.prometheus.ssl.options.depth, integer(v, 0..=u8::MAX).map(Some))).live(),
-    list("prometheus.ssl.versions.*", "The TLS versions that may be spoken.", |c| c.prometheus.ssl.options.versions.clear(),
-        |c, name, v| { c.prometheus.ssl.options.versions.set(name, one_of(v, TLS_VERSIONS)?); Ok(()) }).live(),
-    list("prometheus.ssl.ciphers.*", "The cipher suites that may be used, by OpenSSL's names.", |c| c.prometheus.ssl.options.ciphers.clear(),
-        |c, name, v| { c.prometheus.ssl.options.ciphers.set(name, text(v)?); Ok(()) }).live(),
-    one("prometheus.ssl.honor_cipher_order", "false", "Our order of cipher suites counts, not the client's.",
-        |c, _, v| put(&mut c.prometheus.ssl.options.honor_cipher_order, flag(v))).live(),
+];
+
+#[rustfmt::skip]
+const PROMETHEUS: &[Key] = &[
     one("prometheus.path", "/metrics", "The path of the metrics.",
         |c, _, v| put(&mut c.prometheus.path, path_prefix(v))),
 ];
