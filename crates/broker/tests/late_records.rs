@@ -1,22 +1,22 @@
 //! Records of a queue that come into the log behind the queue's end.
 #![expect(clippy::unwrap_used, reason = "all of this file is test")]
 
+mod node;
+
 use std::sync::Arc;
 
 use leveret_broker::broker::definitions::QueueSpec;
-use leveret_broker::broker::{Arrival, Broker, Restored};
+use leveret_broker::broker::{Broker, Restored};
 use leveret_broker::channel::{Channel, Publish};
-use leveret_broker::connections::Facts;
-use leveret_broker::live_queue::{ConnectionId, Outbox};
-use leveret_broker::mailbox::Mailbox;
+use leveret_broker::live_queue::Outbox;
 use leveret_broker::message::Message;
 use leveret_broker::options::Options;
-use leveret_broker::principal::Principal;
 use leveret_broker::publish::Batch;
 use leveret_broker::storage::sim::SimDisk;
 use leveret_broker::storage::{self, Log};
 use leveret_broker::table::Table;
 use leveret_broker::time::Timestamp;
+use node::connect;
 
 const NOW: Timestamp = Timestamp(1000);
 
@@ -32,20 +32,6 @@ fn start(disk: &SimDisk) -> (Arc<Broker>, Log) {
     let log = log.unwrap();
     let broker = Broker::start(Options::new(|| 7), log.clone(), restored, NOW).unwrap();
     (broker, log)
-}
-
-fn connect(broker: &Broker) -> (Arc<Principal>, Arc<Mailbox>) {
-    let user = broker.authenticate("guest", "guest", true).unwrap();
-    let mailbox = Arc::default();
-    let arrival = Arrival {
-        connection: ConnectionId(1),
-        user: &user.into(),
-        mailbox: &mailbox,
-        facts: Facts::default(),
-        activity: &Arc::default(),
-    };
-    let principal = broker.connect(arrival, "/").unwrap();
-    (principal, mailbox)
 }
 
 /// Routed before the queue's deletion and logged after it, as when another connection deletes it meanwhile.

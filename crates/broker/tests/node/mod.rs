@@ -9,6 +9,7 @@ use leveret_broker::broker::{Arrival, Broker, Restored};
 use leveret_broker::channel::{Channel, Publish, Settle, Settlements};
 use leveret_broker::connections::Facts;
 use leveret_broker::live_queue::{ConnectionId, Outbox};
+use leveret_broker::mailbox::Mailbox;
 use leveret_broker::message::Message;
 use leveret_broker::options::Options;
 use leveret_broker::paging::{Pager, Turn};
@@ -56,16 +57,7 @@ impl Node {
             ..Options::new(|| 7)
         };
         let broker = Broker::start(options, log.clone(), restored, now).unwrap();
-        let user = broker.authenticate("guest", "guest", true).unwrap();
-        let mailbox = Arc::default();
-        let arrival = Arrival {
-            connection: ConnectionId(1),
-            user: &user.into(),
-            mailbox: &mailbox,
-            facts: Facts::default(),
-            activity: &Arc::default(),
-        };
-        let principal = broker.connect(arrival, "/").unwrap();
+        let (principal, mailbox) = connect(&broker);
         Self {
             disk,
             channel: Channel::open(&broker, 1, principal.clone(), mailbox).unwrap(),
@@ -195,4 +187,19 @@ impl Node {
         after.power_on();
         after
     }
+}
+
+/// `guest` as the node's one connection.
+pub(crate) fn connect(broker: &Broker) -> (Arc<Principal>, Arc<Mailbox>) {
+    let user = broker.authenticate("guest", "guest", true).unwrap();
+    let mailbox = Arc::default();
+    let arrival = Arrival {
+        connection: ConnectionId(1),
+        user: &user.into(),
+        mailbox: &mailbox,
+        facts: Facts::default(),
+        activity: &Arc::default(),
+    };
+    let principal = broker.connect(arrival, "/").unwrap();
+    (principal, mailbox)
 }

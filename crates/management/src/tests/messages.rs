@@ -230,17 +230,17 @@ fn dead_messages_go_back_to_where_they_came_from() {
     let world = World::new();
     world.check(
         r#"
-        PUT /api/queues/%2F/work {"arguments":{"x-dead-letter-exchange":"","x-dead-letter-routing-key":"q"}}
+        PUT /api/queues/%2F/jobs {"arguments":{"x-dead-letter-exchange":"","x-dead-letter-routing-key":"q"}}
         201
         PUT /api/queues/%2F/q {}
         201
-        POST /api/bindings/%2F/e/amq.direct/q/work {"routing_key":"job"}
+        POST /api/bindings/%2F/e/amq.direct/q/jobs {"routing_key":"job"}
         201
         POST /api/exchanges/%2F/amq.direct/publish {"properties":{},"routing_key":"job","payload":"1","payload_encoding":"string"}
         200 {"routed":true}
         POST /api/exchanges/%2F/amq.direct/publish {"properties":{},"routing_key":"job","payload":"2","payload_encoding":"string"}
         200 {"routed":true}
-        POST /api/queues/%2F/work/get {"ackmode":"reject_requeue_false","count":2,"encoding":"auto"}
+        POST /api/queues/%2F/jobs/get {"ackmode":"reject_requeue_false","count":2,"encoding":"auto"}
         200 [...
         "#,
     );
@@ -253,8 +253,8 @@ fn dead_messages_go_back_to_where_they_came_from() {
         r#"{"done":1,"looked_at":2,"matched":2,"reason":"it has no x-death header that says where it comes from","without_origin":1}"#
     );
     assert_eq!(world.payloads("q", ""), ["alive"]);
-    let here = "exchange=amq.direct&routing_key=job&header.x-first-death-queue=work";
-    assert_eq!(world.payloads("work", here), ["1", "2"]);
+    let here = "exchange=amq.direct&routing_key=job&header.x-first-death-queue=jobs";
+    assert_eq!(world.payloads("jobs", here), ["1", "2"]);
 }
 
 #[test]

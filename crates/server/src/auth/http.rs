@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use form_urlencoded::Serializer;
 use leveret_broker::authority::{Identity, Login};
-use leveret_broker::error::ResourceKind;
 use tracing::{info, warn};
 
 use super::cache::{self, Cache};
@@ -158,11 +157,7 @@ impl Decider {
                 name,
                 access,
             } => {
-                let kind = match kind {
-                    ResourceKind::Exchange => "exchange",
-                    ResourceKind::Queue => "queue",
-                };
-                all.extend([("vhost", vhost.as_str()), ("resource", kind)]);
+                all.extend([("vhost", vhost.as_str()), ("resource", kind.name())]);
                 all.extend([("name", name.as_str()), ("permission", access.name())]);
             }
             Asked::Topic {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use leveret_broker::authority::{Identity, Login};
-use leveret_broker::error::ResourceKind;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -409,13 +408,9 @@ impl Decider {
                 name,
                 access,
             } => {
-                let kind = match kind {
-                    ResourceKind::Exchange => "exchange",
-                    ResourceKind::Queue => "queue",
-                };
                 let variables = variables
                     .with("vhost", vhost)
-                    .with("resource", kind)
+                    .with("resource", kind.name())
                     .with("name", name)
                     .with("permission", access.name());
                 (&queries.resource_access, variables)
