@@ -1,6 +1,7 @@
 //! The web pages: the files below `ui/`, which are part of the program. There is nothing to install beside it, and the
 //! pages are always those of the API that they talk to.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hasher};
 use std::io::Write;
@@ -48,6 +49,7 @@ pub struct File {
 
 /// What is made of a file when somebody asks for it first.
 struct Made {
+    bytes: Cow<'static, [u8]>,
     gzip: Vec<u8>,
     etag: String,
 }
@@ -61,8 +63,8 @@ impl File {
         }
     }
 
-    pub fn bytes(&self) -> &'static [u8] {
-        self.bytes
+    pub fn bytes(&self) -> &[u8] {
+        &self.made().bytes
     }
 
     /// The bytes, compressed.
@@ -85,19 +87,64 @@ impl File {
         }
     }
 
+    /// Whether the page itself imports it. Where a provider sends its users back to is a page of its own.
+    fn is_module(&self) -> bool {
+        self.path.ends_with(".js") && !self.path.starts_with("js/oidc-oauth/")
+    }
+
     fn made(&self) -> &Made {
         self.made.get_or_init(|| {
+            let bytes = match self.path {
+                "index.html" => Cow::Owned(page(self.bytes)),
+                _ => Cow::Borrowed(self.bytes),
+            };
             let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-            let written = encoder.write_all(self.bytes);
+            let written = encoder.write_all(&bytes);
             let gzip = written.and_then(|()| encoder.finish());
-            let mut hasher = DefaultHasher::new();
-            hasher.write(self.bytes);
             Made {
                 gzip: gzip.expect("writing to memory does not fail"),
-                etag: format!("W/\"{:016x}\"", hasher.finish()),
+                etag: format!("W/\"{:016x}\"", hash([&*bytes])),
+                bytes,
             }
         })
     }
+}
+
+/// The page as it is sent. It names its files below their release, which a browser keeps without asking again, and all
+/// modules at once: otherwise each is found only when the one that imports it has been read.
+fn page(template: &[u8]) -> Vec<u8> {
+    let mut text = String::from_utf8_lossy(template).into_owned();
+    for path in ["app.css", "js/main.js"] {
+        text = text.replace(&format!("\"{path}\""), &format!("\"{}/{path}\"", release()));
+    }
+    let modules = FILES.iter().filter(|file| file.is_module());
+    let links = modules.map(|file| {
+        let (release, path) = (release(), file.path);
+        format!("  <link rel=\"modulepreload\" href=\"{release}/{path}\">\n")
+    });
+    let links: String = links.collect();
+    text.replace("</head>", &format!("{links}</head>"))
+        .into_bytes()
+}
+
+/// A folder that exists by name only: the same files, under a path that changes when one of them does.
+fn release() -> &'static str {
+    static RELEASE: OnceLock<String> = OnceLock::new();
+    RELEASE.get_or_init(|| format!("{RELEASES}{:016x}", hash(FILES.iter().map(|it| it.bytes))))
+}
+
+/// How names of releases begin. Those of other versions lead here too: the nodes behind one address may differ.
+const RELEASES: &str = "release-";
+
+/// For a year, which is as long as a browser believes.
+const KEPT: &str = "public, max-age=31536000, immutable";
+
+fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for part in parts {
+        hasher.write(part);
+    }
+    hasher.finish()
 }
 
 macro_rules! files {
@@ -180,11 +227,21 @@ pub(crate) fn answer(head: &Parts, path: &str, oauth: Option<&Oauth>) -> Option<
         let moved = Answer::empty(StatusCode::MOVED_PERMANENTLY);
         return Some(moved.with(header::LOCATION, to));
     }
-    let file = file(path.strip_prefix('/')?)?;
+    let path = path.strip_prefix('/')?;
+    let (folder, path) = match path.split_once('/') {
+        Some((folder, path)) if folder.starts_with(RELEASES) => (folder, path),
+        _ => ("", path),
+    };
+    let file = file(path)?;
     let etag = HeaderValue::from_str(file.etag()).ok()?;
     let answer = match is_known(&head.headers, file.etag()) {
         true => Answer::empty(StatusCode::NOT_MODIFIED),
         false => whole(file, &head.headers),
+    };
+    // What a path without a release leads to is asked for again each time, as every other answer is.
+    let answer = match folder == release() {
+        true => answer.with(header::CACHE_CONTROL, HeaderValue::from_static(KEPT)),
+        false => answer,
     };
     let answer = answer
         .with(header::ETAG, etag)
@@ -310,6 +367,35 @@ mod tests {
         check(get("/mq/js/nothing.js"), None);
         check(get("/mq//index.html"), None);
         check(get("/mq/../Cargo.toml"), None);
+    }
+
+    #[test]
+    fn the_page_names_every_module_of_its_release() {
+        let page = file("").unwrap();
+        let text = String::from_utf8(page.bytes().to_vec()).unwrap();
+        let links = |path: &str| text.contains(&format!("\"{}/{path}\"", release()));
+        for file in FILES.iter().filter(|file| file.path != "index.html") {
+            let expected = file.is_module() || file.path == "app.css";
+            assert_eq!(links(file.path), expected, "{}", file.path);
+        }
+    }
+
+    #[test]
+    fn files_of_this_release_are_kept() {
+        let check = |path: &str, expected: Option<Option<&str>>| {
+            let request = Request::get(path).body(()).unwrap();
+            let found = answer(&request.into_parts().0, path, None);
+            let seen = found.map(|answer| {
+                let kept = answer.response.headers().get(header::CACHE_CONTROL);
+                kept.map(|value| value.to_str().unwrap().to_owned())
+            });
+            assert_eq!(seen, expected.map(|it| it.map(str::to_owned)), "{path}");
+        };
+        check(&format!("/{}/js/main.js", release()), Some(Some(KEPT)));
+        check("/release-of-another-node/js/main.js", Some(None));
+        check("/js/main.js", Some(None));
+        check("/other/js/main.js", None);
+        check(&format!("/{}/js/nothing.js", release()), None);
     }
 
     #[test]

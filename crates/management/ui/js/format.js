@@ -31,7 +31,7 @@ export function bytes(value) {
     size /= 1024;
     unit += 1;
   }
-  return `${unit === 0 ? Math.round(size) : size.toFixed(1)} ${UNITS[unit]}`;
+  return `${unit === 0 || Number.isInteger(size) ? Math.round(size) : size.toFixed(1)} ${UNITS[unit]}`;
 }
 
 export const byteRate = (value) => (Number.isFinite(value) ? `${bytes(value)}/s` : DASH);

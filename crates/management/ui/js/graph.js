@@ -50,7 +50,7 @@ function columnsOf(nodes, edges) {
   return columns.filter(Boolean);
 }
 
-const titleOf = ([first], index) => ({ exchange: index === 0 ? 'Exchanges' : 'Exchanges bound to them', queue: 'Queues', consumers: 'Consumers' })[first.kind];
+const titleOf = (column, index) => ({ exchange: index === 0 ? 'Exchanges' : 'Exchanges bound to them', queue: 'Queues', consumers: 'Consumers' })[column.find(({ kind }) => kind !== 'passage')?.kind];
 
 /** Gives each edge that passes columns a narrow node in each of them, and the edges in parts from column to column. */
 function makePassages(columns, edges) {

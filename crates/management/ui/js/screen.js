@@ -3,12 +3,17 @@
 //   { title, load(signal) -> data, view(data) -> nodes, every }
 //
 // The screen loads, draws, and loads again: `every` seconds or as the operator chose, never two requests at a time, and
-// not at all while the tab is hidden. What a failed load leaves behind stays on the page below the words of the failure.
+// not at all while the tab is hidden. A load that takes long is repeated less often, so that a page that somebody leaves
+// open costs a large broker little. What a failed load leaves behind stays on the page below the words of the failure.
 
 import { Failure } from './api.js';
 import { h } from './view.js';
 import { heading, note } from './components/parts.js';
 import { link, replaceQuery } from './router.js';
+
+// Waiting between two loads is so many times as long as the load, but no longer than this for its sake.
+const REST = 20;
+const REST_SECONDS = 30;
 
 export class Screen {
   constructor({ shell, page, params, query }) {
@@ -44,6 +49,7 @@ export class Screen {
     this.loading?.abort();
     const loading = new AbortController();
     this.loading = loading;
+    const start = performance.now();
     try {
       this.data = await this.page.load(loading.signal);
       this.failure = undefined;
@@ -56,7 +62,8 @@ export class Screen {
     this.redraw();
     if (isFirst) this.shell.announce(this.page.title);
     const seconds = this.page.every ?? this.shell.seconds;
-    if (seconds > 0 && !document.hidden) this.timer = setTimeout(() => this.reload(), seconds * 1000);
+    const rest = Math.min(REST_SECONDS, ((performance.now() - start) / 1000) * REST);
+    if (seconds > 0 && !document.hidden) this.timer = setTimeout(() => this.reload(), Math.max(seconds, rest) * 1000);
   }
 
   /** Draws again from what was loaded last. */

@@ -49,8 +49,7 @@ export class Shell {
   get seconds() { return Number(localStorage.getItem(REFRESH) ?? 5); }
 
   async start() {
-    this.user = await get('whoami');
-    this.vhosts = await getOr([], 'vhosts', { columns: 'name' });
+    [this.user, this.vhosts] = await Promise.all([get('whoami'), getOr([], 'vhosts', { columns: 'name' })]);
     this.isReady = true;
     document.addEventListener('keydown', this.keys);
     this.watchAlarms();

@@ -13,7 +13,7 @@ const hidden = new Map();
 const TICKS = [15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600];
 const MOST_TICKS = 6;
 // So near to an end of the axis, as a share of it, a mark's words would be cut off.
-const EDGE = 0.06;
+const EDGE = 0.1;
 
 // What these pages have seen themselves, for objects whose samples the broker does not keep.
 const seen = new Map();

@@ -13,11 +13,14 @@ export const card = (title, ...content) => h('section', { class: 'card', key: ti
 export const stat = (label, value, { href, hint, tone, title } = {}) =>
   h(href ? 'a' : 'div', { class: `stat ${tone ?? ''}`, href, title, key: `stat-${label}` }, h('span', { class: 'stat-label' }, label), h('strong', null, value), hint && h('small', null, hint));
 
+// A value of more pieces than this has a line of its own.
+const MANY = 2;
+
 /** Pairs of a term and its value; those without a value are left out. */
 export function facts(pairs) {
   const given = pairs.filter(([, value]) => value !== undefined && value !== null && value !== '');
   return h('dl', { class: 'facts' }, given.map(([term, value]) =>
-    h('div', { key: term }, h('dt', null, term), h('dd', null, isNode(value) ? value : plain(value)))));
+    h('div', { key: term, class: Array.isArray(value) && value.length > MANY ? 'wide' : undefined }, h('dt', null, term), h('dd', null, isNode(value) ? value : plain(value)))));
 }
 
 export const badge = (text, tone = '', title) => h('span', { class: `badge ${tone}`, title }, text);
@@ -36,12 +39,15 @@ export const note = (tone, ...content) => h('div', { class: `note ${tone}`, role
 
 export const queueLink = (vhost, name) => h('a', { href: link(['queues', vhost, name]) }, name);
 export const exchangeLink = (vhost, name) => h('a', { href: link(['exchanges', vhost, name === '' ? 'amq.default' : name]) }, exchangeName(name));
-export const connectionLink = (name, text = name) => (name ? h('a', { href: link(['connections', name]) }, text) : null);
-export const channelLink = (name, text = name) => (name ? h('a', { href: link(['channels', name]) }, text) : null);
+export const connectionLink = (name, text = peerOf(name)) => (name ? h('a', { href: link(['connections', name]), title: name }, text) : null);
+export const channelLink = (name, text = peerOf(name)) => (name ? h('a', { href: link(['channels', name]), title: name }, text) : null);
 export const vhostLink = (name) => h('a', { href: link(['vhosts', name]) }, name);
 export const userLink = (name) => h('a', { href: link(['users', name]) }, name);
 
 /** A state without content that says how to get some. */
 export const empty = (title, ...content) => h('div', { class: 'empty' }, h('h2', null, title), content);
+
+// As in RabbitMQ's tables: `10.0.0.7:51234 -> 10.0.0.1:5672 (1)` without the broker's own end.
+const peerOf = (name) => name?.replace(/ -> \S+/, '');
 
 const isNode = (value) => Array.isArray(value) || (typeof value === 'object' && 'tag' in value);

@@ -39,7 +39,7 @@ const certificates = ({ role, path, error, certificates: found = [] }) => h('div
     label: `${role} ${path}`, rows: found, rowKey: (one) => `${one.serial_number} ${one.subject}`, empty: 'The file has no certificate.',
     columns: [
       { label: 'Subject', cell: (one) => one.subject }, { label: 'Names', cell: (one) => one.names?.join(', ') }, { label: 'Issuer', cell: (one) => (one.issuer === one.subject ? 'itself' : one.issuer) },
-      { label: 'From', cell: (one) => moment(one.not_before) }, { label: 'Until', cell: (one) => moment(one.not_after) }, { label: 'Left', cell: left }, { label: 'Serial number', cell: (one) => h('code', null, one.serial_number) },
+      { label: 'From', cell: (one) => moment(one.not_before) }, { label: 'Until', cell: (one) => moment(one.not_after) }, { label: 'Left', cell: left }, { label: 'Serial number', cell: (one) => h('code', { class: 'long' }, one.serial_number) },
     ],
   }));
 

@@ -8,6 +8,12 @@ import { count, plain, rate, rateOf } from '../format.js';
 import { h } from '../view.js';
 
 const SPARK = { age: 60, incr: 5 };
+
+// What the columns of the table need, and no more.
+const FIELDS = [
+  'name', 'vhost', 'user', 'confirm', 'transactional', 'state', 'messages_unconfirmed', 'prefetch_count', 'messages_unacknowledged', 'consumer_count', 'messages_uncommitted',
+  ...['publish', 'confirm', 'deliver_get', 'ack', 'return_unroutable', 'redeliver'].map((name) => `message_stats.${name}_details`),
+].join();
 const RATES = [['Publish', 'publish'], ['Confirm', 'confirm'], ['Deliver, manual ack', 'deliver'], ['Deliver, auto ack', 'deliver_no_ack'], ['Consumer ack', 'ack'], ['Redelivered', 'redeliver'], ['Returned', 'return_unroutable']];
 
 export function channelsPage(ctx) {
@@ -15,7 +21,7 @@ export function channelsPage(ctx) {
     title: 'Channels',
     load: (signal) => {
       const { msg_rates_age, msg_rates_incr } = samples(SPARK);
-      return get(ctx.vhost ? path('vhosts', ctx.vhost, 'channels') : 'channels', { ...listQuery(ctx.query), msg_rates_age, msg_rates_incr }, signal);
+      return get(ctx.vhost ? path('vhosts', ctx.vhost, 'channels') : 'channels', { ...listQuery(ctx.query), msg_rates_age, msg_rates_incr, columns: FIELDS }, signal);
     },
     view: (page) => [
       heading('Channels'),
@@ -57,6 +63,12 @@ export function channelPage(ctx) {
   };
 }
 
+/** Publishes of a publisher, deliveries of a consumer. */
+function trend(one) {
+  const [field, words] = rateOf(one, 'deliver_get') > rateOf(one, 'publish') ? ['deliver_get', 'Deliveries to'] : ['publish', 'Publishes of'];
+  return sparkline(ratePoints(one.message_stats?.[`${field}_details`], `${path('channels', one.name)} ${field}`), `${words} ${one.name} in the last minute`);
+}
+
 const mode = (one) => [one.confirm && badge('C', 'accent', 'publisher confirms'), one.transactional && badge('T', 'accent', 'transactions')];
 const counter = (id, label, field) => ({ id, label, sort: field, number: true, cell: (one) => count(one[field] ?? 0) });
 const rates = (id, label, field) => ({ id, label, sort: `message_stats.${field}_details.rate`, number: true, cell: (one) => rate(rateOf(one, field)) });
@@ -75,7 +87,7 @@ const COLUMNS = [
   rates('confirm', 'Confirm', 'confirm'),
   rates('deliver', 'Deliver / get', 'deliver_get'),
   rates('ack', 'Ack', 'ack'),
-  { id: 'spark', label: 'Trend', title: 'In the last minute', cell: (one) => sparkline(ratePoints(one.message_stats?.publish_details, `${path('channels', one.name)} publish`), `Publishes of ${one.name} in the last minute`) },
+  { id: 'spark', label: 'Trend', title: 'In the last minute', cell: (one) => trend(one) },
   { ...counter('uncommitted', 'Uncommitted', 'messages_uncommitted'), optional: true },
   { ...rates('return', 'Returned', 'return_unroutable'), optional: true },
   { ...rates('redeliver', 'Redelivered', 'redeliver'), optional: true },

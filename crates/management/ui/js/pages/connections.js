@@ -12,12 +12,18 @@ import { h } from '../view.js';
 
 const SPARK = { age: 60, incr: 5 };
 
+// What the columns of the table need, and no more.
+const FIELDS = [
+  'name', 'vhost', 'user', 'state', 'ssl', 'ssl_protocol', 'protocol', 'channels', 'recv_oct_details', 'send_oct_details', 'client_properties', 'user_provided_name', 'connected_at',
+  'timeout', 'channel_max', 'frame_max', 'auth_mechanism', 'container_id', 'node',
+].join();
+
 export function connectionsPage(ctx) {
   return {
     title: 'Connections',
     load: (signal) => {
       const { data_rates_age, data_rates_incr } = samples(SPARK);
-      return get(ctx.vhost ? path('vhosts', ctx.vhost, 'connections') : 'connections', { ...listQuery(ctx.query), data_rates_age, data_rates_incr }, signal);
+      return get(ctx.vhost ? path('vhosts', ctx.vhost, 'connections') : 'connections', { ...listQuery(ctx.query), data_rates_age, data_rates_incr, columns: FIELDS }, signal);
     },
     view: (page) => [
       heading('Connections'),
@@ -69,7 +75,7 @@ export function connectionPage(ctx) {
 }
 
 const COLUMNS = [
-  { id: 'name', label: 'Name', sort: 'name', cell: (one) => [connectionLink(one.name), clientName(one) && h('span', { class: 'muted' }, ` ${clientName(one)}`)] },
+  { id: 'name', label: 'Name', sort: 'name', cell: (one) => [connectionLink(one.name), clientName(one) && h('span', { class: 'second' }, clientName(one))] },
   { id: 'vhost', label: 'Virtual host', sort: 'vhost', cell: (one) => one.vhost && vhostLink(one.vhost) },
   { id: 'user', label: 'User', sort: 'user', cell: (one) => one.user && userLink(one.user) },
   { id: 'state', label: 'State', sort: 'state', cell: (one) => state(one.state) },

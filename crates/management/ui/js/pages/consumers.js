@@ -26,7 +26,7 @@ export function consumersPage(ctx) {
 const COLUMNS = [
   { id: 'queue', label: 'Queue', sort: 'queue.name', cell: (one) => queueLink(one.queue.vhost, one.queue.name) },
   { id: 'vhost', label: 'Virtual host', sort: 'queue.vhost', cell: (one) => vhostLink(one.queue.vhost) },
-  { id: 'tag', label: 'Consumer tag', sort: 'consumer_tag', cell: (one) => one.consumer_tag },
+  { id: 'tag', label: 'Consumer tag', sort: 'consumer_tag', cell: (one) => h('span', { class: 'clip', title: one.consumer_tag }, one.consumer_tag) },
   { id: 'channel', label: 'Channel', sort: 'channel_details.name', cell: (one) => channelLink(one.channel_details?.name) },
   { id: 'user', label: 'User', sort: 'channel_details.user', cell: (one) => one.channel_details?.user },
   { id: 'activity', label: 'Activity', sort: 'activity_status', cell: (one) => badge(one.activity_status ?? 'up', one.active === false ? 'warn' : 'good') },

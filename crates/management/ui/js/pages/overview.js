@@ -10,7 +10,7 @@ import { h } from '../view.js';
 import { firstSteps } from './first-steps.js';
 
 const TOP = 5;
-const TOP_COLUMNS = 'name,vhost,messages,messages_unacknowledged,head_message_timestamp,message_stats.publish_details';
+const TOP_COLUMNS = 'name,vhost,type,messages,messages_details.rate,messages_unacknowledged,consumers,head_message_timestamp,message_stats.publish_details.rate';
 const QUEUES_PER_MS = 2;
 const LONGEST_MS = 60_000;
 
@@ -26,7 +26,7 @@ const CHURN = [
 
 // What makes a queue worth looking at. The server sorts; five rows come back.
 const TOPS = [
-  { title: 'Longest queues', sort: 'messages', value: (queue) => count(queue.messages), show: (queue) => queue.messages > 0 },
+  { title: 'Longest queues', sort: 'messages', value: (queue) => count(queue.messages), more: growth, show: (queue) => queue.messages > 0 },
   { title: 'Most unacked', sort: 'messages_unacknowledged', value: (queue) => count(queue.messages_unacknowledged), show: (queue) => queue.messages_unacknowledged > 0 },
   { title: 'Busiest, by publishes', sort: 'message_stats.publish_details.rate', value: (queue) => rate(rateOf(queue, 'publish')), show: (queue) => rateOf(queue, 'publish') > 0 },
   { title: 'Oldest first message', sort: 'head_message_timestamp', reverse: false, value: (queue) => duration(Date.now() - queue.head_message_timestamp * 1000), show: (queue) => queue.head_message_timestamp > 0 },
@@ -94,12 +94,20 @@ async function topQueues(ctx, { sort, show, reverse = true }, signal) {
   return shown.slice(0, TOP);
 }
 
-const topCard = ({ title, sort, value }, rows) =>
+/** How fast a queue grows; one that nobody reads grows until somebody does. */
+function growth({ type, consumers, messages_details: details }) {
+  const change = details?.rate ?? 0;
+  if (consumers === 0 && type !== 'stream') return badge('no consumer', 'warn');
+  return change > 0 ? badge(`+${rate(change)}`, 'warn') : change < 0 ? badge(rate(change), 'good') : '';
+}
+
+const topCard = ({ title, sort, value, more }, rows) =>
   card(title, plainTable({
     label: title, rows, rowKey: (queue) => `${queue.vhost}/${queue.name}`,
     columns: [
       { label: 'Queue', cell: (queue) => queueLink(queue.vhost, queue.name) },
       { label: 'Virtual host', cell: (queue) => vhostLink(queue.vhost) },
+      ...(more ? [{ label: 'Change', cell: more }] : []),
       { label: sort.startsWith('head') ? 'Age' : sort.includes('rate') ? 'Rate' : 'Messages', number: true, cell: value },
     ],
   }));

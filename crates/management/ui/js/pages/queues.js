@@ -14,7 +14,7 @@ const SPARK = { age: 60, incr: 5 };
 // What the columns of the table need, and no more: the rest is half of an answer.
 const FIELDS = [
   'name', 'vhost', 'type', 'durable', 'auto_delete', 'exclusive', 'arguments', 'policy', 'operator_policy', 'state', 'messages', 'messages_details', 'messages_ready', 'messages_unacknowledged', 'messages_delayed', 'messages_persistent',
-  'messages_ram', 'message_bytes', 'message_bytes_ready', 'memory', 'node', 'leader', 'consumers', 'consumer_capacity', ...['publish', 'deliver_get', 'ack', 'redeliver'].map((name) => `message_stats.${name}_details`),
+  'messages_ram', 'message_bytes', 'message_bytes_ready', 'message_bytes_unacknowledged', 'message_bytes_persistent', 'message_bytes_ram', 'memory', 'node', 'leader', 'consumers', 'consumer_capacity', ...['publish', 'deliver_get', 'ack', 'redeliver'].map((name) => `message_stats.${name}_details`),
 ].join();
 
 /** The arguments a queue can be declared with, and what they do. */
@@ -56,6 +56,13 @@ export function features(queue) {
   return list.filter(Boolean).map(([text, title]) => badge(text, '', title));
 }
 
+const policies = ({ policy, operator_policy: operator }) => [policy && badge(policy, 'accent', 'policy'), operator && badge(operator, '', 'operator policy')];
+
+/** How many consume; nobody is worth a look while messages wait. */
+function readers({ type, consumers = 0, messages_ready: ready = 0 }) {
+  return consumers === 0 && ready > 0 && type !== 'stream' ? badge('0', 'warn', 'Messages wait and nobody consumes') : count(consumers);
+}
+
 function columns(ctx) {
   const counter = (id, label, field) => ({ id, label, sort: field, number: true, cell: (queue) => count(queue[field] ?? 0) });
   const optional = (column) => ({ ...column, optional: true });
@@ -64,8 +71,7 @@ function columns(ctx) {
     { id: 'name', label: 'Name', sort: 'name', cell: (queue) => queueLink(queue.vhost, queue.name) },
     { id: 'vhost', label: 'Virtual host', sort: 'vhost', optional: Boolean(ctx.vhost), cell: (queue) => vhostLink(queue.vhost) },
     { id: 'type', label: 'Type', sort: 'type', cell: (queue) => queue.type },
-    { id: 'features', label: 'Features', cell: features },
-    { id: 'policy', label: 'Policy', sort: 'policy', cell: (queue) => [queue.policy && badge(queue.policy, 'accent', 'policy'), queue.operator_policy && badge(queue.operator_policy, '', 'operator policy')] },
+    { id: 'features', label: 'Features', cell: (queue) => [features(queue), policies(queue)] },
     { id: 'state', label: 'State', sort: 'state', cell: (queue) => state(queue.state) },
     counter('ready', 'Ready', 'messages_ready'),
     counter('unacked', 'Unacked', 'messages_unacknowledged'),
@@ -74,11 +80,15 @@ function columns(ctx) {
     rates('incoming', 'Incoming', 'publish'),
     rates('deliver', 'Deliver / get', 'deliver_get'),
     rates('ack', 'Ack', 'ack'),
-    counter('consumers', 'Consumers', 'consumers'),
+    { id: 'consumers', label: 'Consumers', sort: 'consumers', number: true, cell: readers },
+    optional({ id: 'policy', label: 'Policy', sort: 'policy', cell: policies }),
     optional(rates('redeliver', 'Redelivered', 'redeliver')),
     optional({ id: 'capacity', label: 'Consumer capacity', sort: 'consumer_capacity', number: true, cell: (queue) => `${Math.round((queue.consumer_capacity ?? 0) * 100)} %` }),
     optional({ id: 'bytes', label: 'Bytes', sort: 'message_bytes', number: true, cell: (queue) => bytes(queue.message_bytes ?? 0) }),
     optional({ id: 'ready_bytes', label: 'Ready bytes', sort: 'message_bytes_ready', number: true, cell: (queue) => bytes(queue.message_bytes_ready ?? 0) }),
+    optional({ id: 'unacked_bytes', label: 'Unacked bytes', sort: 'message_bytes_unacknowledged', number: true, cell: (queue) => bytes(queue.message_bytes_unacknowledged ?? 0) }),
+    optional({ id: 'persistent_bytes', label: 'Persistent bytes', sort: 'message_bytes_persistent', number: true, cell: (queue) => bytes(queue.message_bytes_persistent ?? 0) }),
+    optional({ id: 'memory_bytes', label: 'Bytes in memory', sort: 'message_bytes_ram', number: true, cell: (queue) => bytes(queue.message_bytes_ram ?? 0) }),
     optional(counter('delayed', 'Delayed', 'messages_delayed')),
     optional(counter('persistent', 'Persistent', 'messages_persistent')),
     optional(counter('memory_messages', 'In memory', 'messages_ram')),
