@@ -7,6 +7,9 @@ const user = process.env.MGMT_USER ?? 'guest';
 const password = process.env.MGMT_PASSWORD ?? 'guest';
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 
+/** A path of the API or of the pages, each part escaped. */
+export const at = (...parts) => parts.map(encodeURIComponent).join('/');
+
 export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS });
 
 /** A fresh tab that has nothing stored. `errors` collects what the page complains of. */

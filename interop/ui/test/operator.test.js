@@ -3,10 +3,9 @@
 import assert from 'node:assert/strict';
 import { createHash, randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import { api, launch, login, open, pages, visit } from './browser.js';
+import { api, at, launch, login, open, pages, visit } from './browser.js';
 
 const VHOST = `ui-${randomUUID().slice(0, 8)}`;
-const at = (...parts) => parts.map(encodeURIComponent).join('/');
 
 let browser;
 let tab;
@@ -228,6 +227,22 @@ test('messages are browsed, searched, moved, sent back and deleted', async (cont
   await said('Deleted 2 messages');
   await tab.getByText('No messages are ready').waitFor();
   assert.equal(await depth('dead'), 0);
+});
+
+test('from a symptom to the message in three clicks', async (context) => {
+  if (!(await browses('dead'))) return context.skip('the broker shows no messages without giving them away');
+  const publish = (payload) => api('POST', `${at('exchanges', VHOST, 'amq.default')}/publish`, { routing_key: 'origin', payload, payload_encoding: 'string', properties: {} });
+  for (let number = 1; number <= 3; number += 1) await publish(`{"lost":${number}}`);
+  await api('POST', `${at('queues', VHOST, 'origin')}/get`, { count: 5, ackmode: 'reject_requeue_false', encoding: 'auto' });
+  await visit(tab, '');
+  const symptom = tab.getByRole('region', { name: 'Longest queues' }).getByRole('row', { name: /^dead .*no consumer/ });
+  await symptom.getByRole('link', { name: 'dead' }).click();
+  await tab.getByText('Messages are waiting and nobody consumes').waitFor();
+  await tab.getByRole('link', { name: 'Messages', exact: true }).click();
+  await tab.locator('.message', { hasText: '"lost":1' }).locator('summary').click();
+  const message = tab.locator('.message', { hasText: '"lost": 1' });
+  await message.getByText('Rejected by a consumer in queue origin').waitFor();
+  await message.getByRole('link', { name: 'Trace its route' }).waitFor();
 });
 
 test('a refused declare says why and what to do', async () => {

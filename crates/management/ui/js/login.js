@@ -27,7 +27,7 @@ function draw(element, state) {
   };
   const providers = providersOf(settings);
   const hasPasswords = !(settings.oauth_enabled && settings.oauth_disable_basic_auth);
-  queueMicrotask(() => render(element, h('form', { class: 'card', onsubmit: send, 'aria-label': 'Log in' },
+  const form = h('form', { class: 'card', onsubmit: send, 'aria-label': 'Log in' },
     h('div', { class: 'brand' }, h('img', { src: 'favicon.svg', alt: '', width: 32, height: 32 }), h('h1', null, 'Leveret')),
     failure && h('div', { key: 'failure' }, note('bad', h('strong', null, failure.message), failure.advice && h('p', null, failure.advice))),
     providers.map(({ label, start }) => h('button', { key: label, type: 'button', class: 'provider', onclick: () => start().catch(failed) }, `Log in with ${label}`)),
@@ -36,5 +36,9 @@ function draw(element, state) {
       h('div', { class: 'field', key: 'password' }, h('label', { for: 'login-password' }, 'Password'), h('input', { id: 'login-password', name: 'password', type: 'password', autocomplete: 'current-password' })),
       h('button', { class: 'primary', type: 'submit' }, 'Log in'),
       h('p', { class: 'muted' }, 'A new broker has the user guest with the password guest, from its own machine only.'),
-    ])));
+    ]);
+  queueMicrotask(() => {
+    render(element, form);
+    if (document.activeElement === document.body) element.querySelector('input, button')?.focus();
+  });
 }

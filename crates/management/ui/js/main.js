@@ -25,10 +25,11 @@ let sessionTimer;
 applyTheme();
 const toasts = document.createElement('div');
 toasts.className = 'toasts';
+toasts.setAttribute('aria-live', 'polite');
 document.body.append(toasts);
 mountToasts(toasts);
 whenLoggedOut(() => showLogin());
-addEventListener('hashchange', showPage);
+addEventListener('hashchange', turnTo);
 if (isReturn()) finish().then(start, showLogin);
 else if (isLoggedIn()) start();
 else showLogin();
@@ -43,7 +44,6 @@ function showLogin(failure) {
   sessionStorage.removeItem(SINCE);
   document.title = 'Log in · Leveret';
   render(root, loginView(start, failure));
-  root.querySelector('input')?.focus();
 }
 
 async function start() {
@@ -75,6 +75,13 @@ function watchSession(minutes = SESSION_MINUTES) {
 function waitForBroker({ message, advice }) {
   render(root, h('main', { class: 'login', key: 'waiting' }, note('bad', h('h1', null, message), h('p', null, advice))));
   setTimeout(start, RETRY_MS);
+}
+
+/** Another page begins at its top, for the eye as for the keyboard. */
+function turnTo() {
+  showPage();
+  scrollTo(0, 0);
+  shell?.focus();
 }
 
 function showPage() {

@@ -67,6 +67,10 @@ export async function openSearch() {
       } else if (event.key === 'Enter' && results[chosen]) {
         event.preventDefault();
         go(results[chosen]);
+      } else if (event.key === 'Escape') {
+        // The browser would only empty the field.
+        event.preventDefault();
+        close();
       }
     };
     return h('div', { class: 'palette' },

@@ -3,7 +3,7 @@
 
 import { get, getOr } from './api.js';
 import { note } from './components/parts.js';
-import { parse } from './router.js';
+import { link, parse } from './router.js';
 import { openSearch } from './search.js';
 import { h, render } from './view.js';
 
@@ -69,11 +69,18 @@ export class Shell {
   draw(content) {
     if (this.isStopped) return;
     this.content = content;
+    const focused = document.activeElement;
     render(this.root, h('div', { class: `shell ${this.isMenuOpen ? 'menu-open' : ''}`, key: 'shell' },
       h('a', { class: 'skip', href: '#main', onclick: (event) => { event.preventDefault(); document.getElementById('main').focus(); } }, 'Skip to the content'),
       this.header(), this.navigation(),
       h('main', { id: 'main', tabindex: '-1' }, this.alarmNotes(), content),
       h('div', { class: 'visually-hidden', role: 'status', id: 'announcer' })));
+    if (!focused.isConnected) this.focus();
+  }
+
+  /** Where the keyboard goes on when what it was at is no longer there. */
+  focus() {
+    document.getElementById('main')?.focus({ preventScroll: true });
   }
 
   /** Tells a screen reader that another page is shown. */
@@ -130,7 +137,7 @@ export class Shell {
   }
 
   alarmNotes() {
-    return this.alarms.map(({ id, title, advice }) => h('div', { key: id }, note('bad', h('strong', null, title), h('p', null, advice))));
+    return this.alarms.map(({ id, title, advice, way }) => h('div', { key: id }, note('bad', h('strong', null, title), h('p', null, advice, ' ', way))));
   }
 
   shortcut(event) {
@@ -151,13 +158,15 @@ function alarmsOf({ name, running, mem_alarm: memory, disk_free_alarm: disk }) {
   if (memory) {
     alarms.push({
       id: `${name}-memory`, title: `Memory alarm on ${name}: publishers are blocked`,
-      advice: 'Consumers go on. Let them catch up, find the longest queues (Queues, by total), purge what nobody needs, or raise vm_memory_high_watermark. One node with an alarm blocks the publishers of the whole cluster.',
+      advice: 'Consumers go on. Let them catch up, purge what nobody needs, or raise vm_memory_high_watermark. One node with an alarm blocks the publishers of the whole cluster.',
+      way: h('a', { href: link(['queues'], { sort: 'messages', sort_reverse: true }) }, 'Which queues are longest?'),
     });
   }
   if (disk) {
     alarms.push({
       id: `${name}-disk`, title: `Disk alarm on ${name}: publishers are blocked`,
       advice: 'Free space on the volume of the data directory or make it larger. Publishing goes on by itself above disk_free_limit.',
+      way: h('a', { href: link(['queues'], { sort: 'message_bytes', sort_reverse: true }) }, 'Which queues take most?'),
     });
   }
   return alarms;

@@ -39,6 +39,8 @@ export function open(content, { wide } = {}) {
     const redraw = () => render(dialog, content(close, redraw));
     dialog.addEventListener('close', () => {
       dialog.remove();
+      // The browser gives the focus back to what opened the dialog, if that is still there.
+      if (document.activeElement === document.body) document.getElementById('main')?.focus({ preventScroll: true });
       resolve(answer);
     });
     dialog.addEventListener('click', (event) => {

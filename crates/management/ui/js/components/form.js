@@ -22,10 +22,11 @@ export function form({ label, fields, action, done, onsubmit, danger, keep }) {
   const send = async (event) => {
     event.preventDefault();
     const element = event.target;
-    const button = element.querySelector('[type=submit]');
-    button.disabled = true;
+    // Not by disabling the button, which would take the focus from who pressed it by keyboard.
+    if (element.hasAttribute('aria-busy')) return;
+    element.setAttribute('aria-busy', 'true');
     const worked = await attempt(() => onsubmit(values(element)), done);
-    button.disabled = false;
+    element.removeAttribute('aria-busy');
     if (worked && !keep) element.reset();
   };
   return h('form', { class: 'form', 'aria-label': label, onsubmit: send },

@@ -124,9 +124,18 @@ function pager(ctx, page) {
 
 function chooser(ctx, id, columns) {
   if (!columns.some((column) => column.optional)) return null;
-  return h('details', { class: 'popover' },
+  const closeOnEscape = ({ key, currentTarget }) => {
+    if (key !== 'Escape') return;
+    currentTarget.open = false;
+    currentTarget.querySelector('summary').focus();
+  };
+  // A click on a word inside leaves the focus inside, since the body can have it.
+  const closeOutside = ({ currentTarget, relatedTarget }) => {
+    if (!currentTarget.contains(relatedTarget)) currentTarget.open = false;
+  };
+  return h('details', { class: 'popover', onkeydown: closeOnEscape, onfocusout: closeOutside },
     h('summary', null, 'Columns'),
-    h('div', { class: 'popover-body' }, columns.slice(1).map((column) =>
+    h('div', { class: 'popover-body', tabindex: '-1' }, columns.slice(1).map((column) =>
       h('label', { class: 'inline', key: column.id },
         h('input', { type: 'checkbox', checked: isShown(id, column), onchange: (event) => choose(ctx, id, column, event.target.checked) }),
         column.title ?? column.label))));

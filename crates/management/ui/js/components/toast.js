@@ -7,7 +7,7 @@ const toasts = [];
 let region;
 let made = 0;
 
-/** Where toasts appear; called once, when the page starts. */
+/** Where toasts appear, a live region; called once, when the page starts. */
 export function mountToasts(element) {
   region = element;
 }
@@ -45,7 +45,7 @@ function close(entry) {
 
 function draw() {
   render(region, toasts.map((toast) =>
-    h('div', { key: toast.id, class: `toast ${toast.kind}`, role: toast.kind === 'bad' ? 'alert' : 'status' },
+    h('div', { key: toast.id, class: `toast ${toast.kind}`, role: toast.kind === 'bad' ? 'alert' : undefined },
       h('div', null, h('strong', null, toast.text), toast.advice && h('p', null, toast.advice)),
       h('button', { class: 'quiet', 'aria-label': 'Close this message', onclick: () => close(toast) }, '×'))));
 }

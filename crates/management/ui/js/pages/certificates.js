@@ -26,7 +26,7 @@ function shown(listeners) {
   }
   const ending = listeners.flatMap(files).flatMap((file) => file.certificates ?? []).filter((one) => daysLeft(one) < SOON_DAYS);
   return [
-    ending.length > 0 && note('warn', h('strong', null, `${plural(ending.length, 'certificate')} will end within ${SOON_DAYS} days, or has ended.`), h('p', null, 'Put new files in the place of the old ones: the broker takes them by itself, without closing a connection.')),
+    ending.length > 0 && note('warn', h('strong', null, `${plural(ending.length, 'certificate')} will end within ${SOON_DAYS} days, or ${ending.length === 1 ? 'has' : 'have'} ended.`), h('p', null, 'Put new files in the place of the old ones: the broker takes them by itself, without closing a connection.')),
     listeners.map((listener) => card(`${listener.protocol} on ${listener.ip}:${listener.port}`, files(listener).map((file) => certificates(file)))),
   ];
 }
