@@ -4,9 +4,11 @@
 //   PAGES=http://127.0.0.1:15672/ AMQP_URL=amqp://guest:guest@127.0.0.1:5672 node speed.js [QUEUES] [CONNECTIONS]
 //
 // With WATCH=SECONDS it only opens five browsers on the busiest pages and keeps them open so long, for a measurement of
-// what they cost the broker.
+// what they cost the broker; with TAPE=FILE it writes down what they ask and when. PLAY=FILE asks the same again, over and
+// over for WATCH seconds: where browsers and load share a core, what the browsers draw must not count against the broker.
 
 import amqp from 'amqplib';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { api, launch, login, open, visit } from './test/browser.js';
 
 const VHOST = 'speed';
@@ -15,19 +17,50 @@ const AT_ONCE = 50;
 
 const [queues = 100_000, connections = 1_000] = process.argv.slice(2).map(Number);
 
-if (process.env.WATCH) await watch(Number(process.env.WATCH));
+if (process.env.PLAY) await play(JSON.parse(readFileSync(process.env.PLAY, 'utf8')), Number(process.env.WATCH));
+else if (process.env.WATCH) await watch(Number(process.env.WATCH));
 else await measure();
 
 async function watch(seconds) {
   const browser = await launch();
+  const tape = [];
+  let start;
   for (const route of WATCHED) {
     const tab = await open(browser);
     await login(tab);
     await visit(tab, route);
+    tab.on('request', (request) => start && request.url().includes('/api/') && tape.push([Math.round(performance.now() - start), request.url(), request.headers().authorization]));
   }
   console.log('watching');
-  await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+  start = performance.now();
+  await pause(seconds * 1000);
   await browser.close();
+  if (process.env.TAPE) writeFileSync(process.env.TAPE, JSON.stringify({ seconds, requests: tape }));
+}
+
+/** The requests of a tape at their times, and the tape again from its beginning. */
+async function play({ seconds: length, requests }, seconds) {
+  const start = performance.now();
+  const answers = [];
+  let bytes = 0;
+  const ask = async (url, authorization) => {
+    const response = await fetch(url, { headers: { authorization, 'accept-encoding': 'gzip' } });
+    bytes += (await response.arrayBuffer()).byteLength;
+  };
+  for (let round = 0; round * length < seconds; round += 1) {
+    for (const [at, url, authorization] of requests) {
+      const due = round * length * 1000 + at;
+      if (due > seconds * 1000) break;
+      await pause(due - (performance.now() - start));
+      answers.push(ask(url, authorization));
+    }
+  }
+  await Promise.all(answers);
+  console.log(`${answers.length} requests, ${(answers.length / seconds).toFixed(1)}/s, ${Math.round(bytes / 1024)} KiB`);
+}
+
+function pause(ms) {
+  return new Promise((resolve) => { setTimeout(resolve, Math.max(0, ms)); });
 }
 
 async function measure() {

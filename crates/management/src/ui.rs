@@ -153,11 +153,12 @@ macro_rules! files {
     };
 }
 
-static FILES: [File; 54] = files![
+static FILES: [File; 55] = files![
     "app.css",
     "favicon.svg",
     "index.html",
     "js/api.js",
+    "js/arguments.js",
     "js/components/chart.js",
     "js/components/dialog.js",
     "js/components/form.js",

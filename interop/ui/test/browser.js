@@ -14,7 +14,7 @@ export const launch = () => chromium.launch({ executablePath: process.env.CHROMI
 
 /** A fresh tab that has nothing stored. `errors` collects what the page complains of. */
 export async function open(browser, { width = 1440, height = 900, theme = 'light' } = {}) {
-  const context = await browser.newContext({ viewport: { width, height }, colorScheme: theme, acceptDownloads: true });
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme: theme, reducedMotion: 'reduce', acceptDownloads: true });
   const tab = await context.newPage();
   tab.setDefaultTimeout(10_000);
   tab.errors = [];

@@ -109,6 +109,8 @@ test('declare, bind, publish, get, copy, purge, delete', async () => {
     const form = await fold('Declare a queue');
     await form.getByLabel('Name').fill(name);
     await form.getByLabel('Type').selectOption('classic');
+    await form.getByRole('group', { name: 'Stream' }).getByRole('button', { name: 'x-max-age' }).click();
+    await form.getByText('x-max-age: How long data is kept').waitFor();
     await form.getByLabel('Arguments').fill('x-max-length = 100\nx-dead-letter-exchange = amq.fanout');
     await form.getByRole('button', { name: 'Declare queue' }).click();
     await tab.getByRole('link', { name, exact: true }).waitFor();
@@ -165,6 +167,15 @@ test('declare, bind, publish, get, copy, purge, delete', async () => {
   await said('Purged work');
   const { body: rest } = await api('POST', `${at('queues', VHOST, 'work')}/get`, { count: 1, ackmode: 'ack_requeue_true', encoding: 'auto' });
   assert.deepEqual(rest, []);
+
+  await visit(tab, at('queues', VHOST, 'copies'));
+  await tab.getByRole('button', { name: 'Delete', exact: true }).click();
+  const word = tab.getByRole('dialog').getByLabel('Type “copies” to go on');
+  if (await word.count()) await word.fill('copies');
+  await tab.getByRole('dialog').getByLabel('Only if it is empty').check();
+  await agree('Delete');
+  await said('not empty');
+  assert.equal((await api('GET', at('queues', VHOST, 'copies'))).status, 200);
 
   await visit(tab, at('queues', VHOST, 'work'));
   await tab.getByRole('button', { name: 'Delete', exact: true }).click();
@@ -353,6 +364,10 @@ test('a user’s life: added, permitted, checked, changed, deleted', async () =>
   await change.getByRole('button', { name: 'Change user' }).click();
   await said('The user is changed');
   assert.deepEqual((await api('GET', at('users', name))).body.tags, ['monitoring']);
+  await change.getByLabel('Take the password away').check();
+  await change.getByRole('button', { name: 'Change user' }).click();
+  await tab.getByLabel('Take the password away').waitFor({ state: 'detached' });
+  assert.equal((await api('GET', at('users', name))).body.password_hash, '');
   await tab.getByRole('button', { name: 'Delete', exact: true }).click();
   await agree('Delete');
   await said(`Deleted: user ${name}`);
@@ -455,6 +470,37 @@ test('the configuration is searched, the log grows, changes are in the audit log
   await tab.getByText('No line is like this').waitFor();
   await visit(tab, `audit?name=${encodeURIComponent(`${VHOST}/audited`)}`);
   await tab.getByRole('row', { name: /guest PUT .*audited 201/ }).waitFor();
+});
+
+test('statistics begin anew', async () => {
+  const { body: [{ name }] } = await api('GET', 'nodes');
+  await visit(tab, at('nodes', name));
+  await tab.getByRole('button', { name: 'Reset statistics' }).click();
+  await agree('Reset statistics');
+  await said('The statistics begin anew');
+});
+
+test('a virtual host that does not run is started', async () => {
+  const watched = await open(browser);
+  let started;
+  // A broker whose vhosts have a reason to stop is hard to make.
+  const where = `/api/${at('vhosts', VHOST)}`;
+  await watched.route(({ pathname }) => pathname === where || pathname.startsWith(`${where}/start/`), async (route) => {
+    const { pathname } = new URL(route.request().url());
+    if (pathname.includes('/start/')) {
+      started = decodeURIComponent(pathname.split('/').at(-1));
+      return route.fulfill({ status: 204 });
+    }
+    const response = await route.fetch();
+    return route.fulfill({ response, json: { ...(await response.json()), cluster_state: { 'rabbit@there': started ? 'running' : 'stopped' } } });
+  });
+  await login(watched);
+  await visit(watched, at('vhosts', VHOST));
+  await watched.getByText('It does not run on rabbit@there').waitFor();
+  await watched.getByRole('button', { name: 'Start it' }).click();
+  await watched.getByText('It does not run').waitFor({ state: 'detached' });
+  assert.equal(started, 'rabbit@there');
+  await watched.context().close();
 });
 
 test('an alarm is shown on every page, with what to do', async () => {

@@ -62,22 +62,32 @@ export function argumentsFrom(text) {
 export const argumentsText = (object) =>
   Object.entries(object ?? {}).map(([key, value]) => `${key} = ${valueText(value)}`).join('\n');
 
-/** A field for arguments, one per line, with a list of those that are known: a click adds the line. */
-export function argumentsField({ label = 'Arguments', name = 'arguments', known = [], form: owner = '', value }) {
+/**
+ * A field for arguments, one per line, with those that are known, as `known`: [name, meaning], or as `groups`: [title, known].
+ * A click adds the line and says what it means.
+ */
+export function argumentsField({ label = 'Arguments', name = 'arguments', known = [], groups = [['', known]], form: owner = '', value }) {
   const id = `field-${owner}${name}`;
-  const add = (key) => () => {
+  const add = (key, meaning) => () => {
     const area = document.getElementById(id);
     area.value = `${area.value.trimEnd()}${area.value.trim() ? '\n' : ''}${key} = `;
     area.focus();
     area.dispatchEvent(new Event('input', { bubbles: true }));
+    meanings.set(id, meaning && `${key}: ${meaning}`);
+    document.getElementById(`${id}-meaning`).textContent = meanings.get(id);
   };
+  const chips = ([title, rows]) => h('div', { class: 'chips', role: 'group', 'aria-label': title || 'Known', key: title },
+    title && h('span', null, title), rows.map(([key, meaning]) => h('button', { type: 'button', class: 'chip', title: meaning, onclick: add(key, meaning) }, `+ ${key}`)));
   return h('div', { class: 'field wide', key: id },
     h('label', { for: id }, label),
     h('textarea', { id, name, rows: 3, value, spellcheck: 'false', class: 'code', placeholder: 'key = value', 'aria-describedby': `${id}-hint` }),
+    h('small', { id: `${id}-meaning`, class: 'meaning', role: 'status' }, meanings.get(id)),
     h('small', { id: `${id}-hint` }, 'One per line: key = value. Numbers, true, false, lists and "quoted text" as in JSON.'),
-    known.length > 0 && h('div', { class: 'chips' }, known.map(([key, meaning]) =>
-      h('button', { type: 'button', class: 'chip', title: meaning, onclick: add(key) }, `+ ${key}`))));
+    groups.filter(([, rows]) => rows.length > 0).map(chips));
 }
+
+// What the argument means that was added last, by the id of the field.
+const meanings = new Map();
 
 function control(type, props, options, value) {
   if (type === 'textarea') return h('textarea', { rows: 4, value, ...props });

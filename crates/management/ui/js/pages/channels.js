@@ -6,6 +6,7 @@ import { badge, card, channelLink, connectionLink, empty, exchangeLink, facts, h
 import { listQuery, pageOf, plainTable, table } from '../components/table.js';
 import { count, plain, rate, rateOf } from '../format.js';
 import { h } from '../view.js';
+import { noTraffic } from './common.js';
 
 const SPARK = { age: 60, incr: 5 };
 
@@ -50,17 +51,24 @@ export function channelPage(ctx) {
         label: 'Consumers', rows: channel.consumer_details ?? [], rowKey: (one) => one.consumer_tag, empty: 'This channel consumes nothing.',
         columns: [{ label: 'Queue', cell: (one) => queueLink(one.queue.vhost, one.queue.name) }, { label: 'Consumer tag', cell: (one) => one.consumer_tag }, { label: 'Ack required', cell: (one) => plain(one.ack_required) }, { label: 'Prefetch', number: true, cell: (one) => count(one.prefetch_count) }],
       })),
-      h('div', { class: 'grid' },
-        card('Publishes to', plainTable({
-          label: 'Publishes to', rows: channel.publishes ?? [], rowKey: (one) => one.exchange?.name ?? '', empty: 'This channel publishes nothing now.',
-          columns: [{ label: 'Exchange', cell: (one) => exchangeLink(channel.vhost, one.exchange?.name ?? '') }, { label: 'Publish', number: true, cell: (one) => rate(one.stats?.publish_details?.rate ?? 0) }, { label: 'Confirm', number: true, cell: (one) => rate(one.stats?.confirm_details?.rate ?? 0) }],
-        })),
-        card('Takes from', plainTable({
-          label: 'Takes from', rows: channel.deliveries ?? [], rowKey: (one) => one.queue?.name ?? '', empty: 'Nothing is delivered to this channel now.',
-          columns: [{ label: 'Queue', cell: (one) => queueLink(channel.vhost, one.queue?.name ?? '') }, { label: 'Deliver / get', number: true, cell: (one) => rate(one.stats?.deliver_get_details?.rate ?? 0) }, { label: 'Ack', number: true, cell: (one) => rate(one.stats?.ack_details?.rate ?? 0) }],
-        }))),
+      traffic(channel),
     ],
   };
+}
+
+/** Which exchanges it publishes to and which queues it takes from. */
+function traffic({ vhost, publishes = [], deliveries = [] }) {
+  if (publishes.length === 0 && deliveries.length === 0) return card('Message flow', noTraffic());
+  const rates = (label, field) => ({ label, number: true, cell: (one) => rate(one.stats?.[`${field}_details`]?.rate ?? 0) });
+  return h('div', { class: 'grid' },
+    card('Publishes to', plainTable({
+      label: 'Publishes to', rows: publishes, rowKey: (one) => one.exchange?.name ?? '', empty: 'This channel publishes nothing now.',
+      columns: [{ label: 'Exchange', cell: (one) => exchangeLink(vhost, one.exchange?.name ?? '') }, rates('Publish', 'publish'), rates('Confirm', 'confirm'), rates('Returned', 'return_unroutable')],
+    })),
+    card('Takes from', plainTable({
+      label: 'Takes from', rows: deliveries, rowKey: (one) => one.queue?.name ?? '', empty: 'Nothing is delivered to this channel now.',
+      columns: [{ label: 'Queue', cell: (one) => queueLink(vhost, one.queue?.name ?? '') }, rates('Deliver / get', 'deliver_get'), rates('Redelivered', 'redeliver'), rates('Ack', 'ack')],
+    })));
 }
 
 /** Publishes of a publisher, deliveries of a consumer. */

@@ -76,11 +76,12 @@ export function publishForm({ ctx, vhost, exchange, routingKey }) {
   });
 }
 
-/** Asks, deletes, says so, and goes back to the list. */
-export async function deleteObject({ ctx, what, text, where, back, typed }) {
-  const agreed = await confirm({ title: `Delete ${what}?`, text, action: 'Delete', typed });
+/** Asks, deletes, says so, and goes back to the list. `choices`: conditions of the broker's, as [parameter, label]. */
+export async function deleteObject({ ctx, what, text, where, back, typed, choices }) {
+  const agreed = await confirm({ title: `Delete ${what}?`, text, action: 'Delete', typed, choices });
   if (!agreed) return;
-  const worked = await attempt(() => remove(where), `Deleted: ${what}.`);
+  const query = Object.fromEntries(Object.entries(agreed).filter(([, isTicked]) => isTicked));
+  const worked = await attempt(() => remove(where, { query }), `Deleted: ${what}.`);
   if (!worked) return;
   if (back) ctx.go(back);
   else ctx.reload();
@@ -102,6 +103,9 @@ async function unbind(ctx, binding) {
   const where = path('bindings', vhost, 'e', source, type === 'queue' ? 'q' : 'e', destination, key);
   if (await attempt(() => remove(where), 'The binding is removed.')) ctx.reload();
 }
+
+/** In the place of tables of who exchanges messages with whom, while there is nothing in them. */
+export const noTraffic = () => h('p', { class: 'muted' }, 'From where and to where messages go is shown here while they go and ', h('code', null, 'management.rates_mode'), ' is ', h('code', null, 'detailed'), '.');
 
 const bindingKey = (one) => `${one.vhost}|${one.source}|${one.destination_type}|${one.destination}|${one.properties_key}`;
 

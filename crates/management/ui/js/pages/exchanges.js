@@ -8,7 +8,7 @@ import { listQuery, pageOf, plainTable, table } from '../components/table.js';
 import { exchangeName, rate, rateOf } from '../format.js';
 import { link } from '../router.js';
 import { h } from '../view.js';
-import { bindForm, bindingTable, deleteObject, publishForm, vhostField } from './common.js';
+import { bindForm, bindingTable, deleteObject, noTraffic, publishForm, vhostField } from './common.js';
 
 const SPARK = { age: 60, incr: 5 };
 
@@ -94,12 +94,12 @@ function features(one) {
 const isBuiltIn = (name) => name === '' || name.startsWith('amq.');
 
 const remove = (ctx, { vhost, name }, bindings) => deleteObject({
-  ctx, what: name, where: path('exchanges', vhost, name), back: ['exchanges'],
+  ctx, what: name, where: path('exchanges', vhost, name), back: ['exchanges'], choices: [['if-unused', 'Only if nothing is bound to it']],
   text: bindings > 0 ? `Its ${bindings} bindings go with it, and publishers who use it get their channel closed.` : 'It has no bindings.',
 });
 
 function traffic({ vhost, incoming = [], outgoing = [] }) {
-  if (incoming.length === 0 && outgoing.length === 0) return null;
+  if (incoming.length === 0 && outgoing.length === 0) return card('Message flow', noTraffic());
   return h('div', { class: 'grid' },
     card('Publishers', plainTable({
       label: 'Publishers', rows: incoming, rowKey: (one) => one.channel_details?.name ?? '', empty: 'Nobody publishes now.',

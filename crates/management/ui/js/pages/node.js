@@ -1,6 +1,6 @@
 // One node of the cluster: limits, files, plugins.
 
-import { get, getOr, path, post, samples } from '../api.js';
+import { get, getOr, path, post, remove, samples } from '../api.js';
 import { chart, lengthPoints, spanOf, spanPicker } from '../components/chart.js';
 import { confirm } from '../components/dialog.js';
 import { badge, card, facts, heading, note, stat } from '../components/parts.js';
@@ -21,7 +21,7 @@ export function nodePage(ctx) {
       return { node, memory: memory.memory, attempts };
     },
     view: ({ node, memory, attempts }) => [
-      heading([h('span', { class: 'crumb' }, 'Node'), name, node.running ? badge('running', 'good') : badge('not running', 'bad'), node.being_drained && badge('maintenance', 'warn')], spanPicker(ctx), maintenance(ctx, node)),
+      heading([h('span', { class: 'crumb' }, 'Node'), name, node.running ? badge('running', 'good') : badge('not running', 'bad'), node.being_drained && badge('maintenance', 'warn')], spanPicker(ctx), resetButton(ctx, node), maintenance(ctx, node)),
       node.being_drained && note('warn', h('strong', null, 'This node is in maintenance.'), h('p', null, 'It lets no client in, and has closed the connections there were. Take it out of maintenance when the work is done.')),
       h('div', { class: 'stats' },
         stat('Memory', bytes(node.mem_used), { hint: `of ${bytes(node.mem_limit)}`, tone: node.mem_alarm ? 'bad' : '' }),
@@ -59,6 +59,14 @@ function memoryTable(memory) {
     columns: [{ label: 'Use', cell: ([use]) => use.replaceAll('_', ' ') }, { label: 'Memory', number: true, cell: ([, value]) => bytes(value) }],
   });
 }
+
+/** Forgets the samples of all charts, and nothing else. */
+const resetButton = (ctx, { name }) => ctx.user.tags.includes('administrator') && h('button', {
+  onclick: async () => {
+    const agreed = await confirm({ title: 'Forget the statistics of this node?', action: 'Reset statistics', text: 'All charts begin anew. Messages, counters and objects stay.' });
+    if (agreed && (await attempt(() => remove(path('reset', name)), 'The statistics begin anew.'))) ctx.reload();
+  },
+}, 'Reset statistics …');
 
 /** Into maintenance and out of it; a node of RabbitMQ's is asked on its command line. */
 function maintenance(ctx, node) {

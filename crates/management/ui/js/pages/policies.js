@@ -1,6 +1,7 @@
 // Policies and operator policies, with a preview of what one would match before it is saved.
 
 import { get, getOr, path, put } from '../api.js';
+import { OPERATOR_POLICY_KEYS, POLICY_KEYS } from '../arguments.js';
 import { argumentsField, argumentsFrom, argumentsText, field, fold, values } from '../components/form.js';
 import { attempt } from '../components/toast.js';
 import { argumentList, badge, card, empty, exchangeLink, facts, heading, queueLink, vhostLink } from '../components/parts.js';
@@ -14,11 +15,6 @@ import { deleteObject, vhostField } from './common.js';
 // The preview looks at this many matches of each kind; beyond that it says only how many there are.
 const MOST = 200;
 const APPLY_TO = ['all', 'queues', 'classic_queues', 'quorum_queues', 'streams', 'exchanges'];
-const KEYS = [
-  ['message-ttl', 'Milliseconds a message may stay'], ['expires', 'Milliseconds without use until a queue goes'], ['max-length', 'Messages at most'], ['max-length-bytes', 'Bytes at most'], ['overflow', 'drop-head, reject-publish or reject-publish-dlx'],
-  ['dead-letter-exchange', ''], ['dead-letter-routing-key', ''], ['delivery-limit', 'Quorum queues: deliveries before dead-lettering'], ['max-age', 'Streams, such as 7D'], ['alternate-exchange', 'Exchanges'], ['consumer-timeout', 'Milliseconds'],
-];
-const OPERATOR_KEYS = KEYS.filter(([key]) => ['message-ttl', 'expires', 'max-length', 'max-length-bytes', 'overflow', 'delivery-limit', 'max-age'].includes(key));
 const TITLES = { policies: 'Policies', 'operator-policies': 'Operator policies' };
 
 export function policiesPage(ctx) {
@@ -101,7 +97,7 @@ function editor(ctx, kind) {
     field({ label: 'Pattern', name: 'pattern', form: owner, required: true, value: policy.pattern ?? ctx.query.pattern ?? '', hint: 'A regular expression: ^orders\\. matches names that begin with “orders.”' }),
     field({ label: 'Apply to', name: 'apply_to', form: owner, type: 'select', options: kind === 'policies' ? APPLY_TO : APPLY_TO.slice(1, 5), value: policy['apply-to'] ?? (kind === 'policies' && !ctx.query.pattern ? 'all' : 'queues') }),
     field({ label: 'Priority', name: 'priority', form: owner, type: 'number', value: String(policy.priority ?? 0), hint: 'Of several that match, the highest is in effect.' }),
-    argumentsField({ label: 'Definition', name: 'definition', form: owner, known: kind === 'policies' ? KEYS : OPERATOR_KEYS, value: argumentsText(policy.definition) }),
+    argumentsField({ label: 'Definition', name: 'definition', form: owner, groups: kind === 'policies' ? POLICY_KEYS : OPERATOR_POLICY_KEYS, value: argumentsText(policy.definition) }),
     h('div', { class: 'actions' }, h('button', { type: 'button', onclick: look }, 'Preview'), h('button', { type: 'submit', class: 'primary' }, 'Save policy')),
     matches && h('div', { class: 'wide', key: 'preview' }, matchTable(matches)));
   return { view };

@@ -9,7 +9,7 @@ import { bytes, count, duration, moment, plain, plural, rate, rateOf } from '../
 import { effectiveLimits } from '../limits.js';
 import { link } from '../router.js';
 import { h } from '../view.js';
-import { bindForm, bindingTable, deleteObject, publishForm, purgeQueue } from './common.js';
+import { bindForm, bindingTable, deleteObject, noTraffic, publishForm, purgeQueue } from './common.js';
 import { features } from './queues.js';
 
 const LENGTHS = [['Ready', 'messages_ready'], ['Unacked', 'messages_unacknowledged'], ['Total', 'messages']];
@@ -90,6 +90,7 @@ const actions = (ctx, queue) => [
 function remove(ctx, { vhost, name, messages = 0, consumers: readers = 0 }) {
   return deleteObject({
     ctx, what: name, where: path('queues', vhost, name), back: ['queues'], typed: messages > 0 ? name : undefined,
+    choices: [['if-unused', 'Only if nobody consumes from it'], ['if-empty', 'Only if it is empty']],
     text: messages > 0 || readers > 0 ? `It holds ${plural(messages, 'message')}, which go with it, and has ${plural(readers, 'consumer')}.` : 'It is empty and has no consumers.',
   });
 }
@@ -165,10 +166,10 @@ const consumers = (queue) => plainTable({
   ],
 });
 
-/** Who publishes here and who takes, where the broker counts that. */
+/** Which exchanges messages come from and which channels take them. */
 function traffic(queue) {
   const { incoming = [], deliveries = [] } = queue;
-  if (incoming.length === 0 && deliveries.length === 0) return null;
+  if (incoming.length === 0 && deliveries.length === 0) return card('Message flow', noTraffic());
   return h('div', { class: 'grid' },
     card('Incoming', plainTable({
       label: 'Incoming', rows: incoming, rowKey: (one) => one.exchange?.name ?? '', empty: 'No publishes.',

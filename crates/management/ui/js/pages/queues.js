@@ -1,6 +1,7 @@
 // Queues and streams: the list, and the form that declares one.
 
 import { get, path, put, samples } from '../api.js';
+import { QUEUE_ARGUMENTS } from '../arguments.js';
 import { lengthPoints, sparkline } from '../components/chart.js';
 import { argumentsField, argumentsFrom, field, fold, form } from '../components/form.js';
 import { badge, heading, queueLink, state, vhostLink } from '../components/parts.js';
@@ -16,21 +17,6 @@ const FIELDS = [
   'name', 'vhost', 'type', 'durable', 'auto_delete', 'exclusive', 'arguments', 'policy', 'operator_policy', 'state', 'messages', 'messages_details', 'messages_ready', 'messages_unacknowledged', 'messages_delayed', 'messages_persistent',
   'messages_ram', 'message_bytes', 'message_bytes_ready', 'message_bytes_unacknowledged', 'message_bytes_persistent', 'message_bytes_ram', 'memory', 'node', 'leader', 'consumers', 'consumer_capacity', ...['publish', 'deliver_get', 'ack', 'redeliver'].map((name) => `message_stats.${name}_details`),
 ].join();
-
-/** The arguments a queue can be declared with, and what they do. */
-const ARGUMENTS = [
-  ['x-message-ttl', 'Milliseconds a message may stay'],
-  ['x-expires', 'Milliseconds without use until the queue deletes itself'],
-  ['x-max-length', 'Messages at most'],
-  ['x-max-length-bytes', 'Bytes of bodies at most'],
-  ['x-overflow', 'What happens when full: drop-head, reject-publish or reject-publish-dlx'],
-  ['x-dead-letter-exchange', 'Where rejected and expired messages go'],
-  ['x-dead-letter-routing-key', 'Their routing key; the original one without it'],
-  ['x-single-active-consumer', 'true: one consumer at a time'],
-  ['x-max-priority', 'Priorities of a classic queue, 1 to 255'],
-  ['x-delivery-limit', 'Deliveries of a message in a quorum queue before it is dead-lettered'],
-  ['x-max-age', 'Age of a stream’s data, such as 7D'],
-];
 
 export function queuesPage(ctx) {
   return {
@@ -110,7 +96,7 @@ const declareForm = (ctx) => form({
     field({ label: 'Type', name: 'type', form: 'queue-', type: 'select', options: [['', 'Default of the virtual host'], ['classic', 'Classic'], ['quorum', 'Quorum (replicated)'], ['stream', 'Stream (keeps what was read)']] }),
     field({ label: 'Durability', name: 'durable', form: 'queue-', type: 'select', options: [['true', 'Durable'], ['false', 'Transient']] }),
     field({ label: 'Auto-delete when the last consumer leaves', name: 'auto_delete', form: 'queue-', type: 'checkbox' }),
-    argumentsField({ known: ARGUMENTS, form: 'queue-' }),
+    argumentsField({ groups: QUEUE_ARGUMENTS, form: 'queue-' }),
   ],
   onsubmit: async (values) => {
     const type = values.type ? { 'x-queue-type': values.type } : {};

@@ -133,7 +133,7 @@ function parts({ exchanges, queues, bindings, rates, start }) {
   const consumed = bound.filter((name) => queues.get(name)?.consumers > 0);
   const nodes = [
     ...[...names].map((name) => ({ id: `e:${name}`, kind: 'exchange', name, sub: exchanges.get(name)?.type ?? 'exchange' })),
-    ...bound.map((name) => ({ id: `q:${name}`, kind: 'queue', name, sub: queues.has(name) ? `${plural(queues.get(name).messages ?? 0, 'message')}` : '' })),
+    ...bound.map((name) => ({ id: `q:${name}`, kind: 'queue', name, sub: queues.has(name) ? holding(queues.get(name)) : '' })),
     ...consumed.map((name) => ({ id: `c:${name}`, kind: 'consumers', name: plural(queues.get(name).consumers, 'consumer'), sub: rate(rateOf(queues.get(name), 'deliver_get')), queue: name })),
   ];
   const known = new Set(nodes.map((node) => node.id));
@@ -142,6 +142,12 @@ function parts({ exchanges, queues, bindings, rates, start }) {
     ...consumed.map((name) => ({ id: `consume ${name}`, from: `q:${name}`, to: `c:${name}`, rate: rateOf(queues.get(name), 'deliver_get'), label: '' })),
   ].filter((edge) => known.has(edge.from) && known.has(edge.to));
   return { nodes, edges };
+}
+
+/** What a queue holds, and where its dead letters go. */
+function holding({ messages = 0, arguments: args, effective_policy_definition: policy }) {
+  const dead = args?.['x-dead-letter-exchange'] ?? policy?.['dead-letter-exchange'];
+  return `${plural(messages, 'message')}${dead === undefined ? '' : `, dead to ${exchangeName(dead)}`}`;
 }
 
 function line(edge, drawn, routed) {
@@ -164,7 +170,7 @@ function box(vhost, node, routed) {
   return h('g', { key: node.id, class: `node ${node.kind} ${isRouted ? 'routed' : ''}`, role: 'link', tabindex: '0', onclick: go, onkeydown: keys },
     h('rect', { class: 'box', x: node.x, y: node.y, width: node.width, height: node.height, rx: node.kind === 'exchange' ? 20 : 6 }),
     h('text', { x: node.x + 16, y: node.y + 17 }, shown),
-    h('text', { class: 'sub', x: node.x + 16, y: node.y + 32 }, node.sub));
+    h('text', { class: 'sub', x: node.x + 16, y: node.y + 32 }, shortened(node.sub, 29)));
 }
 
 const shortened = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);

@@ -35,9 +35,9 @@ export function usersPage(ctx) {
       }),
       fold('Add a user', form({
         label: 'Add a user', action: 'Add user', done: 'The user is added. Give it permissions on a virtual host next.',
-        fields: [field({ label: 'Name', name: 'name', form: 'user-', required: true }), ...passwordFields(true), tagsField()],
+        fields: [field({ label: 'Name', name: 'name', form: 'user-', required: true }), ...passwordFields('Empty: the user logs in by a certificate or a token only.'), tagsField()],
         onsubmit: async (values) => {
-          await put(path('users', values.name), { password: checked(values), tags: values.tags });
+          await put(path('users', values.name), { ...(values.password ? { password: checked(values) } : { password_hash: '' }), tags: values.tags });
           ctx.reload();
         },
       })),
@@ -85,9 +85,10 @@ export function userPage(ctx) {
       })),
       fold('Change password or tags', form({
         label: 'Change the user', action: 'Change user', done: 'The user is changed.',
-        fields: [...passwordFields(false), tagsField(tagsOf(user).join(','))],
+        fields: [...passwordFields('Empty keeps the old one.', 'New password'), noPassword(user), tagsField(tagsOf(user).join(','))],
         onsubmit: async (values) => {
-          const password = values.password ? { password: checked(values) } : { password_hash: user.password_hash ?? '', hashing_algorithm: user.hashing_algorithm };
+          const kept = { password_hash: values.without ? '' : user.password_hash ?? '', hashing_algorithm: user.hashing_algorithm };
+          const password = values.password && !values.without ? { password: checked(values) } : kept;
           await put(where, { ...password, tags: values.tags });
           ctx.reload();
         },
@@ -109,10 +110,12 @@ export const tagsOf = ({ tags }) => (Array.isArray(tags) ? tags : String(tags ??
 const patterns = (kinds, owner) => kinds.map((kind) =>
   field({ label: `${kind[0].toUpperCase()}${kind.slice(1)}`, name: kind, form: owner, value: '.*', hint: 'A regular expression over names; empty for none.' }));
 
-const passwordFields = (required) => [
-  field({ label: required ? 'Password' : 'New password', name: 'password', form: 'user-', type: 'password', required, autocomplete: 'new-password', hint: required ? undefined : 'Empty keeps the old one.' }),
-  field({ label: 'The same again', name: 'again', form: 'user-', type: 'password', required, autocomplete: 'new-password' }),
+const passwordFields = (hint, label = 'Password') => [
+  field({ label, name: 'password', form: 'user-', type: 'password', autocomplete: 'new-password', hint }),
+  field({ label: 'The same again', name: 'again', form: 'user-', type: 'password', autocomplete: 'new-password' }),
 ];
+
+const noPassword = ({ password_hash: hash }) => Boolean(hash) && field({ label: 'Take the password away', name: 'without', form: 'user-', type: 'checkbox' });
 
 const tagsField = (value = '') => h('div', { class: 'wide', key: 'tags' },
   field({ label: 'Tags', name: 'tags', form: 'user-', value, list: 'known-tags', hint: `Separated by commas: ${TAGS.map(([tag, meaning]) => `${tag} (${meaning})`).join(', ')}. Clients that only send and receive need none.` }),

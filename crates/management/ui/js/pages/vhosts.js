@@ -59,6 +59,7 @@ export function vhostPage(ctx) {
       heading([h('span', { class: 'crumb' }, 'Virtual host'), name, states(vhost)],
         h('button', { onclick: () => protect(ctx, where, vhost) }, vhost.protected_from_deletion ? 'Allow deletion' : 'Protect from deletion'),
         h('button', { class: 'danger', disabled: vhost.protected_from_deletion, onclick: () => remove(ctx, where, vhost) }, 'Delete')),
+      stopped(ctx, vhost),
       permissions.length === 0 && note('warn', 'No user has permissions here, so that nobody can connect to it.'),
       h('div', { class: 'stats' },
         stat('Ready', count(vhost.messages_ready ?? 0)), stat('Unacked', count(vhost.messages_unacknowledged ?? 0)), stat('Publish', rate(rateOf(vhost, 'publish'))), stat('Deliver / get', rate(rateOf(vhost, 'deliver_get'))),
@@ -87,6 +88,11 @@ const describing = (vhost = {}) => [
 const clean = ({ default_queue_type: type, ...body }) => (type ? { ...body, default_queue_type: type } : body);
 
 const states = ({ cluster_state: nodes = {} }) => Object.entries(nodes).map(([node, word]) => badge(word, word === 'running' ? 'good' : 'bad', node));
+
+/** The nodes on which it does not run, each with a way to start it there. */
+const stopped = (ctx, { name, cluster_state: nodes = {} }) => Object.entries(nodes).filter(([, word]) => word !== 'running').map(([node]) =>
+  h('div', { key: node }, note('bad', h('strong', null, `It does not run on ${node}, so that nobody can use it there.`), h('p', null, 'The log of the node says why. ',
+    h('button', { onclick: async () => { if (await attempt(() => post(path('vhosts', name, 'start', node)), 'It was started.')) ctx.reload(); } }, 'Start it')))));
 
 async function protect(ctx, where, vhost) {
   const at = `${where}/deletion/protection`;
