@@ -15,6 +15,7 @@ const PICTURES = [
   ['queue-phone', 'light', 360, 'queues/shop/warehouse?span=1m'],
   ['topology', 'light', 1440, 'topology?vhost=shop&exchange=orders&key=order.created.eu'],
   ['messages', 'dark', 1440, 'messages/shop/parked', showMessage],
+  ['move', 'light', 1440, 'messages/shop/parked', showMove],
 ];
 
 const stop = await startDemo();
@@ -37,6 +38,12 @@ await stop();
 
 function showTops(tab) {
   return tab.getByRole('heading', { name: 'Busiest, by publishes' }).waitFor();
+}
+
+async function showMove(tab) {
+  for (const number of [1, 2]) await tab.getByLabel(`Choose message ${number}`, { exact: true }).check();
+  await tab.getByRole('button', { name: 'Move …' }).click();
+  await tab.getByRole('dialog').getByLabel('Queue').fill('refunds');
 }
 
 async function showMessage(tab) {

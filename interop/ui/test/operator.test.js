@@ -457,6 +457,34 @@ test('the topology leads to its objects, and the route tester marks the way', as
   await tab.getByRole('heading', { level: 1, name: /many-01/ }).waitFor();
 });
 
+test('what flows between objects, where the broker counts it', async () => {
+  const watched = await open(browser);
+  for (const exchange of ['amq.topic', 'amq.direct']) await api('POST', at('bindings', VHOST, 'e', exchange, 'q', 'many-04'), { routing_key: 'flow', arguments: {} });
+  // Neither RabbitMQ nor we count this unless management.rates_mode is detailed; these are its answers then.
+  const rate = (...names) => Object.fromEntries(names.map(([name, value]) => [`${name}_details`, { rate: value }]));
+  const counted = {
+    [at('exchanges', VHOST, 'amq.topic')]: { incoming: [{ channel_details: { name: 'a -> b (1)' }, stats: rate(['publish', 8]) }], outgoing: [{ queue: { name: 'many-04', vhost: VHOST }, stats: rate(['publish', 7]) }] },
+    [at('exchanges', VHOST, 'amq.direct')]: { outgoing: [{ queue: { name: 'many-04', vhost: VHOST }, stats: rate(['publish', 2]) }] },
+    [at('queues', VHOST, 'many-04')]: { incoming: [{ exchange: { name: 'amq.topic', vhost: VHOST }, stats: rate(['publish', 7]) }], deliveries: [{ channel_details: { name: 'c -> d (2)' }, stats: rate(['deliver_get', 6], ['ack', 5]) }] },
+  };
+  await watched.route(({ pathname }) => Object.keys(counted).some((path) => pathname.endsWith(`/api/${path}`)), async (route) => {
+    const response = await route.fetch();
+    const path = Object.keys(counted).find((one) => new URL(route.request().url()).pathname.endsWith(`/api/${one}`));
+    return route.fulfill({ response, json: { ...(await response.json()), ...counted[path] } });
+  });
+  await login(watched);
+  await visit(watched, `topology?vhost=${VHOST}`);
+  for (const words of ['7/s', '2/s']) await watched.locator('.edge-label', { hasText: words }).waitFor();
+  await visit(watched, at('queues', VHOST, 'many-04'));
+  await watched.getByRole('region', { name: 'Incoming' }).getByRole('row', { name: 'amq.topic 7/s' }).waitFor();
+  await watched.getByRole('region', { name: 'Deliveries' }).getByRole('row', { name: 'c (2) 6/s' }).waitFor();
+  await visit(watched, at('exchanges', VHOST, 'amq.topic'));
+  await watched.getByRole('region', { name: 'Publishers' }).getByRole('row', { name: 'a (1) 8/s' }).waitFor();
+  await watched.getByRole('region', { name: 'Routed to' }).getByRole('row', { name: 'many-04 7/s' }).waitFor();
+  assert.deepEqual(watched.errors, []);
+  await watched.context().close();
+});
+
 test('the configuration is searched, the log grows, changes are in the audit log', async (context) => {
   if ((await api('GET', 'leveret/audit')).status !== 200) return context.skip('the broker shows none of it');
   await visit(tab, 'configuration?name=heartbeat');

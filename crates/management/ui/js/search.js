@@ -94,7 +94,9 @@ async function find(text, small) {
     return items.map((item) => result(kind, entry(item)));
   }));
   const shorts = small.flatMap(({ kind, items, entry }) => items.map((item) => result(kind, entry(item))).filter(({ name }) => contains(name, text)).slice(0, PER_KIND));
-  return [...pages(text), ...lists.flat(), ...shorts];
+  // What begins so is more likely meant.
+  const begins = ({ name }) => Number(name.toLowerCase().startsWith(text.toLowerCase()));
+  return [...pages(text), ...lists.flat(), ...shorts].sort((a, b) => begins(b) - begins(a));
 }
 
 const pages = (text) => PAGES.filter(([name]) => contains(name, text)).map(([name, route]) => ({ kind: 'page', name, more: '', parts: route ? [route] : [] }));

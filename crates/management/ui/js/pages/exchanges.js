@@ -3,7 +3,7 @@
 import { get, getOr, path, put, samples } from '../api.js';
 import { chart, ratePoints, spanOf, spanPicker, sparkline } from '../components/chart.js';
 import { argumentsField, argumentsFrom, field, fold, form } from '../components/form.js';
-import { argumentList, badge, card, empty, exchangeLink, facts, heading, queueLink, stat, vhostLink } from '../components/parts.js';
+import { argumentList, badge, card, channelLink, empty, exchangeLink, facts, heading, queueLink, stat, vhostLink } from '../components/parts.js';
 import { listQuery, pageOf, plainTable, table } from '../components/table.js';
 import { exchangeName, rate, rateOf } from '../format.js';
 import { link } from '../router.js';
@@ -103,7 +103,7 @@ function traffic({ vhost, incoming = [], outgoing = [] }) {
   return h('div', { class: 'grid' },
     card('Publishers', plainTable({
       label: 'Publishers', rows: incoming, rowKey: (one) => one.channel_details?.name ?? '', empty: 'Nobody publishes now.',
-      columns: [{ label: 'Channel', cell: (one) => h('a', { href: link(['channels', one.channel_details?.name ?? '']) }, one.channel_details?.name) }, { label: 'Publish', number: true, cell: (one) => rate(one.stats?.publish_details?.rate ?? 0) }],
+      columns: [{ label: 'Channel', cell: (one) => channelLink(one.channel_details?.name) }, { label: 'Publish', number: true, cell: (one) => rate(one.stats?.publish_details?.rate ?? 0) }],
     })),
     card('Routed to', plainTable({
       label: 'Routed to', rows: outgoing, rowKey: (one) => one.queue?.name ?? '', empty: 'Nothing is routed now.',
