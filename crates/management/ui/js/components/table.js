@@ -43,8 +43,8 @@ export function localPage(items, query, text, sort) {
 /**
  * A table of one page of rows.
  *
- * `columns`: { id, label, cell(row), sort, number, optional, title }: `sort` is the field the server sorts by, `optional`
- * ones are hidden until chosen. `page` is what the API gave. `empty` is shown when there is nothing at all.
+ * `columns`: { id, label, cell(row), sort, number, optional, minor, title }: `sort` is the field the server sorts by, `optional`
+ * ones are hidden until chosen, `minor` ones on a phone. `page` is what the API gave. `empty` is shown when there is nothing at all.
  */
 export function table({ ctx, id, label, columns, page, rowKey, empty, filter = true, sort = 'name', reverse = false }) {
   if (page.total_count === 0 && empty) return empty;
@@ -123,7 +123,7 @@ function pager(ctx, page) {
 }
 
 function chooser(ctx, id, columns) {
-  if (!columns.some((column) => column.optional)) return null;
+  if (!columns.some((column) => column.optional || column.minor)) return null;
   const closeOnEscape = ({ key, currentTarget }) => {
     if (key !== 'Escape') return;
     currentTarget.open = false;
@@ -141,9 +141,10 @@ function chooser(ctx, id, columns) {
         column.title ?? column.label))));
 }
 
+const narrow = matchMedia('(max-width: 480px)');
 const storeOf = (id) => `leveret.columns.${id}`;
 const choices = (id) => JSON.parse(localStorage.getItem(storeOf(id)) ?? '{}');
-const isShown = (id, column) => choices(id)[column.id] ?? !column.optional;
+const isShown = (id, column) => choices(id)[column.id] ?? !(column.optional || (column.minor && narrow.matches));
 
 function choose(ctx, id, column, shown) {
   localStorage.setItem(storeOf(id), JSON.stringify({ ...choices(id), [column.id]: shown }));

@@ -84,9 +84,9 @@ const rates = (id, label, field) => ({ id, label, sort: `message_stats.${field}_
 const COLUMNS = [
   { id: 'name', label: 'Channel', sort: 'name', cell: (one) => channelLink(one.name) },
   { id: 'vhost', label: 'Virtual host', sort: 'vhost', cell: (one) => one.vhost && vhostLink(one.vhost) },
-  { id: 'user', label: 'User', sort: 'user', cell: (one) => one.user && userLink(one.user) },
-  { id: 'mode', label: 'Mode', cell: mode },
-  { id: 'state', label: 'State', sort: 'state', cell: (one) => state(one.state) },
+  { id: 'user', label: 'User', minor: true, sort: 'user', cell: (one) => one.user && userLink(one.user) },
+  { id: 'mode', label: 'Mode', minor: true, cell: mode },
+  { id: 'state', label: 'State', minor: true, sort: 'state', cell: (one) => state(one.state) },
   counter('unconfirmed', 'Unconfirmed', 'messages_unconfirmed'),
   counter('prefetch', 'Prefetch', 'prefetch_count'),
   counter('unacked', 'Unacked', 'messages_unacknowledged'),

@@ -77,10 +77,10 @@ export function connectionPage(ctx) {
 const COLUMNS = [
   { id: 'name', label: 'Name', sort: 'name', cell: (one) => [connectionLink(one.name), clientName(one) && h('span', { class: 'second' }, clientName(one))] },
   { id: 'vhost', label: 'Virtual host', sort: 'vhost', cell: (one) => one.vhost && vhostLink(one.vhost) },
-  { id: 'user', label: 'User', sort: 'user', cell: (one) => one.user && userLink(one.user) },
+  { id: 'user', label: 'User', minor: true, sort: 'user', cell: (one) => one.user && userLink(one.user) },
   { id: 'state', label: 'State', sort: 'state', cell: (one) => state(one.state) },
-  { id: 'ssl', label: 'TLS', sort: 'ssl', cell: (one) => (one.ssl ? badge('TLS', 'good', one.ssl_protocol) : 'no') },
-  { id: 'protocol', label: 'Protocol', sort: 'protocol', cell: (one) => one.protocol },
+  { id: 'ssl', label: 'TLS', minor: true, sort: 'ssl', cell: (one) => (one.ssl ? badge('TLS', 'good', one.ssl_protocol) : 'no') },
+  { id: 'protocol', label: 'Protocol', minor: true, sort: 'protocol', cell: (one) => one.protocol },
   { id: 'channels', label: 'Channels', sort: 'channels', number: true, cell: (one) => count(one.channels ?? 0) },
   { id: 'recv', label: 'From client', sort: 'recv_oct_details.rate', number: true, cell: (one) => byteRate(one.recv_oct_details?.rate ?? 0) },
   { id: 'send', label: 'To client', sort: 'send_oct_details.rate', number: true, cell: (one) => byteRate(one.send_oct_details?.rate ?? 0) },

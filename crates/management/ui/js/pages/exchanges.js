@@ -78,7 +78,7 @@ function columns(ctx) {
     { id: 'name', label: 'Name', sort: 'name', cell: (one) => exchangeLink(one.vhost, one.name) },
     { id: 'vhost', label: 'Virtual host', sort: 'vhost', optional: Boolean(ctx.vhost), cell: (one) => vhostLink(one.vhost) },
     { id: 'type', label: 'Type', sort: 'type', cell: (one) => one.type },
-    { id: 'features', label: 'Features', cell: features },
+    { id: 'features', label: 'Features', minor: true, cell: features },
     { id: 'policy', label: 'Policy', sort: 'policy', cell: (one) => one.policy && badge(one.policy, 'accent') },
     { id: 'in', label: 'Rate in', sort: 'message_stats.publish_in_details.rate', number: true, cell: (one) => rate(rateOf(one, 'publish_in')) },
     { id: 'out', label: 'Rate out', sort: 'message_stats.publish_out_details.rate', number: true, cell: (one) => rate(rateOf(one, 'publish_out')) },

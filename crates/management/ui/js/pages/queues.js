@@ -56,9 +56,9 @@ function columns(ctx) {
   return [
     { id: 'name', label: 'Name', sort: 'name', cell: (queue) => queueLink(queue.vhost, queue.name) },
     { id: 'vhost', label: 'Virtual host', sort: 'vhost', optional: Boolean(ctx.vhost), cell: (queue) => vhostLink(queue.vhost) },
-    { id: 'type', label: 'Type', sort: 'type', cell: (queue) => queue.type },
-    { id: 'features', label: 'Features', cell: (queue) => [features(queue), policies(queue)] },
-    { id: 'state', label: 'State', sort: 'state', cell: (queue) => state(queue.state) },
+    { id: 'type', label: 'Type', minor: true, sort: 'type', cell: (queue) => queue.type },
+    { id: 'features', label: 'Features', minor: true, cell: (queue) => [features(queue), policies(queue)] },
+    { id: 'state', label: 'State', minor: true, sort: 'state', cell: (queue) => state(queue.state) },
     counter('ready', 'Ready', 'messages_ready'),
     counter('unacked', 'Unacked', 'messages_unacknowledged'),
     counter('total', 'Total', 'messages'),
