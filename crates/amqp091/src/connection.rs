@@ -57,6 +57,10 @@ const OUTPUT_STUCK: usize = 4 * 1024 * 1024;
 const CLOSE_TIMEOUT_MS: u64 = 30_000;
 /// How long a connection is kept that is closed without a word, so that guessing passwords is slow (E21).
 const LINGER_MS: u64 = 3_000;
+/// Publishes that a connection may bring in one read while the consumers of its queues are behind. They share the thread with
+/// it, and have but their prefetch for each of its turns.
+const FAIR_PUBLISHES: usize = 160;
+
 /// How long `connection.close-ok` is kept back from clients that are confused by a quick one.
 const PARTING_MS: u64 = 2;
 
@@ -152,6 +156,8 @@ pub struct Connection {
     blocked: Option<bool>,
     /// It fills queues faster than they are paged out, and is not read from meanwhile.
     outruns_pager: bool,
+    /// What one read should bring at most, bytes.
+    read_limit: usize,
     /// Deliveries are copied to the firehose or rewritten: how it was when events were last looked at.
     intercepts: bool,
     pulse: Pulse,
@@ -263,6 +269,7 @@ impl Connection {
             expires: None,
             blocked: None,
             outruns_pager: false,
+            read_limit: usize::MAX,
             intercepts: false,
             pulse: Pulse {
                 started: now,
@@ -290,9 +297,25 @@ impl Connection {
                 Err(fault) => self.fail(&fault, now),
             }
         }
+        let published = self.turn.batch.len();
         self.flush(now);
+        self.limit_reads(range.len(), published);
         self.look_at_alarms();
         at.min(range.end) - range.start
+    }
+
+    /// So many bytes held so many publishes. Who outruns consumers is read from in smaller parts, that they get turns as often.
+    fn limit_reads(&mut self, bytes: usize, published: usize) {
+        let outruns = self.turn.outbox.take_outruns_consumers();
+        self.read_limit = match bytes.checked_div(published) {
+            Some(each) if outruns => each.max(1) * FAIR_PUBLISHES,
+            _ => usize::MAX,
+        };
+    }
+
+    /// What the next read should bring at most, bytes.
+    pub fn read_limit(&self) -> usize {
+        self.read_limit
     }
 
     fn note_received(&mut self, n: usize) {

@@ -155,6 +155,8 @@ pub struct Outbox {
     pub(crate) crowded: Vec<Arc<LiveQueue>>,
     /// A message was published to a queue that has something to page out.
     pub(crate) fills_crowded: bool,
+    /// A message was published to a queue whose consumers are behind.
+    pub(crate) outruns_consumers: bool,
 }
 
 /// A message that died in `queue`.
@@ -171,6 +173,12 @@ impl Outbox {
     /// Whether something was published to a queue that has something to page out. Says so once.
     pub fn take_fills_crowded(&mut self) -> bool {
         std::mem::take(&mut self.fills_crowded)
+    }
+
+    /// Whether something was published to a queue with a long backlog whose consumers have all that their prefetch allows.
+    /// Says so once.
+    pub fn take_outruns_consumers(&mut self) -> bool {
+        std::mem::take(&mut self.outruns_consumers)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -587,6 +595,11 @@ impl Drive<'_> {
     /// Whether the queue may have something to page out.
     pub(crate) fn is_crowded(&self) -> bool {
         self.state.resident_bytes > CROWDED_BYTES
+    }
+
+    /// Whether consumers are behind: they work as fast as their prefetch allows, and much waits.
+    pub(crate) fn outruns_consumers(&self) -> bool {
+        self.state.core.outruns_consumers()
     }
 
     /// Takes a page found in the log at start.

@@ -113,6 +113,11 @@ impl Batch {
         self.publishes.is_empty()
     }
 
+    /// Publishes that wait for the commit.
+    pub fn len(&self) -> usize {
+        self.publishes.len()
+    }
+
     /// Adds a publish for `targets`.
     #[inline]
     pub fn push(
@@ -312,7 +317,8 @@ fn visit(
             publish.refused |= !drive.publish(incoming);
         }
     }
-    let is_crowded = drive.is_crowded();
+    let (is_crowded, outruns) = (drive.is_crowded(), drive.outruns_consumers());
     drive.finish();
     outbox.fills_crowded |= is_crowded;
+    outbox.outruns_consumers |= outruns;
 }

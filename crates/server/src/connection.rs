@@ -145,7 +145,10 @@ impl Driver {
         }
         let mut block = block::take(kept);
         let buffer = Arc::get_mut(&mut block).expect("nobody else refers to a block just taken");
-        let read = self.stream.poll_receive(context, &mut buffer[kept..]);
+        let end = kept
+            .saturating_add(self.protocol.read_limit())
+            .min(buffer.len());
+        let read = self.stream.poll_receive(context, &mut buffer[kept..end]);
         if let Poll::Ready(Ok(n @ 1..)) = read {
             buffer[..kept].copy_from_slice(&self.rest);
             self.reads.note(n);

@@ -23,6 +23,10 @@ pub(crate) trait Protocol: Send {
     fn slices<'a>(&'a mut self, slices: &mut [IoSlice<'a>]) -> usize;
     fn advance(&mut self, n: usize);
     fn wants_input(&self) -> bool;
+    /// What one read should bring at most, bytes; more than none.
+    fn read_limit(&self) -> usize {
+        usize::MAX
+    }
     /// Whether what was not consumed is to be handed in again, before there is more. Says so once.
     fn wants_rest(&mut self) -> bool {
         false
@@ -66,6 +70,10 @@ impl Protocol for Connection {
 
     fn wants_input(&self) -> bool {
         self.wants_input()
+    }
+
+    fn read_limit(&self) -> usize {
+        self.read_limit()
     }
 
     fn wants_rest(&mut self) -> bool {

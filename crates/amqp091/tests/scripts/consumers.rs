@@ -436,3 +436,29 @@ fn a_client_that_only_asks_is_not_read_from() {
     world.play("a reads");
     assert!(world.client("a").connection.wants_input());
 }
+
+/// Consumers share a thread with the publisher, and have but their prefetch for each of its turns.
+#[test]
+fn who_outruns_consumers_is_read_from_in_smaller_parts() {
+    let mut world = World::new();
+    check_in(
+        &mut world,
+        "a connect\nb connect\na queue q\n  a queue.declare-ok q 0 0\nb qos 1\n  b qos-ok\n\
+         b consume q c\n  b consume-ok c\n\
+         a publish - q first\n  b deliver c #1 - q first",
+    );
+    let publishes = repeat(1000, |_| "a quietly publish - q w*50".to_owned());
+    for _ in 0..17 {
+        assert_eq!(world.client("a").connection.read_limit(), usize::MAX);
+        check_in(&mut world, &publishes);
+    }
+    check_in(&mut world, "a publish - q w*50");
+    let limit = world.client("a").connection.read_limit();
+    assert!((8 * 1024..32 * 1024).contains(&limit), "{limit} octets");
+    // What goes elsewhere is nothing to these consumers.
+    check_in(&mut world, "a publish - elsewhere w*50");
+    assert_eq!(world.client("a").connection.read_limit(), usize::MAX);
+    // Nor does a queue without consumers have any that could be behind.
+    check_in(&mut world, "b cancel c\n  b cancel-ok c\na publish - q w*50");
+    assert_eq!(world.client("a").connection.read_limit(), usize::MAX);
+}

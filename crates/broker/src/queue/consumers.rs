@@ -100,6 +100,13 @@ impl Consumers {
         self.ready > 0
     }
 
+    /// Whether all have what their prefetch allows, judged by the first of them once nobody is ready.
+    pub(super) fn are_at_prefetch(&self) -> bool {
+        let mut attached = self.attached.values();
+        let first = attached.next().map(|&place| self.subscriber(place));
+        self.ready == 0 && first.is_some_and(|first| !first.has_credit())
+    }
+
     pub(super) fn at(&self, place: Place) -> &Consumer {
         &self.subscriber(place).consumer
     }

@@ -31,6 +31,9 @@ use crate::message::Message;
 use crate::record::{self, RecordError};
 use crate::time::Timestamp;
 
+/// A backlog of more messages than this is not the wave of a moment.
+const OUTRUN: u64 = 16 * 1024;
+
 /// A queue's messages and consumers. Feed it ops with [`apply`](Self::apply), carry out the effects in their order, hand
 /// out messages with [`Op::Assign`] while [`has_work`](Self::has_work), and send an [`Op::Tick`] at
 /// [`deadline`](Self::deadline).
@@ -147,6 +150,15 @@ impl QueueCore {
     /// Whether [`Op::Assign`] would hand something out.
     pub fn has_work(&self) -> bool {
         self.has_ready_consumer() && !self.backlog.is_empty() && !self.expiring
+    }
+
+    /// Whether consumers work as fast as their prefetch allows, and [`OUTRUN`] messages wait all the same.
+    pub fn outruns_consumers(&self) -> bool {
+        self.backlog.len() > OUTRUN
+            && self
+                .consumers
+                .as_ref()
+                .is_some_and(|all| all.are_at_prefetch())
     }
 
     /// When the next [`Op::Tick`] is needed. It may be earlier than anything happens, never later.
