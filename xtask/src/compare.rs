@@ -3,11 +3,12 @@
 //! A broker has the first core, the load (`leveret perf`) the second. Brokers take turns, each started anew for each
 //! round, so that a change in the machine's mood meets all of them. `broker.rs` finds, starts and stops them,
 //! `scenarios.rs` has the loads, `steps.rs` takes a message's time apart, `table.rs` is what is printed, `page.rs` the page
-//! around it.
+//! around it. `steady.rs` is `cargo xtask steady`.
 
 mod broker;
 mod page;
 mod scenarios;
+mod steady;
 mod steps;
 mod table;
 
@@ -27,6 +28,8 @@ const LOAD_CORE: &str = "1";
 /// Until a load runs evenly.
 const WARM_UP: Duration = Duration::from_secs(2);
 const SAMPLED_SECONDS: u32 = 4;
+
+pub(crate) use steady::steady;
 
 pub(crate) const USAGE: &str = "\
 cargo xtask compare [--only a,d,j] [--brokers leveret,rabbitmq,lavinmq] [--runs 3] [--time 4] [--page docs/performance.md]
@@ -135,15 +138,8 @@ fn parse(arguments: &[&str]) -> Result<Options, String> {
 
 /// Runs one scenario. What fails is told and left out: a broker may not know something, and the others go on.
 fn measure(program: &Path, node: &Node, scenario: &Scenario, seconds: &str) -> Option<Measured> {
-    let mut command = Command::new("taskset");
-    command
-        .args(["-c", LOAD_CORE])
-        .arg(program)
-        .arg("perf")
-        .args(scenario.arguments(seconds).split(' '))
-        .args(["--quiet", "--json", "-"])
-        .arg(format!("--uri=amqp://127.0.0.1:{}", node.port))
-        .stdin(Stdio::null());
+    let mut command = perf(program, node, &scenario.arguments(seconds));
+    command.args(["--json", "-"]);
     for pid in node.pids() {
         command.arg(format!("--server-pid={pid}"));
     }
@@ -160,6 +156,20 @@ fn measure(program: &Path, node: &Node, scenario: &Scenario, seconds: &str) -> O
     }
     let report = String::from_utf8_lossy(&output.stdout);
     Measured::read(&report, node.kind, scenario)
+}
+
+/// A line of `leveret perf`, from the load's core.
+fn perf(program: &Path, node: &Node, line: &str) -> Command {
+    let mut command = Command::new("taskset");
+    command
+        .args(["-c", LOAD_CORE])
+        .arg(program)
+        .arg("perf")
+        .args(line.split(' '))
+        .arg("--quiet")
+        .arg(format!("--uri=amqp://127.0.0.1:{}", node.port))
+        .stdin(Stdio::null());
+    command
 }
 
 fn print(text: &str) -> Result<(), String> {

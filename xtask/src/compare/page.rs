@@ -27,7 +27,7 @@ pub(super) fn page(arguments: &[&str], table: &str, steps: &[(&str, f64)]) -> St
 }
 
 /// What can be told of the machine.
-fn machine() -> String {
+pub(super) fn machine() -> String {
     let of = |path: &str, key: &str| {
         let text = fs::read_to_string(path).unwrap_or_default();
         let line = text.lines().find(|line| line.starts_with(key));

@@ -38,7 +38,7 @@ impl Scenario {
     }
 }
 
-const fn scenario(
+pub(super) const fn scenario(
     name: &'static str,
     what: &'static str,
     line: &'static str,

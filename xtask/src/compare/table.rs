@@ -12,12 +12,13 @@ pub(super) struct Measured {
     pub(super) kind: Kind,
     /// As the broker calls itself.
     pub(super) broker: String,
-    rate: f64,
+    pub(super) rate: f64,
     server_us: f64,
     server_cores: f64,
     client_cores: f64,
     peak_mib: f64,
-    latency: Option<(f64, f64)>,
+    /// p50 and p99, µs.
+    pub(super) latency: Option<(f64, f64)>,
     wrong: f64,
 }
 
@@ -167,7 +168,7 @@ fn median(runs: &[&Measured], of: fn(&Measured) -> f64) -> (f64, f64) {
 }
 
 /// Three digits, such as `1.23 M`.
-fn short(number: f64) -> String {
+pub(super) fn short(number: f64) -> String {
     match number {
         n if n >= 1e6 => format!("{:.2} M", n / 1e6),
         n if n >= 1e4 => format!("{:.0} k", n / 1e3),

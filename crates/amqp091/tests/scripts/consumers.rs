@@ -459,6 +459,9 @@ fn who_outruns_consumers_is_read_from_in_smaller_parts() {
     check_in(&mut world, "a publish - elsewhere w*50");
     assert_eq!(world.client("a").connection.read_limit(), usize::MAX);
     // Nor does a queue without consumers have any that could be behind.
-    check_in(&mut world, "b cancel c\n  b cancel-ok c\na publish - q w*50");
+    check_in(
+        &mut world,
+        "b cancel c\n  b cancel-ok c\na publish - q w*50",
+    );
     assert_eq!(world.client("a").connection.read_limit(), usize::MAX);
 }
