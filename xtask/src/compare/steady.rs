@@ -83,7 +83,8 @@ pub(crate) fn steady(root: &Path, arguments: &[&str]) -> Result<(), String> {
     let mut text = format!(
         "# How steady it is\n\nWritten by `cargo xtask steady`: the broker on one core, the load on another.\n\n{}\n\
          Each row is a node of its own, measured alone and then under the condition, with `leveret perf {LOAD}`.\n\n\
-         | condition | made by | alone, /s | with it, /s | ratio |\n|---|---|---:|---:|---:|\n",
+         | condition | made by | alone, /s | with it, /s | ratio | alone, CPU ns | with it, CPU ns |\n\
+         |---|---|---:|---:|---:|---:|---:|\n",
         machine()
     );
     for condition in &CONDITIONS {
@@ -139,7 +140,7 @@ impl Bench<'_> {
         let node = self.node(SERVER_CORE)?;
         let alone = self.measure(&node, &load("alone", LOAD))?;
         if let Some(line) = condition.first {
-            run(&mut perf(&self.program, &node, line))?;
+            run(perf(&self.program, &node, line).stdout(Stdio::null()))?;
         }
         let beside = condition.beside.map(|line| {
             let beside =
@@ -152,11 +153,13 @@ impl Bench<'_> {
         node.stop()?;
         let line = condition.first.or(condition.beside).unwrap_or_default();
         Ok(format!(
-            "| {} | `{line}` | {} | {} | {:.2} |\n",
+            "| {} | `{line}` | {} | {} | {:.2} | {:.0} | {:.0} |\n",
             condition.what,
             short(alone.rate),
             short(under.rate),
-            under.rate / alone.rate
+            under.rate / alone.rate,
+            alone.server_ns(),
+            under.server_ns()
         ))
     }
 
