@@ -152,7 +152,7 @@ impl QueueCore {
         self.has_ready_consumer() && !self.backlog.is_empty() && !self.expiring
     }
 
-    /// Whether consumers work as fast as their prefetch allows, and [`OUTRUN`] messages wait all the same.
+    /// Whether consumers work as fast as their prefetch allows, and thousands of messages wait all the same.
     pub fn outruns_consumers(&self) -> bool {
         self.backlog.len() > OUTRUN
             && self
