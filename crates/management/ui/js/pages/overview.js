@@ -11,8 +11,8 @@ import { firstSteps } from './first-steps.js';
 
 const TOP = 5;
 const TOP_COLUMNS = 'name,vhost,type,messages,messages_details.rate,messages_unacknowledged,consumers,head_message_timestamp,message_stats.publish_details.rate';
-const QUEUES_PER_MS = 2;
-const LONGEST_MS = 60_000;
+const QUEUES_PER_MS = 1;
+const LONGEST_MS = 120_000;
 
 const LENGTHS = [['Ready', 'messages_ready'], ['Unacked', 'messages_unacknowledged'], ['Total', 'messages']];
 const RATES = [
@@ -85,13 +85,11 @@ async function findTops(ctx, top, queues, signal) {
 }
 
 async function topQueues(ctx, { sort, show, reverse = true }, signal) {
-  // Oldest first needs the queues that have a timestamp at all, which sort last; so that it looks at more of them.
-  const query = { page: 1, page_size: reverse ? TOP : 100, sort, sort_reverse: reverse || sort === 'head_message_timestamp', pagination: true, columns: TOP_COLUMNS };
+  // Queues of a type that has no such timestamp sort first in RabbitMQ, those whose message has none sort last: more are looked at.
+  const query = { page: 1, page_size: reverse ? TOP : 100, sort, sort_reverse: reverse, pagination: true, columns: TOP_COLUMNS };
   const where = ctx.vhost ? `queues/${encodeURIComponent(ctx.vhost)}` : 'queues';
   const { items = [] } = await getOr({}, where, query, signal);
-  const shown = items.filter(show);
-  if (!reverse) shown.sort((a, b) => a.head_message_timestamp - b.head_message_timestamp);
-  return shown.slice(0, TOP);
+  return items.filter(show).slice(0, TOP);
 }
 
 /** How fast a queue grows; one that nobody reads grows until somebody does. */
