@@ -4,6 +4,7 @@
 //! decides is the order connections see. All else that an op leads to (records to release, messages to dead-letter, the
 //! queue's own deletion) is gathered in an [`Outbox`] and done by [`crate::broker::Broker::finish`] when no lock is held.
 
+use std::cmp::Ordering;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
@@ -233,6 +234,12 @@ impl LiveQueue {
     /// The queue's name.
     pub fn name(&self) -> &str {
         &self.declaration.name
+    }
+
+    /// The order of listings: by vhost, then by name.
+    pub fn by_name(left: &Arc<Self>, right: &Arc<Self>) -> Ordering {
+        let vhosts = left.vhost_name.cmp(&right.vhost_name);
+        vhosts.then_with(|| left.name().cmp(right.name()))
     }
 
     /// Locks the queue for a few ops; [`Drive::finish`] hands out what they made ready.

@@ -6,7 +6,6 @@ use leveret_broker::connections::{Churn, ConnectionInfo};
 use leveret_broker::counters::{Deliveries, ExchangeCounters, Publishes, QueueCounters};
 use leveret_broker::queue::Stats;
 use leveret_broker::time::Timestamp;
-use serde_json::{Value, json};
 
 use crate::Management;
 use crate::answer::Failure;
@@ -50,47 +49,58 @@ pub(crate) enum Stat {
 
 use Stat::*;
 
+/// A number as listings name it: itself, and what is told of how it grows.
+pub(crate) type Named = (Stat, &'static str, &'static str);
+
+macro_rules! named {
+    ($($stat:ident $name:literal),* $(,)?) => {
+        [$(($stat, $name, concat!($name, "_details"))),*]
+    };
+}
+
 /// How full queues are.
-pub(crate) const LENGTHS: [(Stat, &str); 3] = [
-    (Messages, "messages"),
-    (MessagesReady, "messages_ready"),
-    (MessagesUnacknowledged, "messages_unacknowledged"),
+pub(crate) const LENGTHS: [Named; 3] = named![
+    Messages "messages",
+    MessagesReady "messages_ready",
+    MessagesUnacknowledged "messages_unacknowledged",
 ];
 
 /// `message_stats` of a queue, a vhost and the node, where all of them can be.
-pub(crate) const MESSAGE_STATS: [(Stat, &str); 14] = [
-    (Publish, "publish"),
-    (Confirm, "confirm"),
-    (ReturnUnroutable, "return_unroutable"),
-    (DropUnroutable, "drop_unroutable"),
-    (Deliver, "deliver"),
-    (DeliverNoAck, "deliver_no_ack"),
-    (DeliverGet, "deliver_get"),
-    (Get, "get"),
-    (GetNoAck, "get_no_ack"),
-    (GetEmpty, "get_empty"),
-    (Ack, "ack"),
-    (Redeliver, "redeliver"),
-    (DiskReads, "disk_reads"),
-    (DiskWrites, "disk_writes"),
+pub(crate) const MESSAGE_STATS: [Named; 14] = named![
+    Publish "publish",
+    Confirm "confirm",
+    ReturnUnroutable "return_unroutable",
+    DropUnroutable "drop_unroutable",
+    Deliver "deliver",
+    DeliverNoAck "deliver_no_ack",
+    DeliverGet "deliver_get",
+    Get "get",
+    GetNoAck "get_no_ack",
+    GetEmpty "get_empty",
+    Ack "ack",
+    Redeliver "redeliver",
+    DiskReads "disk_reads",
+    DiskWrites "disk_writes",
 ];
 
 /// `message_stats` of an exchange.
-pub(crate) const EXCHANGE_STATS: [(Stat, &str); 2] =
-    [(PublishIn, "publish_in"), (PublishOut, "publish_out")];
+pub(crate) const EXCHANGE_STATS: [Named; 2] = named![
+    PublishIn "publish_in",
+    PublishOut "publish_out",
+];
 
 /// What went through sockets.
-pub(crate) const DATA: [(Stat, &str); 2] = [(RecvOct, "recv_oct"), (SendOct, "send_oct")];
+pub(crate) const DATA: [Named; 2] = named![RecvOct "recv_oct", SendOct "send_oct"];
 
 /// `churn_rates`.
-pub(crate) const CHURN: [(Stat, &str); 7] = [
-    (ConnectionCreated, "connection_created"),
-    (ConnectionClosed, "connection_closed"),
-    (ChannelCreated, "channel_created"),
-    (ChannelClosed, "channel_closed"),
-    (QueueDeclared, "queue_declared"),
-    (QueueCreated, "queue_created"),
-    (QueueDeleted, "queue_deleted"),
+pub(crate) const CHURN: [Named; 7] = named![
+    ConnectionCreated "connection_created",
+    ConnectionClosed "connection_closed",
+    ChannelCreated "channel_created",
+    ChannelClosed "channel_closed",
+    QueueDeclared "queue_declared",
+    QueueCreated "queue_created",
+    QueueDeleted "queue_deleted",
 ];
 
 /// The values of an object as they are gathered.
@@ -241,19 +251,13 @@ impl Writer {
     pub(crate) fn write(
         &self,
         object: &mut Object<'_>,
-        stats: &[(Stat, &str)],
+        stats: &[Named],
         key: Key,
         gathered: &Gathered,
     ) {
-        for (stat, name) in stats {
-            object.field(name, &gathered.get(*stat));
-            let details = format!("{name}_details");
-            if object.wants(&details) {
-                // Ordering a list by a rate must not begin to watch all that is in it.
-                let range = self.range(*stat);
-                let range = range.filter(|_| object.wants_in(&details, "samples"));
-                object.field(&details, &self.details(key, *stat, range));
-            }
+        for &(stat, name, details) in stats {
+            object.field(name, &gathered.get(stat));
+            object.object(details, |object| self.write_details(object, key, stat));
         }
     }
 
@@ -265,13 +269,18 @@ impl Writer {
         }
     }
 
-    fn details(&self, key: Key, stat: Stat, range: Option<Range>) -> Value {
-        let mut sampler = self.management.sampler.lock();
-        let rate = sampler.rate(key, stat as usize);
-        let Some(range) = range else {
-            return json!({"rate": rate});
+    fn write_details(&self, object: &mut Object<'_>, key: Key, stat: Stat) {
+        object.field_with("rate", || {
+            self.management.sampler.lock().rate(key, stat as usize)
+        });
+        // Ordering a list by a rate must not begin to watch all that is in it.
+        let is_wanted = ["samples", "avg", "avg_rate"].map(|name| object.wants(name));
+        let Some(range) = self.range(stat).filter(|_| is_wanted.contains(&true)) else {
+            return;
         };
+        let mut sampler = self.management.sampler.lock();
         let samples = sampler.samples(key, stat as usize, range, self.now);
+        drop(sampler);
         let (mut average, mut average_rate) = (0.0, 0.0);
         if let (Some((last, newest)), Some((first, oldest))) = (samples.first(), samples.last()) {
             let sum: u64 = samples.iter().map(|(_, value)| value).sum();
@@ -281,9 +290,12 @@ impl Writer {
                 average_rate = (*newest as f64 - *oldest as f64) / seconds;
             }
         }
-        let sample = |(at, value): &(Timestamp, u64)| json!({"sample": value, "timestamp": at.0});
-        let shown: Vec<Value> = samples.iter().map(sample).collect();
-        json!({"rate": rate, "samples": shown, "avg": average, "avg_rate": average_rate})
+        object.list("samples", samples, |(at, value), object| {
+            object.field("sample", &value);
+            object.field("timestamp", &at.0);
+        });
+        object.field("avg", &average);
+        object.field("avg_rate", &average_rate);
     }
 }
 
@@ -297,7 +309,7 @@ impl Management {
             .into_iter()
             .map(|vhost| (vhost.name, Gathered::default()))
             .collect();
-        let queues = broker.unsorted_queues();
+        let queues = broker.unsorted_queues(None);
         let exchanges = broker.list_exchanges(None);
         let connections = broker.list_connections();
         let channels = broker.list_channels();

@@ -194,18 +194,14 @@ impl Broker {
 
     /// Every queue of a vhost (`None`: of all), by vhost and name.
     pub fn list_queues(&self, vhost: Option<&str>) -> Vec<Arc<LiveQueue>> {
-        let mut list = self.some_queues(vhost);
+        let mut list = self.unsorted_queues(vhost);
         // Sorted without the lock.
-        list.sort_unstable_by(|a, b| (&a.vhost_name, a.name()).cmp(&(&b.vhost_name, b.name())));
+        list.sort_unstable_by(LiveQueue::by_name);
         list
     }
 
-    /// Every queue, in no order: for sums, which need none.
-    pub fn unsorted_queues(&self) -> Vec<Arc<LiveQueue>> {
-        self.some_queues(None)
-    }
-
-    fn some_queues(&self, vhost: Option<&str>) -> Vec<Arc<LiveQueue>> {
+    /// The same in no order: for sums, which need none, and for whoever shows a few of many.
+    pub fn unsorted_queues(&self, vhost: Option<&str>) -> Vec<Arc<LiveQueue>> {
         let topology = self.topology.read();
         let Some(vhost) = vhost else {
             return topology.queues.values().cloned().collect();

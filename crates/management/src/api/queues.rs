@@ -20,13 +20,13 @@ use crate::table::{TableJson, from_json};
 
 pub(crate) fn list(call: &Call<'_>) -> Reply {
     let vhosts = call.vhosts();
-    let mut rows = call.broker().list_queues(None);
+    let mut rows = call.broker().unsorted_queues(None);
     rows.retain(|queue| vhosts.contains(&queue.vhost_name));
     reply_list(call, rows)
 }
 
 pub(crate) fn list_in_vhost(call: &Call<'_>) -> Reply {
-    let rows = call.broker().list_queues(Some(call.vhost()?));
+    let rows = call.broker().unsorted_queues(Some(call.vhost()?));
     reply_list(call, rows)
 }
 
@@ -37,7 +37,7 @@ fn reply_list(call: &Call<'_>, rows: Vec<Arc<LiveQueue>>) -> Reply {
         |queue| queue.name(),
         move |queue, object| write(object, queue, &scene),
     );
-    list.reply(&call.query)
+    list.ordered_by(LiveQueue::by_name).reply(&call.query)
 }
 
 pub(crate) fn show(call: &Call<'_>) -> Reply {
@@ -100,11 +100,16 @@ fn write(object: &mut Object<'_>, queue: &Arc<LiveQueue>, scene: &Scene) {
 
 /// The policies that apply to an object, and what they come to.
 pub(crate) fn write_policies(object: &mut Object<'_>, applied: &Applied) {
-    let name = |policy: &Option<Arc<Policy>>| policy.as_ref().map(|it| it.name.to_string());
-    object.field("policy", &name(&applied.user));
-    object.field("operator_policy", &name(&applied.operator));
-    let definition = applied.definition();
-    object.field("effective_policy_definition", &TableJson(&definition));
+    object.field("policy", &name_of(&applied.user));
+    object.field("operator_policy", &name_of(&applied.operator));
+    if object.wants("effective_policy_definition") {
+        let definition = applied.definition();
+        object.field("effective_policy_definition", &TableJson(&definition));
+    }
+}
+
+fn name_of(policy: &Option<Arc<Policy>>) -> Option<&str> {
+    policy.as_ref().map(|policy| &*policy.name)
 }
 
 fn write_status(object: &mut Object<'_>, queue: &LiveQueue, status: &QueueStatus, scene: &Scene) {
@@ -139,7 +144,7 @@ fn write_status(object: &mut Object<'_>, queue: &LiveQueue, status: &QueueStatus
         &tag(&status.single_active_consumer),
     );
     object.field("head_message_timestamp", &Value::Null);
-    object.field("idle_since", &rfc3339(status.idle_since.0));
+    object.field_with("idle_since", || rfc3339(status.idle_since.0));
     if queue.kind == Kind::Quorum {
         object.field("delivery_limit", &status.settings.delivery_limit);
     }
@@ -148,7 +153,7 @@ fn write_status(object: &mut Object<'_>, queue: &LiveQueue, status: &QueueStatus
     });
     object.field("memory", &0);
     object.field("reductions", &0);
-    object.field("reductions_details", &json!({"rate": 0.0}));
+    object.field_with("reductions_details", || json!({"rate": 0.0}));
     object.field("storage_version", &2);
 }
 

@@ -86,7 +86,7 @@ impl Rows {
 
     /// For sums.
     pub(super) fn unsorted(management: &Management) -> Self {
-        Self::of(management, management.broker.unsorted_queues())
+        Self::of(management, management.broker.unsorted_queues(None))
     }
 
     fn of(management: &Management, queues: Vec<Arc<LiveQueue>>) -> Self {
