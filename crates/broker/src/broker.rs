@@ -25,12 +25,13 @@ use crate::connections::{
 use crate::counters::DeadLetterTally;
 use crate::error::{Error, Resource, Result};
 use crate::events::{Event, EventSink, Events, text};
+use crate::flows::ChannelFlows;
 use crate::ids::{MessageId, PageId, QueueId};
 use crate::live_queue::{ConnectionId, DeadLettered, LiveQueue, Outbox};
 use crate::login_sources::LoginSources;
 use crate::mailbox::{self, CancelReason, Mailbox};
 use crate::message::Message;
-use crate::options::Options;
+use crate::options::{Options, RatesMode};
 use crate::paging::{LogPages, Paging};
 use crate::principal::Principal;
 use crate::publish::{Batch, Outcome};
@@ -532,7 +533,9 @@ impl Broker {
             let topology = self.topology.read();
             topology.catalogue.user(&by.user).map(|user| user.limits)
         };
-        let channel: Arc<LiveChannel> = Arc::default();
+        let detailed = self.options.rates_mode == RatesMode::Detailed;
+        let flows = detailed.then(ChannelFlows::default);
+        let channel = Arc::new(LiveChannel::new(flows));
         let mut connections = self.connections.lock();
         if let Some(limit) = limits.and_then(|limits| limit(limits.channels_max))
             && connections.channels_of(&by.user) >= limit

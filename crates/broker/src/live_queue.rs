@@ -275,6 +275,12 @@ impl LiveQueue {
         self.state.lock().core.stats()
     }
 
+    /// Its figures, and what it has counted since the node started: what can be asked of very many queues.
+    pub fn numbers(&self) -> (Stats, QueueCounters) {
+        let state = self.state.lock();
+        (state.core.stats(), state.counters)
+    }
+
     /// Where its messages go when they die.
     pub(crate) fn dead_letter_to(&self) -> Option<Arc<DeadLetterTo>> {
         self.state.lock().dead_letter_to.clone()

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use leveret_storage::{Batch as Records, Lsn};
 
-use crate::counters::ExchangeTally;
+use crate::counters::{ExchangeTally, PublishTally};
+use crate::flows::RouteFlows;
 use crate::ids::{MessageId, QueueId};
 use crate::live_queue::{LiveQueue, Outbox};
 use crate::queue::Incoming;
@@ -23,6 +24,8 @@ pub struct Targets {
     owners: Vec<u32>,
     /// Counts the messages, if a client published them.
     exchange: Option<Arc<ExchangeTally>>,
+    /// Counts them by channel and queue, if those are told apart.
+    flows: Option<RouteFlows>,
 }
 
 impl Targets {
@@ -37,6 +40,25 @@ impl Targets {
             queues,
             owners,
             exchange,
+            flows: None,
+        }
+    }
+
+    /// From now on, what goes here is counted for this channel too.
+    pub(crate) fn count_for(&mut self, channel: Arc<PublishTally>) {
+        if let Some(exchange) = &self.exchange {
+            let flows = RouteFlows::new(channel, &exchange.flows, &self.queues);
+            self.flows = Some(flows);
+        }
+    }
+
+    /// Counts a message that these targets, which are none, were found for.
+    pub(crate) fn count_unroutable(&self, mandatory: bool) {
+        if let Some(exchange) = &self.exchange {
+            exchange.add_unroutable(mandatory);
+        }
+        if let Some(flows) = &self.flows {
+            flows.count_unroutable(mandatory);
         }
     }
 }
@@ -243,6 +265,9 @@ impl Counting {
         if !counted.is_some_and(|counted| Arc::ptr_eq(counted, exchange)) {
             self.flush();
             self.exchange = Some(exchange.clone());
+        }
+        if let Some(flows) = &targets.flows {
+            flows.count(messages as u64);
         }
         self.messages += messages as u64;
         self.copies += (messages * targets.queues.len()) as u64;

@@ -18,6 +18,9 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// How one row becomes JSON.
 pub(crate) type Write<T> = Box<dyn Fn(&T, &mut Object<'_>) + Send>;
 
+/// How the value of the column that rows are sorted by is found.
+pub(crate) type SortKey<T> = Box<dyn Fn(&T) -> Value + Send>;
+
 /// The rows of a list, and how to read them.
 pub(crate) struct List<T> {
     rows: Vec<T>,
@@ -25,6 +28,7 @@ pub(crate) struct List<T> {
     name: fn(&T) -> &str,
     /// The default order, as far as the rows are not in it.
     order: fn(&T, &T) -> Ordering,
+    sort_key: Option<SortKey<T>>,
     write: Write<T>,
 }
 
@@ -46,6 +50,7 @@ impl<T: Send + 'static> List<T> {
             rows,
             name,
             order: |_, _| Ordering::Equal,
+            sort_key: None,
             write: Box::new(write),
         }
     }
@@ -53,6 +58,11 @@ impl<T: Send + 'static> List<T> {
     /// The rows are in no order, and this is the default one: of very many, only those that are shown are put in it.
     pub(crate) fn ordered_by(self, order: fn(&T, &T) -> Ordering) -> Self {
         Self { order, ..self }
+    }
+
+    /// The column that `query` sorts by is known, and can be had without asking for the row; `None`: it is not.
+    pub(crate) fn sorted_by(self, sort_key: Option<SortKey<T>>) -> Self {
+        Self { sort_key, ..self }
     }
 
     /// The list as `query` wants it: a page of it, or all.
@@ -103,6 +113,9 @@ impl<T: Send + 'static> List<T> {
 
     /// What is not there counts as 0.
     fn sort_key(&self, row: &T, path: &[String]) -> Value {
+        if let Some(sort_key) = &self.sort_key {
+            return sort_key(row);
+        }
         let found = json::value_at(path, |object| (self.write)(row, object));
         found.unwrap_or_else(|| Value::from(0))
     }

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 
+use leveret_broker::flows::{DeliveryFlow, PublishFlow, RoutedFlow};
 use leveret_broker::time::Timestamp;
 
 use crate::answer::Failure;
@@ -50,6 +51,8 @@ pub(crate) enum Key {
     Connection(u64),
     /// Connection and number.
     Channel(u64, u16),
+    /// A hash of what lies at both ends.
+    Flow(u64),
 }
 
 impl Key {
@@ -59,6 +62,20 @@ impl Key {
 
     pub(crate) fn exchange(vhost: &str, name: &str) -> Self {
         Self::Exchange(hash_of(&(vhost, name)))
+    }
+
+    pub(crate) fn publishes(flow: &PublishFlow) -> Self {
+        let channel = (flow.channel.connection.0, flow.channel.number);
+        Self::Flow(hash_of(&("publishes", channel, &flow.exchange)))
+    }
+
+    pub(crate) fn routed(flow: &RoutedFlow) -> Self {
+        Self::Flow(hash_of(&("routed", &flow.exchange, flow.queue.id.0)))
+    }
+
+    pub(crate) fn deliveries(flow: &DeliveryFlow) -> Self {
+        let channel = (flow.channel.connection.0, flow.channel.number);
+        Self::Flow(hash_of(&("deliveries", channel, flow.queue.id.0)))
     }
 }
 

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use leveret_broker::connections::{Churn, ConnectionInfo};
 use leveret_broker::counters::{Deliveries, ExchangeCounters, Publishes, QueueCounters};
+use leveret_broker::options::RatesMode;
 use leveret_broker::queue::Stats;
 use leveret_broker::time::Timestamp;
+use serde_json::Value;
 
 use crate::Management;
 use crate::answer::Failure;
 use crate::call::Call;
 use crate::json::Object;
-use crate::sampler::{Key, Range, VALUES_MAX, Values};
+use crate::sampler::{Key, Range, Sampler, VALUES_MAX, Values};
 
 /// A number that is sampled, by its place among the values of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +85,28 @@ pub(crate) const MESSAGE_STATS: [Named; 14] = named![
     DiskWrites "disk_writes",
 ];
 
+/// What a channel publishes to an exchange.
+pub(crate) const PUBLISH_STATS: [Named; 3] = named![
+    Publish "publish",
+    ReturnUnroutable "return_unroutable",
+    DropUnroutable "drop_unroutable",
+];
+
+/// What an exchange sends into a queue.
+pub(crate) const ROUTED_STATS: [Named; 1] = named![Publish "publish"];
+
+/// What a channel gets out of a queue.
+pub(crate) const DELIVERY_STATS: [Named; 8] = named![
+    Ack "ack",
+    Deliver "deliver",
+    DeliverGet "deliver_get",
+    DeliverNoAck "deliver_no_ack",
+    Get "get",
+    GetEmpty "get_empty",
+    GetNoAck "get_no_ack",
+    Redeliver "redeliver",
+];
+
 /// `message_stats` of an exchange.
 pub(crate) const EXCHANGE_STATS: [Named; 2] = named![
     PublishIn "publish_in",
@@ -102,6 +126,35 @@ pub(crate) const CHURN: [Named; 7] = named![
     QueueCreated "queue_created",
     QueueDeleted "queue_deleted",
 ];
+
+/// A column of a list that is a sampled number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Column {
+    Number(Stat),
+    /// How fast it grows.
+    Rate(Stat),
+}
+
+impl Column {
+    /// The column of that path, of a list whose rows have `LENGTHS` and `MESSAGE_STATS`.
+    pub(crate) fn of_queues(path: &[String]) -> Option<Self> {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let find = |table: &[Named], name: &str, rest: &[&str]| {
+            table
+                .iter()
+                .find_map(|&(stat, number, details)| match rest {
+                    [] if name == number => Some(Self::Number(stat)),
+                    ["rate"] if name == details => Some(Self::Rate(stat)),
+                    _ => None,
+                })
+        };
+        match path.as_slice() {
+            ["message_stats", name, rest @ ..] => find(&MESSAGE_STATS, name, rest),
+            [name, rest @ ..] => find(&LENGTHS, name, rest),
+            [] => None,
+        }
+    }
+}
 
 /// The values of an object as they are gathered.
 #[derive(Debug, Clone, Copy)]
@@ -169,6 +222,12 @@ impl Gathered {
         self.add(Confirm, publishes.confirm);
         self.add(ReturnUnroutable, publishes.return_unroutable);
         self.add(DropUnroutable, publishes.drop_unroutable);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_routed(mut self, messages: u64) -> Self {
+        self.add(Publish, messages);
         self
     }
 
@@ -261,6 +320,22 @@ impl Writer {
         }
     }
 
+    /// What is in a column.
+    pub(crate) fn value(
+        &self,
+        column: Column,
+        key: Key,
+        gathered: impl FnOnce() -> Gathered,
+    ) -> Value {
+        match column {
+            Column::Number(stat) => gathered().get(stat).into(),
+            Column::Rate(stat) => {
+                let rate = self.management.sampler.lock().rate(key, stat as usize);
+                rate.into()
+            }
+        }
+    }
+
     fn range(&self, stat: Stat) -> Option<Range> {
         match stat {
             Messages | MessagesReady | MessagesUnacknowledged => self.ranges.lengths,
@@ -313,20 +388,19 @@ impl Management {
         let exchanges = broker.list_exchanges(None);
         let connections = broker.list_connections();
         let channels = broker.list_channels();
+        let flows = self.flows();
         let mut sampler = self.sampler.lock();
         for queue in &queues {
-            let status = queue.status();
+            let (stats, counters) = queue.numbers();
             let gathered = Gathered::default()
-                .with_lengths(&status.stats)
-                .with_queue(&status.counters);
+                .with_lengths(&stats)
+                .with_queue(&counters);
             sampler.put(Key::Queue(queue.id.0), &gathered.0, now);
-            node = node.with_lengths(&status.stats);
-            node.add(DiskReads, status.counters.disk_reads);
-            node.add(DiskWrites, status.counters.disk_writes);
+            node = node.with_lengths(&stats);
+            node.add(DiskReads, counters.disk_reads);
+            node.add(DiskWrites, counters.disk_writes);
             if let Some(vhost) = vhosts.get_mut(&queue.vhost_name) {
-                *vhost = vhost
-                    .with_lengths(&status.stats)
-                    .with_queue(&status.counters);
+                *vhost = vhost.with_lengths(&stats).with_queue(&counters);
             }
         }
         for exchange in &exchanges {
@@ -354,10 +428,37 @@ impl Management {
         for (name, gathered) in &vhosts {
             sampler.put(Key::vhost(name), &gathered.0, now);
         }
+        for (key, gathered) in flows {
+            sampler.put(key, &gathered.0, now);
+        }
         sampler.put(Key::Node, &node.0, now);
         sampler.finish();
+        if broker.options.rates_mode == RatesMode::None {
+            *sampler = Sampler::default();
+        }
         drop(sampler);
         *self.totals.lock() = Totals { node, vhosts };
+    }
+
+    /// What is told apart between objects; nothing, unless that is wanted.
+    fn flows(&self) -> Vec<(Key, Gathered)> {
+        let broker = &self.broker;
+        if broker.options.rates_mode != RatesMode::Detailed {
+            return Vec::new();
+        }
+        let publishes = broker.list_publish_flows().into_iter().map(|flow| {
+            let gathered = Gathered::default().with_publishes(&flow.counters);
+            (Key::publishes(&flow), gathered)
+        });
+        let routed = broker.list_routed_flows().into_iter().map(|flow| {
+            let gathered = Gathered::default().with_routed(flow.messages);
+            (Key::routed(&flow), gathered)
+        });
+        let deliveries = broker.list_delivery_flows().into_iter().map(|flow| {
+            let gathered = Gathered::default().with_deliveries(&flow.counters);
+            (Key::deliveries(&flow), gathered)
+        });
+        publishes.chain(routed).chain(deliveries).collect()
     }
 }
 

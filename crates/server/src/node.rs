@@ -290,6 +290,7 @@ fn options(config: &Effective) -> Options {
             vhost.unwrap_or(&access.default_vhost).as_str().into()
         }),
         interceptors: config.interceptors,
+        rates_mode: config.management.rates_mode,
         disabled_queue_kinds: config.disabled_queue_kinds.clone(),
         first: FirstDefinitions {
             vhost: access.default_vhost.clone(),

@@ -14,6 +14,7 @@ use crate::connections::{
 use crate::counters::{DeadLettered, ExchangeCounters};
 use crate::error::ResourceKind;
 use crate::exchange::{self, Destination};
+use crate::flows::{DeliveryFlow, PublishFlow, RoutedFlow};
 use crate::ids::ExchangeId;
 use crate::live_queue::{ConnectionId, ConsumerInfo, LiveQueue};
 use crate::policies::Applied;
@@ -249,6 +250,39 @@ impl Broker {
         connected
             .into_iter()
             .flat_map(|connected| connected.channel_infos(connection))
+            .collect()
+    }
+
+    /// What each channel published to each exchange, as far as that is told apart.
+    pub fn list_publish_flows(&self) -> Vec<PublishFlow> {
+        self.connections.lock().list_flows(|channel, flows, list| {
+            let publishes = flows.list_publishes().into_iter();
+            list.extend(publishes.map(|(exchange, counters)| PublishFlow {
+                channel: channel.clone(),
+                exchange,
+                counters,
+            }));
+        })
+    }
+
+    /// What each channel got out of each queue, as far as that is told apart.
+    pub fn list_delivery_flows(&self) -> Vec<DeliveryFlow> {
+        self.connections.lock().list_flows(|channel, flows, list| {
+            let deliveries = flows.list_deliveries().into_iter();
+            list.extend(deliveries.map(|(queue, counters)| DeliveryFlow {
+                channel: channel.clone(),
+                queue,
+                counters,
+            }));
+        })
+    }
+
+    /// What each exchange sent into each queue, as far as that is told apart.
+    pub fn list_routed_flows(&self) -> Vec<RoutedFlow> {
+        let topology = self.topology.read();
+        let exchanges = topology.catalogue.vhosts().flat_map(Vhost::exchanges);
+        exchanges
+            .flat_map(|exchange| exchange.tally.flows.list(&exchange.name))
             .collect()
     }
 

@@ -105,7 +105,7 @@ fn write(call: &Call<'_>, object: &mut Object<'_>) {
     for name in IO_FIGURES {
         figure(object, name, 0);
     }
-    object.field("rates_mode", "basic");
+    object.field("rates_mode", broker.options.rates_mode.name());
     object.field("net_ticktime", &60);
     object.field("partitions", &json!([]));
     object.field("cluster_links", &json!([]));

@@ -9,13 +9,13 @@ use leveret_broker::queue::Kind;
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, Failure, Reply};
-use crate::api::consumers;
+use crate::api::{consumers, flows};
 use crate::call::Call;
 use crate::json::Object;
-use crate::list::{List, reply_one};
+use crate::list::{List, SortKey, reply_one};
 use crate::sampler::Key;
 use crate::session::principal;
-use crate::stats::{Gathered, LENGTHS, MESSAGE_STATS, Stat, Writer};
+use crate::stats::{Column, Gathered, LENGTHS, MESSAGE_STATS, Stat, Writer};
 use crate::table::{TableJson, from_json};
 
 pub(crate) fn list(call: &Call<'_>) -> Reply {
@@ -32,12 +32,34 @@ pub(crate) fn list_in_vhost(call: &Call<'_>) -> Reply {
 
 fn reply_list(call: &Call<'_>, rows: Vec<Arc<LiveQueue>>) -> Reply {
     let scene = Scene::of(call, Writer::rows(call)?);
+    let sort_key = sort_key(call);
     let list = List::new(
         rows,
         |queue| queue.name(),
         move |queue, object| write(object, queue, &scene),
     );
-    list.ordered_by(LiveQueue::by_name).reply(&call.query)
+    list.ordered_by(LiveQueue::by_name)
+        .sorted_by(sort_key)
+        .reply(&call.query)
+}
+
+/// Of very many queues, what they are sorted by is had without looking at the rest of each.
+fn sort_key(call: &Call<'_>) -> Option<SortKey<Arc<LiveQueue>>> {
+    let path = call.query.sort()?;
+    if path == ["name"] {
+        return Some(Box::new(|queue| queue.name().into()));
+    }
+    let column = Column::of_queues(&path)?;
+    let numbers = Writer::rates(call);
+    Some(Box::new(move |queue| {
+        let key = Key::Queue(queue.id.0);
+        numbers.value(column, key, || {
+            let (stats, counters) = queue.numbers();
+            Gathered::default()
+                .with_lengths(&stats)
+                .with_queue(&counters)
+        })
+    }))
 }
 
 pub(crate) fn show(call: &Call<'_>) -> Reply {
@@ -49,9 +71,7 @@ pub(crate) fn show(call: &Call<'_>) -> Reply {
         object.list("consumer_details", consumers, |row, object| {
             consumers::write(object, &row, &scene.node);
         });
-        // Which exchanges and channels messages come from and go to is not counted one by one.
-        object.field("incoming", &[0; 0]);
-        object.field("deliveries", &[0; 0]);
+        flows::write_of_queue(object, call, &queue, &scene.numbers);
     })
 }
 

@@ -55,11 +55,11 @@ pub(super) struct QueueRow {
 
 impl QueueRow {
     pub(super) fn of(queue: Arc<LiveQueue>) -> Self {
-        let status = queue.status();
+        let (stats, counters) = queue.numbers();
         Self {
             queue,
-            stats: status.stats,
-            counters: status.counters,
+            stats,
+            counters,
         }
     }
 
