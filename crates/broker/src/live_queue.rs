@@ -403,12 +403,12 @@ impl LiveQueue {
         Some((held, std::mem::take(&mut state.resident_bytes)))
     }
 
-    // What the pager does. See `paging`.
-
     /// What the waiting messages take in memory.
-    pub(crate) fn resident_bytes(&self) -> u64 {
+    pub fn resident_bytes(&self) -> u64 {
         self.state.lock().core.resident_bytes()
     }
+
+    // What the pager does. See `paging`.
 
     /// Names a run of messages to be paged out. If there is none, the queue has to be told to the pager again.
     pub(crate) fn page_out(&self) -> Option<Leaving> {

@@ -15,6 +15,7 @@ use leveret_broker::time::Timestamp;
 
 use crate::Management;
 use crate::answer::{Answer, Body, Failure};
+use crate::memory::Memory;
 use crate::query::Query;
 
 mod absent;
@@ -23,7 +24,7 @@ mod rows;
 mod text;
 
 use families::{ALARMS, FAMILIES, Family, MEMORY, Source};
-use rows::{NodeRow, Rows};
+use rows::{LoginRow, NodeRow, Rows};
 use text::{CONTENT_TYPE, Kind, Label, Text};
 
 /// Samples that are written between two pieces of an answer.
@@ -80,15 +81,7 @@ impl Management {
         self.identity(&mut first);
         write_global(&mut first, &node);
         write_absent(&mut first);
-        for (name, value) in [
-            ("total", node.logins_succeeded + node.logins_failed),
-            ("succeeded_total", node.logins_succeeded),
-            ("failed_total", node.logins_failed),
-        ] {
-            let name = format!("rabbitmq_auth_attempts_detailed_{name}");
-            first.family(&name, Kind::Counter, "Log-ins over HTTP.");
-            first.sample(&name, &[("protocol", "http")], value as f64);
-        }
+        write_logins(&mut first, &node);
         self.scraped(&mut first, 0);
         let families = FAMILIES.iter().collect();
         self.pieces(first, "rabbitmq_", families, node, Rows::in_order(self))
@@ -133,16 +126,12 @@ impl Management {
     }
 
     fn memory_breakdown(&self) -> Answer {
-        let used = (self.options.host)().memory_used;
+        let memory = Memory::of(self);
         let mut text = Text::default();
         self.identity(&mut text);
-        for name in MEMORY {
-            let value = match *name {
-                "rabbitmq_memory_other_system_bytes" => used,
-                _ => 0,
-            };
-            text.family(name, Kind::Gauge, "Memory, which is not told apart here.");
-            text.sample(name, &[], value as f64);
+        for (name, part) in MEMORY {
+            text.family(name, Kind::Gauge, "Memory in use, bytes.");
+            text.sample(name, &[], memory.part(part) as f64);
         }
         self.whole(text)
     }
@@ -410,6 +399,22 @@ fn write_start(text: &mut Text, node: &NodeRow) {
     let name = "process_start_time_seconds";
     text.family(name, Kind::Gauge, "When the node started, since the epoch.");
     text.sample(name, &[], node.started_at.0 as f64 / 1000.0);
+}
+
+/// Log-ins by protocol.
+fn write_logins(text: &mut Text, node: &NodeRow) {
+    let kinds: [(&str, fn(&LoginRow) -> u64); 3] = [
+        ("total", |row| row.succeeded + row.failed),
+        ("succeeded_total", |row| row.succeeded),
+        ("failed_total", |row| row.failed),
+    ];
+    for (name, value) in kinds {
+        let name = format!("rabbitmq_auth_attempts_detailed_{name}");
+        text.family(&name, Kind::Counter, "Log-ins by protocol.");
+        for row in &node.logins {
+            text.sample(&name, &[("protocol", row.protocol)], value(row) as f64);
+        }
+    }
 }
 
 fn write_absent(text: &mut Text) {

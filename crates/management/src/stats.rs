@@ -9,11 +9,11 @@ use leveret_broker::queue::Stats;
 use leveret_broker::time::Timestamp;
 use serde_json::Value;
 
-use crate::Management;
 use crate::answer::Failure;
 use crate::call::Call;
 use crate::json::Object;
 use crate::sampler::{Key, Range, Sampler, VALUES_MAX, Values};
+use crate::{DiskFigures, Management};
 
 /// A number that is sampled, by its place among the values of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,11 @@ pub(crate) enum Stat {
     QueueDeclared,
     QueueCreated,
     QueueDeleted,
+    IoReadCount,
+    IoReadBytes,
+    IoWriteCount,
+    IoWriteBytes,
+    IoSyncCount,
 }
 
 use Stat::*;
@@ -115,6 +120,15 @@ pub(crate) const EXCHANGE_STATS: [Named; 2] = named![
 
 /// What went through sockets.
 pub(crate) const DATA: [Named; 2] = named![RecvOct "recv_oct", SendOct "send_oct"];
+
+/// What the log does with its disk.
+pub(crate) const DISK: [Named; 5] = named![
+    IoReadCount "io_read_count",
+    IoReadBytes "io_read_bytes",
+    IoWriteCount "io_write_count",
+    IoWriteBytes "io_write_bytes",
+    IoSyncCount "io_sync_count",
+];
 
 /// `churn_rates`.
 pub(crate) const CHURN: [Named; 7] = named![
@@ -246,6 +260,16 @@ impl Gathered {
     }
 
     #[must_use]
+    pub(crate) fn with_disk(mut self, disk: &DiskFigures) -> Self {
+        self.add(IoReadCount, disk.reads.count);
+        self.add(IoReadBytes, disk.reads.bytes);
+        self.add(IoWriteCount, disk.writes.count);
+        self.add(IoWriteBytes, disk.writes.bytes);
+        self.add(IoSyncCount, disk.syncs.count);
+        self
+    }
+
+    #[must_use]
     pub(crate) fn with_churn(mut self, churn: &Churn) -> Self {
         self.add(ConnectionCreated, churn.connection_created);
         self.add(ConnectionClosed, churn.connection_closed);
@@ -316,7 +340,9 @@ impl Writer {
     ) {
         for &(stat, name, details) in stats {
             object.field(name, &gathered.get(stat));
-            object.object(details, |object| self.write_details(object, key, stat));
+            object.object(details, |object| {
+                self.write_details(object, key, stat, gathered.get(stat));
+            });
         }
     }
 
@@ -344,7 +370,7 @@ impl Writer {
         }
     }
 
-    fn write_details(&self, object: &mut Object<'_>, key: Key, stat: Stat) {
+    fn write_details(&self, object: &mut Object<'_>, key: Key, stat: Stat, current: u64) {
         object.field_with("rate", || {
             self.management.sampler.lock().rate(key, stat as usize)
         });
@@ -354,7 +380,7 @@ impl Writer {
             return;
         };
         let mut sampler = self.management.sampler.lock();
-        let samples = sampler.samples(key, stat as usize, range, self.now);
+        let samples = sampler.samples(key, stat as usize, current, range, self.now);
         drop(sampler);
         let (mut average, mut average_rate) = (0.0, 0.0);
         if let (Some((last, newest)), Some((first, oldest))) = (samples.first(), samples.last()) {
@@ -378,7 +404,10 @@ impl Management {
     /// Looks at every counter, for rates and samples. To be called every [`SAMPLE_PERIOD_MS`](crate::SAMPLE_PERIOD_MS).
     pub fn sample(&self, now: Timestamp) {
         let broker = &self.broker;
-        let mut node = Gathered::default().with_churn(&broker.churn());
+        let disk = (self.options.host)().disk;
+        let mut node = Gathered::default()
+            .with_churn(&broker.churn())
+            .with_disk(&disk);
         let mut vhosts: std::collections::BTreeMap<Arc<str>, Gathered> = broker
             .list_vhosts()
             .into_iter()

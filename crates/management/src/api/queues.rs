@@ -6,7 +6,7 @@ use leveret_broker::broker::definitions::QueueSpec;
 use leveret_broker::live_queue::{ConsumerFacts, LiveQueue, QueueStatus};
 use leveret_broker::policies::{Applied, Policy};
 use leveret_broker::queue::Kind;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::answer::{Answer, Failure, Reply};
 use crate::api::{consumers, flows};
@@ -163,7 +163,7 @@ fn write_status(object: &mut Object<'_>, queue: &LiveQueue, status: &QueueStatus
         "single_active_consumer_tag",
         &tag(&status.single_active_consumer),
     );
-    object.field("head_message_timestamp", &Value::Null);
+    object.field_with("head_message_timestamp", || queue.head_message_timestamp());
     object.field_with("idle_since", || rfc3339(status.idle_since.0));
     if queue.kind == Kind::Quorum {
         object.field("delivery_limit", &status.settings.delivery_limit);
@@ -171,7 +171,7 @@ fn write_status(object: &mut Object<'_>, queue: &LiveQueue, status: &QueueStatus
     object.object("message_stats", |object| {
         scene.numbers.write(object, &MESSAGE_STATS, key, &gathered);
     });
-    object.field("memory", &0);
+    object.field_with("memory", || queue.resident_bytes());
     object.field("reductions", &0);
     object.field_with("reductions_details", || json!({"rate": 0.0}));
     object.field("storage_version", &2);

@@ -3,7 +3,7 @@
 use super::*;
 
 impl World {
-    fn scrape(&self, path: &str) -> Seen {
+    pub(crate) fn scrape(&self, path: &str) -> Seen {
         let (head, ()) = Request::builder().uri(path).body(()).unwrap().into_parts();
         let (head, body) = self
             .management
@@ -70,6 +70,11 @@ fn objects_are_summed_or_told_apart() {
     check_format(&each);
     assert!(each.contains("rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"a\"} 1\n"));
     assert!(each.contains("rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"b\\\"\"} 0\n"));
+
+    for protocol in ["http", "amqp091"] {
+        let line = format!("\nrabbitmq_auth_attempts_detailed_total{{protocol=\"{protocol}\"}} ");
+        assert!(each.contains(&line), "{protocol}");
+    }
 
     let some = world
         .scrape("/metrics/detailed?family=queue_coarse_metrics&vhost=nowhere")

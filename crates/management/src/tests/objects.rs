@@ -335,6 +335,95 @@ fn numbers_and_their_past() {
     assert_eq!(counts, [30, 20, 10]);
 }
 
+#[test]
+fn memory_and_disk_are_told_apart() {
+    let world = World::with(|options| {
+        let disk = DiskFigures {
+            writes: DiskOperations {
+                count: 4,
+                bytes: 4096,
+                seconds: 0.01,
+            },
+            ..DiskFigures::default()
+        };
+        options.host = Box::new(move || Host {
+            memory_used: 1_000_000,
+            disk,
+            ..Host::default()
+        });
+    });
+    world.check(
+        r#"
+        PUT /api/queues/%2F/c {}
+        201
+        PUT /api/queues/%2F/q {"arguments":{"x-queue-type":"quorum"}}
+        201
+        GET /api/nodes/rabbit@localhost?columns=io_write_count,io_write_bytes,io_write_avg_time,io_sync_avg_time
+        200 {"io_write_count":4,"io_write_bytes":4096,"io_write_avg_time":2.5,"io_sync_avg_time":0.0}
+        "#,
+    );
+    publish_to(&world, "amq.default", "c");
+    for queue in ["c", "q"] {
+        (0..2).for_each(|_| publish_to(&world, "amq.default", queue));
+    }
+    let memory = world.ask("GET /api/nodes/rabbit@localhost/memory").json();
+    let part = |name: &str| memory["memory"][name].as_u64().unwrap();
+    assert!(part("queue_procs") > part("quorum_queue_procs"));
+    assert!(part("quorum_queue_procs") > 0);
+    let parts = memory::PARTS.map(part);
+    assert_eq!(parts.iter().sum::<u64>(), 1_000_000);
+    let queue = world.ask("GET /api/queues/%2F/c?columns=memory").json();
+    assert_eq!(queue["memory"], part("queue_procs"));
+    let metrics = world.scrape("/metrics/memory-breakdown").body;
+    let line = format!(
+        "\nrabbitmq_memory_classic_queue_erlang_process_bytes {}\n",
+        part("queue_procs")
+    );
+    assert!(metrics.contains(&line), "{metrics}");
+    let metrics = world.scrape("/metrics").body;
+    assert!(metrics.contains("\nrabbitmq_io_write_bytes_total 4096\n"));
+    assert!(metrics.contains("\nrabbitmq_io_write_time_seconds_total 0.01\n"));
+}
+
+#[test]
+fn the_head_of_a_queue_says_when_it_was_sent() {
+    let world = World::new();
+    world.check(
+        r#"
+        PUT /api/queues/%2F/q {}
+        201
+        GET /api/queues/%2F/q?columns=head_message_timestamp
+        200 {"head_message_timestamp":null}
+        POST /api/exchanges/%2F/amq.default/publish {"properties":{"timestamp":1700000000},"routing_key":"q","payload":"x","payload_encoding":"string"}
+        200 {"routed":true}
+        GET /api/queues/%2F/q?columns=head_message_timestamp
+        200 {"head_message_timestamp":1700000000}
+        "#,
+    );
+    let metrics = world.scrape("/metrics/per-object").body;
+    let line = "rabbitmq_queue_head_message_timestamp{vhost=\"/\",queue=\"q\"} 1700000000\n";
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+#[test]
+fn deprecated_features_are_told_while_they_are_used() {
+    let world = World::new();
+    world.check(
+        r#"
+        GET /api/deprecated-features/used?columns=name
+        200 []
+        PUT /api/queues/%2F/q {"durable":false}
+        201
+        GET /api/deprecated-features/used?columns=name
+        200 [{"name":"transient_nonexcl_queues"}]
+        DELETE /api/queues/%2F/q
+        204
+        GET /api/deprecated-features/used?columns=name
+        200 []
+        "#,
+    );
+}
+
 /// However the column is found, it orders as what is shown of it.
 #[test]
 fn queues_are_sorted_by_what_they_show() {
@@ -482,9 +571,11 @@ fn the_rows_of_a_short_page_have_a_past() {
     let ordered = "page=1&page_size=50&sort=messages_details.rate&columns=name";
     check(&world, &format!("{ordered}&{range}"), None);
     world.management.sample(world.now);
+    world.now = world.now.plus_ms(SAMPLE_PERIOD_MS);
+    world.management.sample(world.now);
     let short = format!("page=1&page_size=50&{range}");
-    // Ordering by a rate does not begin to watch.
-    check(&world, &short, Some(0));
+    // Ordering by a rate does not begin to watch: only what is there now is known.
+    check(&world, &short, Some(1));
     for expected in 1..=2 {
         world.now = world.now.plus_ms(SAMPLE_PERIOD_MS);
         world.management.sample(world.now);
