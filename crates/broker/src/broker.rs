@@ -22,7 +22,7 @@ use crate::catalogue::{Catalogue, Command, Definition, Map, RecordError, Vhost, 
 use crate::connections::{
     Activity, Attempt, ChurnTally, Connected, Connections, Facts, LiveChannel, LoginTally, Protocol,
 };
-use crate::counters::DeadLetterTally;
+use crate::counters::{DeadLetterTally, SizeTally};
 use crate::error::{Error, Resource, Result};
 use crate::events::{Event, EventSink, Events, text};
 use crate::flows::ChannelFlows;
@@ -78,6 +78,7 @@ pub struct Broker {
     pub login_sources: LoginSources,
     events: Arc<Events>,
     dead_letters: [DeadLetterTally; 3],
+    message_sizes: SizeTally,
     /// The settings of the queue that was declared or configured last.
     last_settings: Mutex<Option<Arc<Settings>>>,
     /// In how many vhosts the firehose is on.
@@ -282,6 +283,7 @@ impl Broker {
             login_sources: LoginSources::default(),
             events: Arc::default(),
             dead_letters: Default::default(),
+            message_sizes: SizeTally::default(),
             last_settings: Mutex::default(),
             traced_vhosts: AtomicUsize::new(0),
         };
@@ -602,7 +604,7 @@ impl Broker {
         outbox: &mut Outbox,
         outcome: impl FnMut(Outcome),
     ) {
-        batch.commit(&self.log, now, outbox, outcome);
+        batch.commit(&self.log, &self.message_sizes, now, outbox, outcome);
     }
 
     /// Does what drives of queues have left to be done. No lock may be held.

@@ -333,6 +333,85 @@ impl ExchangeTally {
     }
 }
 
+/// Bounds of the buckets of [`MessageSizes`], bytes.
+pub const MESSAGE_SIZE_BOUNDS: [u64; 8] = [
+    100,
+    1_000,
+    10_000,
+    100_000,
+    1_000_000,
+    10_000_000,
+    50_000_000,
+    100_000_000,
+];
+
+/// How large the bodies of published messages are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MessageSizes {
+    /// Messages up to each bound and over the one before, and those over all of them.
+    pub buckets: [u64; MESSAGE_SIZE_BOUNDS.len() + 1],
+    /// All sizes together, bytes.
+    pub sum: u64,
+}
+
+impl MessageSizes {
+    fn add(&mut self, bytes: u64, messages: u64) {
+        let bucket = MESSAGE_SIZE_BOUNDS.partition_point(|bound| *bound < bytes);
+        self.buckets[bucket] += messages;
+        self.sum += bytes * messages;
+    }
+}
+
+/// [`MessageSizes`] of one batch in the making. Neighbours are mostly of one size, and cost a comparison each.
+#[derive(Debug, Default)]
+pub(crate) struct BatchSizes {
+    bytes: u64,
+    messages: u64,
+    sizes: MessageSizes,
+}
+
+impl BatchSizes {
+    #[inline]
+    pub(crate) fn add(&mut self, bytes: u64) {
+        if bytes != self.bytes {
+            self.sizes.add(self.bytes, self.messages);
+            (self.bytes, self.messages) = (bytes, 0);
+        }
+        self.messages += 1;
+    }
+
+    fn finish(mut self) -> MessageSizes {
+        self.sizes.add(self.bytes, self.messages);
+        self.sizes
+    }
+}
+
+/// [`MessageSizes`] of all clients in the making.
+#[derive(Debug, Default)]
+pub(crate) struct SizeTally {
+    buckets: [AtomicU64; MESSAGE_SIZE_BOUNDS.len() + 1],
+    sum: AtomicU64,
+}
+
+impl SizeTally {
+    pub(crate) fn add(&self, batch: BatchSizes) {
+        let sizes = batch.finish();
+        for (bucket, messages) in self.buckets.iter().zip(sizes.buckets) {
+            if messages > 0 {
+                bucket.fetch_add(messages, Ordering::Relaxed);
+            }
+        }
+        self.sum.fetch_add(sizes.sum, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> MessageSizes {
+        MessageSizes {
+            buckets: self.buckets.each_ref().map(|it| it.load(Ordering::Relaxed)),
+            sum: self.sum.load(Ordering::Relaxed),
+        }
+    }
+}
+
 /// Dead-lettered messages of queues of one type and strategy, by reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DeadLettered {

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::request::Parts;
 use http::{Method, StatusCode};
-use leveret_broker::connections::GlobalCounters;
-use leveret_broker::counters::{DeadLettered, Deliveries};
+use leveret_broker::connections::{GlobalCounters, Protocol};
+use leveret_broker::counters::{DeadLettered, Deliveries, MESSAGE_SIZE_BOUNDS, MessageSizes};
 use leveret_broker::time::Timestamp;
 
 use crate::Management;
@@ -70,6 +70,7 @@ impl Management {
             text.sample(&name, &[], sum(family, &node, &rows));
         }
         write_global(&mut text, &node);
+        write_message_sizes(&mut text, &self.broker.message_sizes());
         write_start(&mut text, &node);
         write_absent(&mut text);
         self.whole(text)
@@ -80,6 +81,7 @@ impl Management {
         let mut first = Text::default();
         self.identity(&mut first);
         write_global(&mut first, &node);
+        write_message_sizes(&mut first, &self.broker.message_sizes());
         write_absent(&mut first);
         write_logins(&mut first, &node);
         self.scraped(&mut first, 0);
@@ -377,6 +379,22 @@ fn write_global(text: &mut Text, node: &NodeRow) {
             );
         }
     }
+}
+
+/// How large published messages are. AMQP 0-9-1 is the only protocol so far.
+fn write_message_sizes(text: &mut Text, sizes: &MessageSizes) {
+    let name = "rabbitmq_message_size_bytes";
+    text.family(name, Kind::Histogram, "Sizes of published messages, bytes.");
+    let protocol = ("protocol", Protocol::Amqp091.label());
+    let bounds = MESSAGE_SIZE_BOUNDS.iter().map(u64::to_string);
+    let mut count = 0;
+    for (bound, messages) in bounds.chain(["+Inf".to_owned()]).zip(sizes.buckets) {
+        count += messages;
+        let labels = [protocol, ("le", bound.as_str())];
+        text.sample(&format!("{name}_bucket"), &labels, count as f64);
+    }
+    text.sample(&format!("{name}_count"), &[protocol], count as f64);
+    text.sample(&format!("{name}_sum"), &[protocol], sizes.sum as f64);
 }
 
 fn strategy_labels(

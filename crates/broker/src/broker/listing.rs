@@ -11,7 +11,7 @@ use crate::catalogue::{self, Vhost, VhostLimits, VhostMetadata};
 use crate::connections::{
     ChannelInfo, Churn, ConnectionInfo, GlobalCounters, LoginCounters, LoginTally, Protocol,
 };
-use crate::counters::{DeadLettered, ExchangeCounters};
+use crate::counters::{DeadLettered, ExchangeCounters, MessageSizes};
 use crate::error::ResourceKind;
 use crate::exchange::{self, Destination};
 use crate::flows::{DeliveryFlow, PublishFlow, RoutedFlow};
@@ -324,6 +324,11 @@ impl Broker {
     /// Messages by protocol and queue type, since the node started.
     pub fn global_counters(&self) -> Vec<GlobalCounters> {
         self.connections.lock().totals()
+    }
+
+    /// How large the messages are that clients published, since the node started.
+    pub fn message_sizes(&self) -> MessageSizes {
+        self.message_sizes.read()
     }
 
     /// Dead-lettered messages by queue type and strategy, since the node started.
