@@ -22,15 +22,16 @@ use crate::catalogue::{Catalogue, Command, Definition, Map, RecordError, Vhost, 
 use crate::connections::{
     Activity, Attempt, ChurnTally, Connected, Connections, Facts, LiveChannel, LoginTally, Protocol,
 };
-use crate::counters::DeadLetterTally;
+use crate::counters::{DeadLetterTally, SizeTally};
 use crate::error::{Error, Resource, Result};
 use crate::events::{Event, EventSink, Events, text};
+use crate::flows::ChannelFlows;
 use crate::ids::{MessageId, PageId, QueueId};
 use crate::live_queue::{ConnectionId, DeadLettered, LiveQueue, Outbox};
 use crate::login_sources::LoginSources;
 use crate::mailbox::{self, CancelReason, Mailbox};
 use crate::message::Message;
-use crate::options::Options;
+use crate::options::{Options, RatesMode};
 use crate::paging::{LogPages, Paging};
 use crate::principal::Principal;
 use crate::publish::{Batch, Outcome};
@@ -77,6 +78,7 @@ pub struct Broker {
     pub login_sources: LoginSources,
     events: Arc<Events>,
     dead_letters: [DeadLetterTally; 3],
+    message_sizes: SizeTally,
     /// The settings of the queue that was declared or configured last.
     last_settings: Mutex<Option<Arc<Settings>>>,
     /// In how many vhosts the firehose is on.
@@ -281,6 +283,7 @@ impl Broker {
             login_sources: LoginSources::default(),
             events: Arc::default(),
             dead_letters: Default::default(),
+            message_sizes: SizeTally::default(),
             last_settings: Mutex::default(),
             traced_vhosts: AtomicUsize::new(0),
         };
@@ -532,7 +535,9 @@ impl Broker {
             let topology = self.topology.read();
             topology.catalogue.user(&by.user).map(|user| user.limits)
         };
-        let channel: Arc<LiveChannel> = Arc::default();
+        let detailed = self.options.rates_mode == RatesMode::Detailed;
+        let flows = detailed.then(ChannelFlows::default);
+        let channel = Arc::new(LiveChannel::new(flows));
         let mut connections = self.connections.lock();
         if let Some(limit) = limits.and_then(|limits| limit(limits.channels_max))
             && connections.channels_of(&by.user) >= limit
@@ -599,7 +604,7 @@ impl Broker {
         outbox: &mut Outbox,
         outcome: impl FnMut(Outcome),
     ) {
-        batch.commit(&self.log, now, outbox, outcome);
+        batch.commit(&self.log, &self.message_sizes, now, outbox, outcome);
     }
 
     /// Does what drives of queues have left to be done. No lock may be held.

@@ -14,6 +14,7 @@ use crate::broker::Broker;
 use crate::broker::firehose::Seen;
 use crate::catalogue::Map;
 use crate::connections::LiveChannel;
+use crate::counters::DeliveryTally;
 use crate::error::{Error, Resource, Result};
 use crate::events::{Event, Events, PERFORMED_BY, channel_pid, text};
 use crate::ids::{ConsumerId, DeliveryId, SessionId};
@@ -81,6 +82,8 @@ struct ConsumerEntry {
     acknowledges: bool,
     /// What it consumes from; `None`: replies.
     queue: Option<Arc<LiveQueue>>,
+    /// Where its deliveries are counted; `None`: replies are not.
+    tally: Option<Arc<DeliveryTally>>,
     subscriber: Subscriber,
     /// Its number at the queue, while it is attached there.
     attached: Option<ConsumerId>,
@@ -248,6 +251,7 @@ impl Channel {
         let entry = ConsumerEntry {
             tag: tag.clone(),
             acknowledges,
+            tally: queue.as_ref().map(|queue| self.live.counters.of(queue)),
             queue,
             subscriber,
             attached,
@@ -321,8 +325,7 @@ impl Channel {
         delivery: &'a Delivery,
     ) -> Option<Outgoing<'a>> {
         let entry = self.consumers.get(&key)?;
-        if let Some(queue) = &entry.queue {
-            let counters = self.live.counters.of(queue.kind);
+        if let Some(counters) = &entry.tally {
             let counter = if entry.acknowledges {
                 &counters.deliver
             } else {
@@ -403,7 +406,7 @@ impl Channel {
             }
             Err(_) => Got::Empty,
         };
-        let counters = self.live.counters.of(queue.kind);
+        let counters = self.live.counters.of(&queue);
         Ok(match got {
             Got::Empty => {
                 counters.get_empty.add(1);
@@ -588,8 +591,11 @@ impl Channel {
     fn settled(&mut self, entries: &[unsettled::Entry], settle: Settle) {
         for entry in entries {
             self.credit_due += u32::from(entry.consumed);
-            if settle == Settle::Acknowledge {
-                self.live.counters.of(entry.queue.kind).ack.add(1);
+        }
+        if settle == Settle::Acknowledge {
+            for run in entries.chunk_by(|a, b| Arc::ptr_eq(&a.queue, &b.queue)) {
+                let count = |tally: &DeliveryTally| tally.ack.add(run.len() as u64);
+                self.live.counters.count(&run[0].queue, count);
             }
         }
     }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::catalogue::Map;
 use crate::counters::{ChannelCounters, ChannelTally, Counter};
 use crate::events::{Event, PERFORMED_BY, channel_pid, connection_pid, text};
+use crate::flows::ChannelFlows;
 use crate::live_queue::{ConnectionId, LiveQueue};
 use crate::mailbox::Mailbox;
 use crate::principal::Principal;
@@ -118,6 +119,16 @@ pub(crate) struct LiveChannel {
     pub(crate) unconfirmed: Counter,
     pub(crate) uncommitted: Counter,
     pub(crate) acks_uncommitted: Counter,
+}
+
+impl LiveChannel {
+    /// `flows`: what it tells apart, if it is to.
+    pub(crate) fn new(flows: Option<ChannelFlows>) -> Self {
+        Self {
+            counters: ChannelTally::new(flows),
+            ..Self::default()
+        }
+    }
 }
 
 /// A connection that has logged in.
@@ -350,6 +361,23 @@ impl Connections {
             .collect();
         list.sort_unstable_by_key(|info| (info.connection, info.number));
         list
+    }
+
+    /// What `list` makes of each channel that tells flows apart.
+    pub(crate) fn list_flows<T>(
+        &self,
+        list: impl Fn(&ChannelInfo, &ChannelFlows, &mut Vec<T>),
+    ) -> Vec<T> {
+        let mut all = Vec::new();
+        for (&id, connected) in &self.open {
+            for (&number, channel) in &connected.channels {
+                if let Some(flows) = &channel.counters.flows {
+                    let info = connected.channel_info(id, number, channel);
+                    list(&info, flows, &mut all);
+                }
+            }
+        }
+        all
     }
 
     pub(crate) fn totals(&self) -> Vec<GlobalCounters> {
@@ -591,24 +619,32 @@ impl Connected {
         &self,
         connection: ConnectionId,
     ) -> impl Iterator<Item = ChannelInfo> {
-        self.channels
-            .iter()
-            .map(move |(&number, channel)| ChannelInfo {
-                connection,
-                facts: self.facts.clone(),
-                number,
-                user: self.principal.user.clone(),
-                vhost: self.principal.vhost_name.clone(),
-                confirm: channel.confirm.load(Ordering::Relaxed),
-                transactional: channel.transactional.load(Ordering::Relaxed),
-                prefetch_count: channel.prefetch.get(),
-                global_prefetch_count: channel.global_prefetch.get(),
-                consumer_count: channel.consumers.get(),
-                messages_unacknowledged: channel.unacknowledged.get(),
-                messages_unconfirmed: channel.unconfirmed.get(),
-                messages_uncommitted: channel.uncommitted.get(),
-                acks_uncommitted: channel.acks_uncommitted.get(),
-                counters: channel.counters.read(),
-            })
+        let channels = self.channels.iter();
+        channels.map(move |(&number, channel)| self.channel_info(connection, number, channel))
+    }
+
+    pub(crate) fn channel_info(
+        &self,
+        connection: ConnectionId,
+        number: u16,
+        channel: &LiveChannel,
+    ) -> ChannelInfo {
+        ChannelInfo {
+            connection,
+            facts: self.facts.clone(),
+            number,
+            user: self.principal.user.clone(),
+            vhost: self.principal.vhost_name.clone(),
+            confirm: channel.confirm.load(Ordering::Relaxed),
+            transactional: channel.transactional.load(Ordering::Relaxed),
+            prefetch_count: channel.prefetch.get(),
+            global_prefetch_count: channel.global_prefetch.get(),
+            consumer_count: channel.consumers.get(),
+            messages_unacknowledged: channel.unacknowledged.get(),
+            messages_unconfirmed: channel.unconfirmed.get(),
+            messages_uncommitted: channel.uncommitted.get(),
+            acks_uncommitted: channel.acks_uncommitted.get(),
+            counters: channel.counters.read(),
+        }
     }
 }

@@ -5,8 +5,11 @@
 //! connections belong to one thread at a time: their counters are atomics with one writer, which are plain additions to
 //! the processor. Only what several write, an exchange's counters, is added to atomically, and then once per batch.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::flows::{ChannelFlows, ExchangeFlows};
+use crate::live_queue::LiveQueue;
 use crate::queue::{Kind, Reason};
 
 /// A number that one thread at a time writes and others read.
@@ -145,8 +148,17 @@ impl ChannelCounters {
 #[derive(Debug, Default)]
 pub(crate) struct ChannelTally {
     pub(crate) publishes: PublishTally,
-    classic: DeliveryTally,
-    quorum: DeliveryTally,
+    /// Deliveries that are not told apart by queue.
+    deliveries: DeliveryTallies,
+    /// Those that are, and the same of publishes.
+    pub(crate) flows: Option<ChannelFlows>,
+}
+
+/// Deliveries by the type of queue that they came from.
+#[derive(Debug, Default)]
+pub(crate) struct DeliveryTallies {
+    classic: Arc<DeliveryTally>,
+    quorum: Arc<DeliveryTally>,
 }
 
 #[derive(Debug, Default)]
@@ -172,25 +184,67 @@ pub(crate) struct DeliveryTally {
 }
 
 impl ChannelTally {
+    pub(crate) fn new(flows: Option<ChannelFlows>) -> Self {
+        Self {
+            flows,
+            ..Self::default()
+        }
+    }
+
+    /// Where deliveries from a queue are counted, for whoever has many of them.
+    pub(crate) fn of(&self, queue: &Arc<LiveQueue>) -> Arc<DeliveryTally> {
+        match &self.flows {
+            Some(flows) => flows.from_queue(queue, &self.deliveries),
+            None => self.deliveries.of(queue.kind).clone(),
+        }
+    }
+
+    /// Counts something that happened to deliveries from a queue.
     #[inline]
-    pub(crate) fn of(&self, kind: Kind) -> &DeliveryTally {
+    pub(crate) fn count(&self, queue: &Arc<LiveQueue>, count: impl FnOnce(&DeliveryTally)) {
+        match &self.flows {
+            Some(_) => count(&self.of(queue)),
+            None => count(self.deliveries.of(queue.kind)),
+        }
+    }
+
+    pub(crate) fn read(&self) -> ChannelCounters {
+        let of = |kind| {
+            let told_apart = self.flows.as_ref().map(|flows| flows.sum(kind));
+            let rest = self.deliveries.of(kind).read();
+            rest.plus(&told_apart.unwrap_or_default())
+        };
+        ChannelCounters {
+            publishes: self.publishes.read(),
+            classic: of(Kind::Classic),
+            quorum: of(Kind::Quorum),
+        }
+    }
+}
+
+impl DeliveryTallies {
+    #[inline]
+    pub(crate) fn of(&self, kind: Kind) -> &Arc<DeliveryTally> {
         match kind {
             Kind::Classic => &self.classic,
             Kind::Quorum => &self.quorum,
         }
     }
-
-    pub(crate) fn read(&self) -> ChannelCounters {
-        ChannelCounters {
-            publishes: self.publishes.read(),
-            classic: self.classic.read(),
-            quorum: self.quorum.read(),
-        }
-    }
 }
 
 impl PublishTally {
-    fn read(&self) -> Publishes {
+    /// Counts a publish, which has been counted as such, that reached no queue.
+    pub(crate) fn count_unroutable(&self, mandatory: bool) {
+        self.unroutable.add(1);
+        let fate = if mandatory {
+            &self.return_unroutable
+        } else {
+            &self.drop_unroutable
+        };
+        fate.add(1);
+    }
+
+    pub(crate) fn read(&self) -> Publishes {
         let publish = self.publish.get();
         Publishes {
             publish,
@@ -205,7 +259,18 @@ impl PublishTally {
 }
 
 impl DeliveryTally {
-    fn read(&self) -> Deliveries {
+    /// Takes over what another has counted.
+    pub(crate) fn absorb(&self, counted: &Deliveries) {
+        self.deliver.add(counted.deliver);
+        self.deliver_no_ack.add(counted.deliver_no_ack);
+        self.get.add(counted.get);
+        self.get_no_ack.add(counted.get_no_ack);
+        self.get_empty.add(counted.get_empty);
+        self.ack.add(counted.ack);
+        self.redeliver.add(counted.redeliver);
+    }
+
+    pub(crate) fn read(&self) -> Deliveries {
         Deliveries {
             deliver: self.deliver.get(),
             deliver_no_ack: self.deliver_no_ack.get(),
@@ -225,6 +290,10 @@ pub struct ExchangeCounters {
     pub publish_in: u64,
     /// Copies of them that went to queues.
     pub publish_out: u64,
+    /// Of those published, the ones that were returned for want of a queue.
+    pub return_unroutable: u64,
+    /// And those that were dropped.
+    pub drop_unroutable: u64,
 }
 
 /// [`ExchangeCounters`] in the making; every connection that publishes there adds to it.
@@ -232,6 +301,10 @@ pub struct ExchangeCounters {
 pub struct ExchangeTally {
     publish_in: AtomicU64,
     publish_out: AtomicU64,
+    return_unroutable: AtomicU64,
+    drop_unroutable: AtomicU64,
+    /// Told apart by queue.
+    pub(crate) flows: ExchangeFlows,
 }
 
 impl ExchangeTally {
@@ -240,11 +313,101 @@ impl ExchangeTally {
         self.publish_out.fetch_add(copies, Ordering::Relaxed);
     }
 
+    pub(crate) fn add_unroutable(&self, mandatory: bool) {
+        let fate = if mandatory {
+            &self.return_unroutable
+        } else {
+            &self.drop_unroutable
+        };
+        fate.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// As they stand.
     pub fn read(&self) -> ExchangeCounters {
         ExchangeCounters {
             publish_in: self.publish_in.load(Ordering::Relaxed),
             publish_out: self.publish_out.load(Ordering::Relaxed),
+            return_unroutable: self.return_unroutable.load(Ordering::Relaxed),
+            drop_unroutable: self.drop_unroutable.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Bounds of the buckets of [`MessageSizes`], bytes.
+pub const MESSAGE_SIZE_BOUNDS: [u64; 8] = [
+    100,
+    1_000,
+    10_000,
+    100_000,
+    1_000_000,
+    10_000_000,
+    50_000_000,
+    100_000_000,
+];
+
+/// How large the bodies of published messages are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MessageSizes {
+    /// Messages up to each bound and over the one before, and those over all of them.
+    pub buckets: [u64; MESSAGE_SIZE_BOUNDS.len() + 1],
+    /// All sizes together, bytes.
+    pub sum: u64,
+}
+
+impl MessageSizes {
+    fn add(&mut self, bytes: u64, messages: u64) {
+        let bucket = MESSAGE_SIZE_BOUNDS.partition_point(|bound| *bound < bytes);
+        self.buckets[bucket] += messages;
+        self.sum += bytes * messages;
+    }
+}
+
+/// [`MessageSizes`] of one batch in the making. Neighbours are mostly of one size, and cost a comparison each.
+#[derive(Debug, Default)]
+pub(crate) struct BatchSizes {
+    bytes: u64,
+    messages: u64,
+    sizes: MessageSizes,
+}
+
+impl BatchSizes {
+    #[inline]
+    pub(crate) fn add(&mut self, bytes: u64) {
+        if bytes != self.bytes {
+            self.sizes.add(self.bytes, self.messages);
+            (self.bytes, self.messages) = (bytes, 0);
+        }
+        self.messages += 1;
+    }
+
+    fn finish(mut self) -> MessageSizes {
+        self.sizes.add(self.bytes, self.messages);
+        self.sizes
+    }
+}
+
+/// [`MessageSizes`] of all clients in the making.
+#[derive(Debug, Default)]
+pub(crate) struct SizeTally {
+    buckets: [AtomicU64; MESSAGE_SIZE_BOUNDS.len() + 1],
+    sum: AtomicU64,
+}
+
+impl SizeTally {
+    pub(crate) fn add(&self, batch: BatchSizes) {
+        let sizes = batch.finish();
+        for (bucket, messages) in self.buckets.iter().zip(sizes.buckets) {
+            if messages > 0 {
+                bucket.fetch_add(messages, Ordering::Relaxed);
+            }
+        }
+        self.sum.fetch_add(sizes.sum, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> MessageSizes {
+        MessageSizes {
+            buckets: self.buckets.each_ref().map(|it| it.load(Ordering::Relaxed)),
+            sum: self.sum.load(Ordering::Relaxed),
         }
     }
 }

@@ -15,6 +15,7 @@ mod dead_letter;
 pub mod error;
 pub mod events;
 pub mod exchange;
+pub mod flows;
 pub mod ids;
 mod interceptors;
 pub mod live_queue;

@@ -4,6 +4,7 @@
 //! decides is the order connections see. All else that an op leads to (records to release, messages to dead-letter, the
 //! queue's own deletion) is gathered in an [`Outbox`] and done by [`crate::broker::Broker::finish`] when no lock is held.
 
+use std::cmp::Ordering;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
@@ -243,6 +244,12 @@ impl LiveQueue {
         &self.declaration.name
     }
 
+    /// The order of listings: by vhost, then by name.
+    pub fn by_name(left: &Arc<Self>, right: &Arc<Self>) -> Ordering {
+        let vhosts = left.vhost_name.cmp(&right.vhost_name);
+        vhosts.then_with(|| left.name().cmp(right.name()))
+    }
+
     /// Locks the queue for a few ops; [`Drive::finish`] hands out what they made ready.
     pub(crate) fn drive<'a>(
         self: &'a Arc<Self>,
@@ -274,6 +281,12 @@ impl LiveQueue {
     /// Its figures.
     pub fn stats(&self) -> Stats {
         self.state.lock().core.stats()
+    }
+
+    /// Its figures, and what it has counted since the node started: what can be asked of very many queues.
+    pub fn numbers(&self) -> (Stats, QueueCounters) {
+        let state = self.state.lock();
+        (state.core.stats(), state.counters)
     }
 
     /// Where its messages go when they die.
@@ -398,12 +411,12 @@ impl LiveQueue {
         Some((held, std::mem::take(&mut state.resident_bytes)))
     }
 
-    // What the pager does. See `paging`.
-
     /// What the waiting messages take in memory.
-    pub(crate) fn resident_bytes(&self) -> u64 {
+    pub fn resident_bytes(&self) -> u64 {
         self.state.lock().core.resident_bytes()
     }
+
+    // What the pager does. See `paging`.
 
     /// Names a run of messages to be paged out. If there is none, the queue has to be told to the pager again.
     pub(crate) fn page_out(&self) -> Option<Leaving> {

@@ -50,12 +50,36 @@ pub struct Options {
     pub event_exchange_vhost: Option<Box<str>>,
     /// `message_interceptors.*`.
     pub interceptors: Interceptors,
+    /// `management.rates_mode`.
+    pub rates_mode: RatesMode,
     /// `queue_types.*.enabled = false`: types that no new queue may have.
     pub disabled_queue_kinds: Vec<Kind>,
     /// What a blank node begins with.
     pub first: FirstDefinitions,
     /// A source of random bits, for generated names and salts.
     pub random: fn() -> u64,
+}
+
+/// How much is counted for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RatesMode {
+    /// Numbers without a past.
+    None,
+    #[default]
+    Basic,
+    /// And by channel, exchange and queue.
+    Detailed,
+}
+
+impl RatesMode {
+    /// RabbitMQ's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Basic => "basic",
+            Self::Detailed => "detailed",
+        }
+    }
 }
 
 /// What is noted in messages on their way (H27).
@@ -120,6 +144,7 @@ impl Options {
             password_rule: PasswordRule::Anything,
             anonymous_pass: "guest".into(),
             event_exchange_vhost: None,
+            rates_mode: RatesMode::Basic,
             interceptors: Interceptors::default(),
             disabled_queue_kinds: Vec::new(),
             first: FirstDefinitions {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use leveret_storage::{Batch as Records, Lsn};
 
-use crate::counters::ExchangeTally;
+use crate::counters::{BatchSizes, ExchangeTally, PublishTally, SizeTally};
+use crate::flows::RouteFlows;
 use crate::ids::{MessageId, QueueId};
 use crate::live_queue::{LiveQueue, Outbox};
 use crate::queue::Incoming;
@@ -23,6 +24,8 @@ pub struct Targets {
     owners: Vec<u32>,
     /// Counts the messages, if a client published them.
     exchange: Option<Arc<ExchangeTally>>,
+    /// Counts them by channel and queue, if those are told apart.
+    flows: Option<RouteFlows>,
 }
 
 impl Targets {
@@ -37,6 +40,25 @@ impl Targets {
             queues,
             owners,
             exchange,
+            flows: None,
+        }
+    }
+
+    /// From now on, what goes here is counted for this channel too.
+    pub(crate) fn count_for(&mut self, channel: Arc<PublishTally>) {
+        if let Some(exchange) = &self.exchange {
+            let flows = RouteFlows::new(channel, &exchange.flows, &self.queues);
+            self.flows = Some(flows);
+        }
+    }
+
+    /// Counts a message that these targets, which are none, were found for.
+    pub(crate) fn count_unroutable(&self, mandatory: bool) {
+        if let Some(exchange) = &self.exchange {
+            exchange.add_unroutable(mandatory);
+        }
+        if let Some(flows) = &self.flows {
+            flows.count_unroutable(mandatory);
         }
     }
 }
@@ -166,12 +188,13 @@ impl Batch {
     pub(crate) fn commit(
         &mut self,
         log: &leveret_storage::Log,
+        sizes: &SizeTally,
         now: Timestamp,
         outbox: &mut Outbox,
         mut outcome: impl FnMut(Outcome),
     ) {
         let durable_at = self.store(log);
-        self.deliver(now, outbox);
+        self.deliver(sizes, now, outbox);
         for publish in self.publishes.drain(..) {
             if publish.receipt != Receipt::Nobody {
                 let durable_at = durable_at.filter(|_| publish.id.is_stored());
@@ -185,11 +208,11 @@ impl Batch {
     }
 
     /// Takes the runs to their queues. A queue takes them in their order; which queue comes first is nobody's concern.
-    fn deliver(&mut self, now: Timestamp, outbox: &mut Outbox) {
+    fn deliver(&mut self, sizes: &SizeTally, now: Timestamp, outbox: &mut Outbox) {
         let mut counting = Counting::default();
         for at in 0..self.runs.len() {
             let run = &self.runs[at];
-            counting.count(&run.targets, run.end - run.start);
+            counting.count(&run.targets, &self.publishes[run.start..run.end]);
             let targets = run.targets.queues.iter().enumerate();
             self.visits.extend(targets.map(|(target, queue)| Visit {
                 queue: queue.id,
@@ -201,6 +224,7 @@ impl Batch {
             }
         }
         counting.flush();
+        sizes.add(counting.sizes);
         self.visit_queues(now, outbox);
         self.visits.shrink_to(VISITS_MAX);
         self.runs.clear();
@@ -237,10 +261,12 @@ struct Counting {
     exchange: Option<Arc<ExchangeTally>>,
     messages: u64,
     copies: u64,
+    /// Of the whole batch.
+    sizes: BatchSizes,
 }
 
 impl Counting {
-    fn count(&mut self, targets: &Targets, messages: usize) {
+    fn count(&mut self, targets: &Targets, publishes: &[Publish]) {
         let Some(exchange) = &targets.exchange else {
             return;
         };
@@ -249,16 +275,22 @@ impl Counting {
             self.flush();
             self.exchange = Some(exchange.clone());
         }
-        self.messages += messages as u64;
-        self.copies += (messages * targets.queues.len()) as u64;
+        let messages = publishes.len() as u64;
+        if let Some(flows) = &targets.flows {
+            flows.count(messages);
+        }
+        self.messages += messages;
+        self.copies += messages * targets.queues.len() as u64;
+        let incoming = publishes.iter().filter_map(|it| it.incoming.as_ref());
+        incoming.for_each(|it| self.sizes.add(it.message.body().len() as u64));
     }
 
     fn flush(&mut self) {
-        let (messages, copies) = (self.messages, self.copies);
+        let messages = std::mem::take(&mut self.messages);
+        let copies = std::mem::take(&mut self.copies);
         if let Some(exchange) = self.exchange.take() {
             exchange.add(messages, copies);
         }
-        *self = Self::default();
     }
 }
 

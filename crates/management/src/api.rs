@@ -9,6 +9,7 @@ pub(crate) mod definitions;
 mod eval;
 pub(crate) mod exchanges;
 pub(crate) mod features;
+pub(crate) mod flows;
 pub(crate) mod health;
 pub(crate) mod limits;
 pub(crate) mod messages;

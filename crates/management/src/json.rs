@@ -1,6 +1,9 @@
 //! JSON, written field by field. A field that no column asks for costs a comparison and no more.
+//!
+//! To order a list by a column, the same code is asked for one value of each row ([`value_at`]): then nothing is written.
 
 use serde::Serialize;
+use serde_json::Value;
 
 /// Which fields of an object are wanted: paths into it (`columns=name,message_stats.publish`), or all.
 #[derive(Debug, Clone, Default)]
@@ -33,34 +36,62 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// An object that is being written.
-pub(crate) struct Object<'a> {
-    out: &'a mut Vec<u8>,
-    columns: Columns<'a>,
-    is_empty: bool,
+/// An object that is being told, field by field.
+pub(crate) struct Object<'a>(To<'a>);
+
+/// Where the fields go.
+enum To<'a> {
+    Text {
+        out: &'a mut Vec<u8>,
+        columns: Columns<'a>,
+        is_empty: bool,
+    },
+    /// One value is wanted: the one at the end of the path.
+    Value {
+        path: &'a [String],
+        found: &'a mut Option<Value>,
+    },
 }
 
 impl Object<'_> {
     pub(crate) fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
-        if self.begin(name) {
-            write(self.out, value);
+        if !self.wants(name) {
+            return;
+        }
+        self.begin(name);
+        match &mut self.0 {
+            To::Text { out, .. } => write(out, value),
+            To::Value { path, found } => **found = at(&path[1..], value),
+        }
+    }
+
+    /// The same, for a value that takes some work to tell.
+    pub(crate) fn field_with<T: Serialize>(&mut self, name: &str, value: impl FnOnce() -> T) {
+        if self.wants(name) {
+            self.field(name, &value());
         }
     }
 
     /// Whether a field of that name would be written.
     pub(crate) fn wants(&self, name: &str) -> bool {
-        self.columns.want(name)
-    }
-
-    /// Whether the field `inner` of the object in the field `name` would be written.
-    pub(crate) fn wants_in(&self, name: &str, inner: &str) -> bool {
-        self.columns.want(name) && self.columns.below(name).want(inner)
+        match &self.0 {
+            To::Text { columns, .. } => columns.want(name),
+            To::Value { path, .. } => path.first().is_some_and(|first| first == name),
+        }
     }
 
     pub(crate) fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) {
-        if self.begin(name) {
-            let columns = self.columns.below(name);
-            object(self.out, columns, fill);
+        if !self.wants(name) {
+            return;
+        }
+        self.begin(name);
+        match &mut self.0 {
+            To::Text { out, columns, .. } => object(out, columns.below(name), fill),
+            // Objects are never compared as a whole.
+            To::Value { path, found } => fill(&mut Object(To::Value {
+                path: &path[1..],
+                found,
+            })),
         }
     }
 
@@ -70,44 +101,66 @@ impl Object<'_> {
         items: impl IntoIterator<Item = T>,
         mut fill: impl FnMut(T, &mut Object<'_>),
     ) {
-        if !self.begin(name) {
+        if !self.wants(name) {
             return;
         }
-        let columns = self.columns.below(name);
-        self.out.push(b'[');
+        self.begin(name);
+        let To::Text { out, columns, .. } = &mut self.0 else {
+            return;
+        };
+        let columns = columns.below(name);
+        out.push(b'[');
         for (index, item) in items.into_iter().enumerate() {
             if index > 0 {
-                self.out.push(b',');
+                out.push(b',');
             }
-            object(self.out, columns.clone(), |object| fill(item, object));
+            object(out, columns.clone(), |object| fill(item, object));
         }
-        self.out.push(b']');
+        out.push(b']');
     }
 
     /// Writes the name of a field that is wanted.
-    fn begin(&mut self, name: &str) -> bool {
-        if !self.columns.want(name) {
-            return false;
+    fn begin(&mut self, name: &str) {
+        let To::Text { out, is_empty, .. } = &mut self.0 else {
+            return;
+        };
+        if !*is_empty {
+            out.push(b',');
         }
-        if !self.is_empty {
-            self.out.push(b',');
-        }
-        self.is_empty = false;
-        write(self.out, name);
-        self.out.push(b':');
-        true
+        *is_empty = false;
+        write(out, name);
+        out.push(b':');
     }
 }
 
 /// Writes an object to the end of `out`.
 pub(crate) fn object(out: &mut Vec<u8>, columns: Columns<'_>, fill: impl FnOnce(&mut Object<'_>)) {
     out.push(b'{');
-    fill(&mut Object {
+    fill(&mut Object(To::Text {
         out,
         columns,
         is_empty: true,
-    });
+    }));
     out.push(b'}');
+}
+
+/// The value at the end of a path into the object that `fill` tells. `None`: there is none, or it is an object.
+pub(crate) fn value_at(path: &[String], fill: impl FnOnce(&mut Object<'_>)) -> Option<Value> {
+    let mut found = None;
+    fill(&mut Object(To::Value {
+        path,
+        found: &mut found,
+    }));
+    found
+}
+
+/// What is at the end of a path into a value.
+fn at<T: Serialize + ?Sized>(path: &[String], value: &T) -> Option<Value> {
+    let whole = serde_json::to_value(value).ok()?;
+    path.iter().try_fold(whole, |value, name| match value {
+        Value::Object(mut fields) => fields.remove(name),
+        _ => None,
+    })
 }
 
 /// Writes a value to the end of `out`.

@@ -23,6 +23,7 @@ mod definitions;
 mod events;
 mod json;
 mod list;
+mod memory;
 mod metrics;
 mod openapi;
 mod operations;
@@ -42,8 +43,8 @@ pub use definitions::{ImportError, Report};
 pub use events::event_line;
 pub use operations::{AuditEntry, Change, LogLines, Operations, ProcessFacts, Service, TlsFacts};
 pub use options::{
-    CertificateFacts, CertificateFile, Cors, Host, ListenerCertificates, ListenerFacts, Oauth,
-    Options,
+    CertificateFacts, CertificateFile, Cors, DiskFigures, DiskOperations, Host,
+    ListenerCertificates, ListenerFacts, Oauth, Options,
 };
 pub use ui::{File, file};
 pub use visit::Visit;

@@ -1,14 +1,14 @@
 //! Lists: chosen, ordered and cut to a page as RabbitMQ does it, and written as the client takes them.
 //!
-//! Rows come in the default order. Only the rows of the page are written whole; to sort by a column, that column alone
-//! is written for every row.
+//! Rows come in the default order, or say what it is. Only the rows of the page are put in order and written whole; to
+//! sort by a column, its value is asked of every row.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
-use http::StatusCode;
 use serde_json::Value;
 
-use crate::answer::{Answer, Failure, Reply};
+use crate::answer::{Answer, Reply};
 use crate::json::{self, Columns, Object};
 use crate::query::{Page, Query};
 
@@ -18,15 +18,29 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// How one row becomes JSON.
 pub(crate) type Write<T> = Box<dyn Fn(&T, &mut Object<'_>) + Send>;
 
+/// How the value of the column that rows are sorted by is found.
+pub(crate) type SortKey<T> = Box<dyn Fn(&T) -> Value + Send>;
+
 /// The rows of a list, and how to read them.
 pub(crate) struct List<T> {
-    pub(crate) rows: Vec<T>,
+    rows: Vec<T>,
     /// What the filter `name` looks at.
-    pub(crate) name: fn(&T) -> &str,
-    pub(crate) write: Write<T>,
+    name: fn(&T) -> &str,
+    /// The default order, as far as the rows are not in it.
+    order: fn(&T, &T) -> Ordering,
+    sort_key: Option<SortKey<T>>,
+    write: Write<T>,
+}
+
+/// A row on its way to its place: the value of the column that rows are sorted by, and where it stood.
+struct Placed<T> {
+    key: Option<Value>,
+    index: usize,
+    row: T,
 }
 
 impl<T: Send + 'static> List<T> {
+    /// Rows in the default order.
     pub(crate) fn new(
         rows: Vec<T>,
         name: fn(&T) -> &str,
@@ -35,67 +49,82 @@ impl<T: Send + 'static> List<T> {
         Self {
             rows,
             name,
+            order: |_, _| Ordering::Equal,
+            sort_key: None,
             write: Box::new(write),
         }
     }
 
+    /// The rows are in no order, and this is the default one: of very many, only those that are shown are put in it.
+    pub(crate) fn ordered_by(self, order: fn(&T, &T) -> Ordering) -> Self {
+        Self { order, ..self }
+    }
+
+    /// The column that `query` sorts by is known, and can be had without asking for the row; `None`: it is not.
+    pub(crate) fn sorted_by(self, sort_key: Option<SortKey<T>>) -> Self {
+        Self { sort_key, ..self }
+    }
+
     /// The list as `query` wants it: a page of it, or all.
     pub(crate) fn reply(mut self, query: &Query) -> Reply {
-        self.sort(query);
-        match query.page()? {
-            Some(page) => self.page(&page, query),
+        let page = query.page()?;
+        let total = self.rows.len();
+        if let Some(page) = &page {
+            self.rows.retain(|row| page.name.admits((self.name)(row)));
+        }
+        let filtered = self.rows.len();
+        let range = page
+            .as_ref()
+            .map_or(Ok(0..filtered), |page| page.range(filtered))?;
+        self.put_in_order(query, range);
+        match page {
+            Some(page) => Ok(self.page(&page, [total, filtered], query)),
             None => Ok(self.all(query)),
         }
     }
 
-    /// By the column `sort`, then in the order the rows have already; `sort_reverse` turns all of it around.
-    fn sort(&mut self, query: &Query) {
-        if let Some(path) = query.sort() {
-            let rows = std::mem::take(&mut self.rows);
-            let mut keyed: Vec<(Value, T)> = rows
-                .into_iter()
-                .map(|row| (self.sort_key(&row, &path), row))
-                .collect();
-            keyed.sort_by(|(left, _), (right, _)| compare(left, right));
-            self.rows = keyed.into_iter().map(|(_, row)| row).collect();
-        }
+    /// Leaves the rows of `range`: by the column `sort`, then in the default order; `sort_reverse` turns all of it around.
+    fn put_in_order(&mut self, query: &Query, range: Range<usize>) {
+        let path = query.sort();
+        let rows = std::mem::take(&mut self.rows).into_iter().enumerate();
+        let mut rows: Vec<Placed<T>> = rows
+            .map(|(index, row)| Placed {
+                key: path.as_deref().map(|path| self.sort_key(&row, path)),
+                index,
+                row,
+            })
+            .collect();
+        let order = |left: &Placed<T>, right: &Placed<T>| {
+            let by_key = match (&left.key, &right.key) {
+                (Some(left), Some(right)) => compare(left, right),
+                _ => Ordering::Equal,
+            };
+            by_key
+                .then_with(|| (self.order)(&left.row, &right.row))
+                .then_with(|| left.index.cmp(&right.index))
+        };
         if query.is_true("sort_reverse") {
-            self.rows.reverse();
+            keep_in_order(&mut rows, range, |left, right| order(right, left));
+        } else {
+            keep_in_order(&mut rows, range, order);
         }
+        self.rows = rows.into_iter().map(|placed| placed.row).collect();
     }
 
+    /// What is not there counts as 0.
     fn sort_key(&self, row: &T, path: &[String]) -> Value {
-        let mut out = Vec::new();
-        let paths = [path.to_vec()];
-        json::object(&mut out, Columns::new(Some(&paths)), |object| {
-            (self.write)(row, object);
-        });
-        let whole: Value = serde_json::from_slice(&out).unwrap_or_default();
-        let found = path
-            .iter()
-            .try_fold(&whole, |value, name| value.get(name.as_str()));
-        // What is not there counts as 0.
-        found.cloned().unwrap_or_else(|| Value::from(0))
+        if let Some(sort_key) = &self.sort_key {
+            return sort_key(row);
+        }
+        let found = json::value_at(path, |object| (self.write)(row, object));
+        found.unwrap_or_else(|| Value::from(0))
     }
 
-    fn page(mut self, page: &Page, query: &Query) -> Reply {
-        let total = self.rows.len();
-        self.rows.retain(|row| page.name.admits((self.name)(row)));
-        let filtered = self.rows.len();
-        let start = (page.number - 1).saturating_mul(page.size);
-        if start > filtered {
-            let (number, size) = (page.number, page.size);
-            return Err(Failure::new(
-                StatusCode::BAD_REQUEST,
-                "page_out_of_range",
-                format!("Page out of range, page: {number} page size: {size}, len: {filtered}"),
-            ));
-        }
-        let items = &self.rows[start..filtered.min(start + page.size)];
+    fn page(self, page: &Page, [total, filtered]: [usize; 2], query: &Query) -> Answer {
         let mut out = Vec::new();
         json::object(&mut out, Columns::ALL, |object| {
             object.field("filtered_count", &filtered);
-            object.field("item_count", &items.len());
+            object.field("item_count", &self.rows.len());
             object.field("page", &page.number);
             object.field("page_count", &filtered.div_ceil(page.size));
             object.field("page_size", &page.size);
@@ -103,9 +132,9 @@ impl<T: Send + 'static> List<T> {
         });
         out.pop();
         out.extend(b",\"items\":[");
-        self.write_rows(&mut out, items, query);
+        self.write_rows(&mut out, &self.rows, query);
         out.extend(b"]}");
-        Ok(Answer::json(out))
+        Answer::json(out)
     }
 
     fn write_rows(&self, out: &mut Vec<u8>, rows: &[T], query: &Query) {
@@ -148,6 +177,23 @@ impl<T: Send + 'static> List<T> {
             Some(piece)
         }))
     }
+}
+
+/// Leaves the items that would be in `range` if all were in order, in order.
+fn keep_in_order<T>(
+    items: &mut Vec<T>,
+    range: Range<usize>,
+    order: impl Fn(&T, &T) -> Ordering + Copy,
+) {
+    if range.end < items.len() {
+        items.select_nth_unstable_by(range.end, order);
+        items.truncate(range.end);
+    }
+    if range.start > 0 && range.start < items.len() {
+        items.select_nth_unstable_by(range.start, order);
+    }
+    items.drain(..range.start);
+    items.sort_unstable_by(order);
 }
 
 /// One object, with the columns that `query` wants.

@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::request::Parts;
 use http::{Method, StatusCode};
-use leveret_broker::connections::GlobalCounters;
-use leveret_broker::counters::{DeadLettered, Deliveries};
+use leveret_broker::connections::{GlobalCounters, Protocol};
+use leveret_broker::counters::{DeadLettered, Deliveries, MESSAGE_SIZE_BOUNDS, MessageSizes};
 use leveret_broker::time::Timestamp;
 
 use crate::Management;
 use crate::answer::{Answer, Body, Failure};
+use crate::memory::Memory;
 use crate::query::Query;
 
 mod absent;
@@ -23,7 +24,7 @@ mod rows;
 mod text;
 
 use families::{ALARMS, FAMILIES, Family, MEMORY, Source};
-use rows::{NodeRow, Rows};
+use rows::{LoginRow, NodeRow, Rows};
 use text::{CONTENT_TYPE, Kind, Label, Text};
 
 /// Samples that are written between two pieces of an answer.
@@ -69,6 +70,7 @@ impl Management {
             text.sample(&name, &[], sum(family, &node, &rows));
         }
         write_global(&mut text, &node);
+        write_message_sizes(&mut text, &self.broker.message_sizes());
         write_start(&mut text, &node);
         write_absent(&mut text);
         self.whole(text)
@@ -79,16 +81,9 @@ impl Management {
         let mut first = Text::default();
         self.identity(&mut first);
         write_global(&mut first, &node);
+        write_message_sizes(&mut first, &self.broker.message_sizes());
         write_absent(&mut first);
-        for (name, value) in [
-            ("total", node.logins_succeeded + node.logins_failed),
-            ("succeeded_total", node.logins_succeeded),
-            ("failed_total", node.logins_failed),
-        ] {
-            let name = format!("rabbitmq_auth_attempts_detailed_{name}");
-            first.family(&name, Kind::Counter, "Log-ins over HTTP.");
-            first.sample(&name, &[("protocol", "http")], value as f64);
-        }
+        write_logins(&mut first, &node);
         self.scraped(&mut first, 0);
         let families = FAMILIES.iter().collect();
         self.pieces(first, "rabbitmq_", families, node, Rows::in_order(self))
@@ -133,16 +128,12 @@ impl Management {
     }
 
     fn memory_breakdown(&self) -> Answer {
-        let used = (self.options.host)().memory_used;
+        let memory = Memory::of(self);
         let mut text = Text::default();
         self.identity(&mut text);
-        for name in MEMORY {
-            let value = match *name {
-                "rabbitmq_memory_other_system_bytes" => used,
-                _ => 0,
-            };
-            text.family(name, Kind::Gauge, "Memory, which is not told apart here.");
-            text.sample(name, &[], value as f64);
+        for (name, part) in MEMORY {
+            text.family(name, Kind::Gauge, "Memory in use, bytes.");
+            text.sample(name, &[], memory.part(part) as f64);
         }
         self.whole(text)
     }
@@ -390,6 +381,22 @@ fn write_global(text: &mut Text, node: &NodeRow) {
     }
 }
 
+/// How large published messages are. AMQP 0-9-1 is the only protocol so far.
+fn write_message_sizes(text: &mut Text, sizes: &MessageSizes) {
+    let name = "rabbitmq_message_size_bytes";
+    text.family(name, Kind::Histogram, "Sizes of published messages, bytes.");
+    let protocol = ("protocol", Protocol::Amqp091.label());
+    let bounds = MESSAGE_SIZE_BOUNDS.iter().map(u64::to_string);
+    let mut count = 0;
+    for (bound, messages) in bounds.chain(["+Inf".to_owned()]).zip(sizes.buckets) {
+        count += messages;
+        let labels = [protocol, ("le", bound.as_str())];
+        text.sample(&format!("{name}_bucket"), &labels, count as f64);
+    }
+    text.sample(&format!("{name}_count"), &[protocol], count as f64);
+    text.sample(&format!("{name}_sum"), &[protocol], sizes.sum as f64);
+}
+
 fn strategy_labels(
     totals: &leveret_broker::broker::listing::DeadLetterTotals,
 ) -> [Label<'static>; 2] {
@@ -410,6 +417,22 @@ fn write_start(text: &mut Text, node: &NodeRow) {
     let name = "process_start_time_seconds";
     text.family(name, Kind::Gauge, "When the node started, since the epoch.");
     text.sample(name, &[], node.started_at.0 as f64 / 1000.0);
+}
+
+/// Log-ins by protocol.
+fn write_logins(text: &mut Text, node: &NodeRow) {
+    let kinds: [(&str, fn(&LoginRow) -> u64); 3] = [
+        ("total", |row| row.succeeded + row.failed),
+        ("succeeded_total", |row| row.succeeded),
+        ("failed_total", |row| row.failed),
+    ];
+    for (name, value) in kinds {
+        let name = format!("rabbitmq_auth_attempts_detailed_{name}");
+        text.family(&name, Kind::Counter, "Log-ins by protocol.");
+        for row in &node.logins {
+            text.sample(&name, &[("protocol", row.protocol)], value(row) as f64);
+        }
+    }
 }
 
 fn write_absent(text: &mut Text) {

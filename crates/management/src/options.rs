@@ -136,4 +136,33 @@ pub struct Host {
     pub files_max: u64,
     pub context_switches: u64,
     pub threads: u64,
+    pub disk: DiskFigures,
+}
+
+/// What the log has done with its disk since the node started.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DiskFigures {
+    pub reads: DiskOperations,
+    pub writes: DiskOperations,
+    pub syncs: DiskOperations,
+}
+
+/// Operations of one kind.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DiskOperations {
+    pub count: u64,
+    /// Of reads and writes.
+    pub bytes: u64,
+    /// How long all of them took together.
+    pub seconds: f64,
+}
+
+impl DiskOperations {
+    /// How long one takes, ms.
+    pub(crate) fn average_ms(&self) -> f64 {
+        match self.count {
+            0 => 0.0,
+            count => self.seconds * 1000.0 / count as f64,
+        }
+    }
 }

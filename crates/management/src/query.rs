@@ -1,6 +1,7 @@
 //! The query string, and what it says about lists: columns, order, pages, samples.
 
 use std::cell::OnceCell;
+use std::ops::Range;
 
 use percent_encoding::percent_decode_str;
 use regex::{Regex, RegexBuilder};
@@ -137,6 +138,22 @@ pub(crate) struct Page {
     pub(crate) number: usize,
     pub(crate) size: usize,
     pub(crate) name: NameFilter,
+}
+
+impl Page {
+    /// The rows of the page, out of so many.
+    pub(crate) fn range(&self, count: usize) -> Result<Range<usize>, Failure> {
+        let start = (self.number - 1).saturating_mul(self.size);
+        if start > count {
+            let (number, size) = (self.number, self.size);
+            return Err(Failure::new(
+                http::StatusCode::BAD_REQUEST,
+                "page_out_of_range",
+                format!("Page out of range, page: {number} page size: {size}, len: {count}"),
+            ));
+        }
+        Ok(start..count.min(start + self.size))
+    }
 }
 
 /// Which names a page has.

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 
+use leveret_broker::flows::{DeliveryFlow, PublishFlow, RoutedFlow};
 use leveret_broker::time::Timestamp;
 
 use crate::answer::Failure;
@@ -16,7 +17,7 @@ use crate::query::Query;
 pub const SAMPLE_PERIOD_MS: u64 = 5_000;
 
 /// Values of one object, at most.
-pub(crate) const VALUES_MAX: usize = 28;
+pub(crate) const VALUES_MAX: usize = 33;
 
 /// How far back samples go: every so many ms, so many of them. The finer levels are looked at first.
 const LEVELS: [(u64, usize); 4] = [
@@ -27,7 +28,7 @@ const LEVELS: [(u64, usize); 4] = [
 ];
 
 /// Objects whose past is kept because somebody asked for it: the rows of a few pages of lists. Who was not asked for longest
-/// makes room. One takes 30 KB after ten minutes, and 65 KB after a day.
+/// makes room. One takes 35 KB after ten minutes, and 75 KB after a day.
 const WATCHED_MAX: usize = 256;
 
 /// The samples of one answer, at most.
@@ -50,6 +51,8 @@ pub(crate) enum Key {
     Connection(u64),
     /// Connection and number.
     Channel(u64, u16),
+    /// A hash of what lies at both ends.
+    Flow(u64),
 }
 
 impl Key {
@@ -59,6 +62,20 @@ impl Key {
 
     pub(crate) fn exchange(vhost: &str, name: &str) -> Self {
         Self::Exchange(hash_of(&(vhost, name)))
+    }
+
+    pub(crate) fn publishes(flow: &PublishFlow) -> Self {
+        let channel = (flow.channel.connection.0, flow.channel.number);
+        Self::Flow(hash_of(&("publishes", channel, &flow.exchange)))
+    }
+
+    pub(crate) fn routed(flow: &RoutedFlow) -> Self {
+        Self::Flow(hash_of(&("routed", &flow.exchange, flow.queue.id.0)))
+    }
+
+    pub(crate) fn deliveries(flow: &DeliveryFlow) -> Self {
+        let channel = (flow.channel.connection.0, flow.channel.number);
+        Self::Flow(hash_of(&("deliveries", channel, flow.queue.id.0)))
     }
 }
 
@@ -137,11 +154,13 @@ impl Sampler {
         busy.map_or(0.0, |busy| f64::from(busy.rates[index]))
     }
 
-    /// The past of an object in `range`, newest first. It is watched from now on.
+    /// The past of an object in `range`, newest first. It is watched from now on. Of one that was not, only what it is now
+    /// is known.
     pub(crate) fn samples(
         &mut self,
         key: Key,
         index: usize,
+        current: u64,
         range: Range,
         now: Timestamp,
     ) -> Vec<(Timestamp, u64)> {
@@ -153,12 +172,24 @@ impl Sampler {
         let last = now.0 - now.0 % range.step_ms;
         let steps = 0..=range.age_ms / range.step_ms;
         let times = steps.map(|step| last.saturating_sub(step * range.step_ms));
-        times
-            .map_while(|time| {
-                let values = watched.at(Timestamp(time))?;
-                Some((Timestamp(time), values[index]))
-            })
-            .collect()
+        let known = times.map_while(|time| {
+            let values = watched.at(Timestamp(time))?;
+            Some((Timestamp(time), values[index]))
+        });
+        let mut samples: Vec<_> = known.collect();
+        if samples.is_empty() {
+            samples.push((Timestamp(last), current));
+        }
+        samples
+    }
+
+    /// What all of it takes in memory, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let level = |level: &Vec<_>| level.capacity() * size_of::<(Timestamp, Values)>();
+        let watched = self.watched.values();
+        let past: usize = watched.flat_map(|it| &it.levels).map(level).sum();
+        past + self.busy.capacity() * size_of::<(Key, Busy)>()
+            + self.quiet.capacity() * size_of::<(Key, (u32, u32))>()
     }
 
     fn watch(&mut self, key: Key, now: Timestamp) {
@@ -309,7 +340,7 @@ mod tests {
         let check = |sampler: &mut Sampler, age, incr, count: usize, second: u64| {
             let query = Query::parse(&format!("lengths_age={age}&lengths_incr={incr}"));
             let range = Range::read(&query, "lengths").unwrap().unwrap();
-            let samples = sampler.samples(Key::Node, 0, range, now);
+            let samples = sampler.samples(Key::Node, 0, 0, range, now);
             assert_eq!(samples.len(), count, "{age} {incr}");
             assert_eq!(samples[1].1, second, "{age} {incr}");
         };
@@ -325,7 +356,7 @@ mod tests {
         let range = Range::read(&query, "lengths").unwrap().unwrap();
         for number in 0..1000 {
             let now = Timestamp(1_000_000 + u64::from(number));
-            sampler.samples(Key::Queue(number), 0, range, now);
+            sampler.samples(Key::Queue(number), 0, 0, range, now);
         }
         assert_eq!(sampler.watched.len(), WATCHED_MAX);
         assert!(sampler.watched.contains_key(&Key::Queue(999)));

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use leveret_broker::connections::{Churn, ConnectionInfo};
 use leveret_broker::counters::{Deliveries, ExchangeCounters, Publishes, QueueCounters};
+use leveret_broker::options::RatesMode;
 use leveret_broker::queue::Stats;
 use leveret_broker::time::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::Management;
 use crate::answer::Failure;
 use crate::call::Call;
 use crate::json::Object;
-use crate::sampler::{Key, Range, VALUES_MAX, Values};
+use crate::sampler::{Key, Range, Sampler, VALUES_MAX, Values};
+use crate::{DiskFigures, Management};
 
 /// A number that is sampled, by its place among the values of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,52 +47,128 @@ pub(crate) enum Stat {
     QueueDeclared,
     QueueCreated,
     QueueDeleted,
+    IoReadCount,
+    IoReadBytes,
+    IoWriteCount,
+    IoWriteBytes,
+    IoSyncCount,
 }
 
 use Stat::*;
 
+/// A number as listings name it: itself, and what is told of how it grows.
+pub(crate) type Named = (Stat, &'static str, &'static str);
+
+macro_rules! named {
+    ($($stat:ident $name:literal),* $(,)?) => {
+        [$(($stat, $name, concat!($name, "_details"))),*]
+    };
+}
+
 /// How full queues are.
-pub(crate) const LENGTHS: [(Stat, &str); 3] = [
-    (Messages, "messages"),
-    (MessagesReady, "messages_ready"),
-    (MessagesUnacknowledged, "messages_unacknowledged"),
+pub(crate) const LENGTHS: [Named; 3] = named![
+    Messages "messages",
+    MessagesReady "messages_ready",
+    MessagesUnacknowledged "messages_unacknowledged",
 ];
 
 /// `message_stats` of a queue, a vhost and the node, where all of them can be.
-pub(crate) const MESSAGE_STATS: [(Stat, &str); 14] = [
-    (Publish, "publish"),
-    (Confirm, "confirm"),
-    (ReturnUnroutable, "return_unroutable"),
-    (DropUnroutable, "drop_unroutable"),
-    (Deliver, "deliver"),
-    (DeliverNoAck, "deliver_no_ack"),
-    (DeliverGet, "deliver_get"),
-    (Get, "get"),
-    (GetNoAck, "get_no_ack"),
-    (GetEmpty, "get_empty"),
-    (Ack, "ack"),
-    (Redeliver, "redeliver"),
-    (DiskReads, "disk_reads"),
-    (DiskWrites, "disk_writes"),
+pub(crate) const MESSAGE_STATS: [Named; 14] = named![
+    Publish "publish",
+    Confirm "confirm",
+    ReturnUnroutable "return_unroutable",
+    DropUnroutable "drop_unroutable",
+    Deliver "deliver",
+    DeliverNoAck "deliver_no_ack",
+    DeliverGet "deliver_get",
+    Get "get",
+    GetNoAck "get_no_ack",
+    GetEmpty "get_empty",
+    Ack "ack",
+    Redeliver "redeliver",
+    DiskReads "disk_reads",
+    DiskWrites "disk_writes",
+];
+
+/// What a channel publishes to an exchange.
+pub(crate) const PUBLISH_STATS: [Named; 3] = named![
+    Publish "publish",
+    ReturnUnroutable "return_unroutable",
+    DropUnroutable "drop_unroutable",
+];
+
+/// What an exchange sends into a queue.
+pub(crate) const ROUTED_STATS: [Named; 1] = named![Publish "publish"];
+
+/// What a channel gets out of a queue.
+pub(crate) const DELIVERY_STATS: [Named; 8] = named![
+    Ack "ack",
+    Deliver "deliver",
+    DeliverGet "deliver_get",
+    DeliverNoAck "deliver_no_ack",
+    Get "get",
+    GetEmpty "get_empty",
+    GetNoAck "get_no_ack",
+    Redeliver "redeliver",
 ];
 
 /// `message_stats` of an exchange.
-pub(crate) const EXCHANGE_STATS: [(Stat, &str); 2] =
-    [(PublishIn, "publish_in"), (PublishOut, "publish_out")];
+pub(crate) const EXCHANGE_STATS: [Named; 2] = named![
+    PublishIn "publish_in",
+    PublishOut "publish_out",
+];
 
 /// What went through sockets.
-pub(crate) const DATA: [(Stat, &str); 2] = [(RecvOct, "recv_oct"), (SendOct, "send_oct")];
+pub(crate) const DATA: [Named; 2] = named![RecvOct "recv_oct", SendOct "send_oct"];
+
+/// What the log does with its disk.
+pub(crate) const DISK: [Named; 5] = named![
+    IoReadCount "io_read_count",
+    IoReadBytes "io_read_bytes",
+    IoWriteCount "io_write_count",
+    IoWriteBytes "io_write_bytes",
+    IoSyncCount "io_sync_count",
+];
 
 /// `churn_rates`.
-pub(crate) const CHURN: [(Stat, &str); 7] = [
-    (ConnectionCreated, "connection_created"),
-    (ConnectionClosed, "connection_closed"),
-    (ChannelCreated, "channel_created"),
-    (ChannelClosed, "channel_closed"),
-    (QueueDeclared, "queue_declared"),
-    (QueueCreated, "queue_created"),
-    (QueueDeleted, "queue_deleted"),
+pub(crate) const CHURN: [Named; 7] = named![
+    ConnectionCreated "connection_created",
+    ConnectionClosed "connection_closed",
+    ChannelCreated "channel_created",
+    ChannelClosed "channel_closed",
+    QueueDeclared "queue_declared",
+    QueueCreated "queue_created",
+    QueueDeleted "queue_deleted",
 ];
+
+/// A column of a list that is a sampled number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Column {
+    Number(Stat),
+    /// How fast it grows.
+    Rate(Stat),
+}
+
+impl Column {
+    /// The column of that path, of a list whose rows have `LENGTHS` and `MESSAGE_STATS`.
+    pub(crate) fn of_queues(path: &[String]) -> Option<Self> {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let find = |table: &[Named], name: &str, rest: &[&str]| {
+            table
+                .iter()
+                .find_map(|&(stat, number, details)| match rest {
+                    [] if name == number => Some(Self::Number(stat)),
+                    ["rate"] if name == details => Some(Self::Rate(stat)),
+                    _ => None,
+                })
+        };
+        match path.as_slice() {
+            ["message_stats", name, rest @ ..] => find(&MESSAGE_STATS, name, rest),
+            [name, rest @ ..] => find(&LENGTHS, name, rest),
+            [] => None,
+        }
+    }
+}
 
 /// The values of an object as they are gathered.
 #[derive(Debug, Clone, Copy)]
@@ -163,6 +240,12 @@ impl Gathered {
     }
 
     #[must_use]
+    pub(crate) fn with_routed(mut self, messages: u64) -> Self {
+        self.add(Publish, messages);
+        self
+    }
+
+    #[must_use]
     pub(crate) fn with_exchange(mut self, counters: &ExchangeCounters) -> Self {
         self.add(PublishIn, counters.publish_in);
         self.add(PublishOut, counters.publish_out);
@@ -173,6 +256,16 @@ impl Gathered {
     pub(crate) fn with_connection(mut self, connection: &ConnectionInfo) -> Self {
         self.add(RecvOct, connection.recv_oct);
         self.add(SendOct, connection.send_oct);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_disk(mut self, disk: &DiskFigures) -> Self {
+        self.add(IoReadCount, disk.reads.count);
+        self.add(IoReadBytes, disk.reads.bytes);
+        self.add(IoWriteCount, disk.writes.count);
+        self.add(IoWriteBytes, disk.writes.bytes);
+        self.add(IoSyncCount, disk.syncs.count);
         self
     }
 
@@ -241,18 +334,30 @@ impl Writer {
     pub(crate) fn write(
         &self,
         object: &mut Object<'_>,
-        stats: &[(Stat, &str)],
+        stats: &[Named],
         key: Key,
         gathered: &Gathered,
     ) {
-        for (stat, name) in stats {
-            object.field(name, &gathered.get(*stat));
-            let details = format!("{name}_details");
-            if object.wants(&details) {
-                // Ordering a list by a rate must not begin to watch all that is in it.
-                let range = self.range(*stat);
-                let range = range.filter(|_| object.wants_in(&details, "samples"));
-                object.field(&details, &self.details(key, *stat, range));
+        for &(stat, name, details) in stats {
+            object.field(name, &gathered.get(stat));
+            object.object(details, |object| {
+                self.write_details(object, key, stat, gathered.get(stat));
+            });
+        }
+    }
+
+    /// What is in a column.
+    pub(crate) fn value(
+        &self,
+        column: Column,
+        key: Key,
+        gathered: impl FnOnce() -> Gathered,
+    ) -> Value {
+        match column {
+            Column::Number(stat) => gathered().get(stat).into(),
+            Column::Rate(stat) => {
+                let rate = self.management.sampler.lock().rate(key, stat as usize);
+                rate.into()
             }
         }
     }
@@ -265,13 +370,18 @@ impl Writer {
         }
     }
 
-    fn details(&self, key: Key, stat: Stat, range: Option<Range>) -> Value {
-        let mut sampler = self.management.sampler.lock();
-        let rate = sampler.rate(key, stat as usize);
-        let Some(range) = range else {
-            return json!({"rate": rate});
+    fn write_details(&self, object: &mut Object<'_>, key: Key, stat: Stat, current: u64) {
+        object.field_with("rate", || {
+            self.management.sampler.lock().rate(key, stat as usize)
+        });
+        // Ordering a list by a rate must not begin to watch all that is in it.
+        let is_wanted = ["samples", "avg", "avg_rate"].map(|name| object.wants(name));
+        let Some(range) = self.range(stat).filter(|_| is_wanted.contains(&true)) else {
+            return;
         };
-        let samples = sampler.samples(key, stat as usize, range, self.now);
+        let mut sampler = self.management.sampler.lock();
+        let samples = sampler.samples(key, stat as usize, current, range, self.now);
+        drop(sampler);
         let (mut average, mut average_rate) = (0.0, 0.0);
         if let (Some((last, newest)), Some((first, oldest))) = (samples.first(), samples.last()) {
             let sum: u64 = samples.iter().map(|(_, value)| value).sum();
@@ -281,9 +391,12 @@ impl Writer {
                 average_rate = (*newest as f64 - *oldest as f64) / seconds;
             }
         }
-        let sample = |(at, value): &(Timestamp, u64)| json!({"sample": value, "timestamp": at.0});
-        let shown: Vec<Value> = samples.iter().map(sample).collect();
-        json!({"rate": rate, "samples": shown, "avg": average, "avg_rate": average_rate})
+        object.list("samples", samples, |(at, value), object| {
+            object.field("sample", &value);
+            object.field("timestamp", &at.0);
+        });
+        object.field("avg", &average);
+        object.field("avg_rate", &average_rate);
     }
 }
 
@@ -291,30 +404,32 @@ impl Management {
     /// Looks at every counter, for rates and samples. To be called every [`SAMPLE_PERIOD_MS`](crate::SAMPLE_PERIOD_MS).
     pub fn sample(&self, now: Timestamp) {
         let broker = &self.broker;
-        let mut node = Gathered::default().with_churn(&broker.churn());
+        let disk = (self.options.host)().disk;
+        let mut node = Gathered::default()
+            .with_churn(&broker.churn())
+            .with_disk(&disk);
         let mut vhosts: std::collections::BTreeMap<Arc<str>, Gathered> = broker
             .list_vhosts()
             .into_iter()
             .map(|vhost| (vhost.name, Gathered::default()))
             .collect();
-        let queues = broker.unsorted_queues();
+        let queues = broker.unsorted_queues(None);
         let exchanges = broker.list_exchanges(None);
         let connections = broker.list_connections();
         let channels = broker.list_channels();
+        let flows = self.flows();
         let mut sampler = self.sampler.lock();
         for queue in &queues {
-            let status = queue.status();
+            let (stats, counters) = queue.numbers();
             let gathered = Gathered::default()
-                .with_lengths(&status.stats)
-                .with_queue(&status.counters);
+                .with_lengths(&stats)
+                .with_queue(&counters);
             sampler.put(Key::Queue(queue.id.0), &gathered.0, now);
-            node = node.with_lengths(&status.stats);
-            node.add(DiskReads, status.counters.disk_reads);
-            node.add(DiskWrites, status.counters.disk_writes);
+            node = node.with_lengths(&stats);
+            node.add(DiskReads, counters.disk_reads);
+            node.add(DiskWrites, counters.disk_writes);
             if let Some(vhost) = vhosts.get_mut(&queue.vhost_name) {
-                *vhost = vhost
-                    .with_lengths(&status.stats)
-                    .with_queue(&status.counters);
+                *vhost = vhost.with_lengths(&stats).with_queue(&counters);
             }
         }
         for exchange in &exchanges {
@@ -342,10 +457,37 @@ impl Management {
         for (name, gathered) in &vhosts {
             sampler.put(Key::vhost(name), &gathered.0, now);
         }
+        for (key, gathered) in flows {
+            sampler.put(key, &gathered.0, now);
+        }
         sampler.put(Key::Node, &node.0, now);
         sampler.finish();
+        if broker.options.rates_mode == RatesMode::None {
+            *sampler = Sampler::default();
+        }
         drop(sampler);
         *self.totals.lock() = Totals { node, vhosts };
+    }
+
+    /// What is told apart between objects; nothing, unless that is wanted.
+    fn flows(&self) -> Vec<(Key, Gathered)> {
+        let broker = &self.broker;
+        if broker.options.rates_mode != RatesMode::Detailed {
+            return Vec::new();
+        }
+        let publishes = broker.list_publish_flows().into_iter().map(|flow| {
+            let gathered = Gathered::default().with_publishes(&flow.counters);
+            (Key::publishes(&flow), gathered)
+        });
+        let routed = broker.list_routed_flows().into_iter().map(|flow| {
+            let gathered = Gathered::default().with_routed(flow.messages);
+            (Key::routed(&flow), gathered)
+        });
+        let deliveries = broker.list_delivery_flows().into_iter().map(|flow| {
+            let gathered = Gathered::default().with_deliveries(&flow.counters);
+            (Key::deliveries(&flow), gathered)
+        });
+        publishes.chain(routed).chain(deliveries).collect()
     }
 }
 

@@ -73,6 +73,11 @@ impl World {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Self {
+        Self::on(BrokerOptions::new(|| 7), change)
+    }
+
+    /// On a broker with these options.
+    pub(crate) fn on(options: BrokerOptions, change: impl FnOnce(&mut Options)) -> Self {
         let storage = storage::Options {
             file_bytes: 1 << 20,
             lazy: Duration::ZERO,
@@ -80,7 +85,6 @@ impl World {
         };
         let log = Log::open(Arc::new(SimDisk::new(1)), storage, &mut |_| {}).unwrap();
         let now = Timestamp(1_000_000);
-        let options = BrokerOptions::new(|| 7);
         let broker = Broker::start(options, log, Restored::default(), now).unwrap();
         let mut options = Options {
             body_bytes_max: 1000,

@@ -6,11 +6,16 @@ use std::thread;
 use leveret_management::Host;
 use rustix::process::{Resource, getrlimit};
 
+use crate::measured_disk::Meter;
 use crate::resources::{Resources, total_memory, used_memory};
 
 /// A look at the machine, whenever it is called.
-pub(crate) fn facts_of(resources: Arc<Resources>) -> Box<dyn Fn() -> Host + Send + Sync> {
+pub(crate) fn facts_of(
+    resources: Arc<Resources>,
+    meter: Arc<Meter>,
+) -> Box<dyn Fn() -> Host + Send + Sync> {
     Box::new(move || Host {
+        disk: meter.figures(),
         os_pid: std::process::id(),
         processors: thread::available_parallelism()
             .map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),

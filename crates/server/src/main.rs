@@ -30,6 +30,7 @@ mod io_thread;
 mod listener;
 mod logs;
 mod lull;
+mod measured_disk;
 mod node;
 mod offline;
 mod operations;

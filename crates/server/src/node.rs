@@ -14,7 +14,9 @@ use leveret_broker::events::EXCHANGE as EVENT_EXCHANGE;
 use leveret_broker::options::{FirstDefinitions, Options};
 use leveret_broker::queue::Kind;
 use leveret_broker::users::{Pattern, Permissions};
-use leveret_management::{Cors, ListenerFacts, Management, Oauth, Options as ManagementOptions};
+use leveret_management::{
+    Cors, Host, ListenerFacts, Management, Oauth, Options as ManagementOptions,
+};
 use leveret_storage::{Log, RealDisk};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime;
@@ -33,6 +35,7 @@ use crate::host;
 use crate::http::{self, Site, SiteKind};
 use crate::io_thread::{IoThreads, Serving};
 use crate::logs::Logs;
+use crate::measured_disk::{MeasuredDisk, Meter};
 use crate::offline::LOG_DIRECTORY;
 use crate::operations::Operations;
 use crate::pager::PagerThread;
@@ -68,7 +71,8 @@ pub(crate) fn run(
         let mut signals = Signals::new().map_err(|error| format!("signals: {error}"))?;
         let doors = Doors::open(config)?;
         let clock = Clock::start();
-        let (broker, log, resources) = start_broker(config, clock)?;
+        let meter = Arc::default();
+        let (broker, log, resources) = start_broker(config, clock, &meter)?;
         auth::start(config, &broker)?;
         broker
             .login_sources
@@ -125,10 +129,11 @@ pub(crate) fn run(
             listeners: of_http,
             audit: Arc::clone(&audit),
         };
+        let host = host::facts_of(resources, meter);
         let site = Site {
             management: Management::new(
                 Arc::clone(&broker),
-                management_options(config, operations, resources, clock),
+                management_options(config, operations, host, clock),
                 clock.now(),
             ),
             broker: Arc::clone(&broker),
@@ -204,13 +209,14 @@ fn raise_file_limit() {
 fn start_broker(
     config: &Effective,
     clock: Clock,
+    meter: &Arc<Meter>,
 ) -> Result<(Arc<Broker>, Log, Arc<Resources>), String> {
     let directory = config.data_dir.join(LOG_DIRECTORY);
     let disk = RealDisk::at(&directory)
         .map_err(|error| format!("log directory {}: {error}", directory.display()))?;
     let mut restored = Restored::default();
     let log = Log::open(
-        Arc::new(disk),
+        Arc::new(MeasuredDisk::new(disk, Arc::clone(meter))),
         leveret_storage::Options {
             accept_loss: config.accept_loss,
             ..leveret_storage::Options::default()
@@ -290,6 +296,7 @@ fn options(config: &Effective) -> Options {
             vhost.unwrap_or(&access.default_vhost).as_str().into()
         }),
         interceptors: config.interceptors,
+        rates_mode: config.management.rates_mode,
         disabled_queue_kinds: config.disabled_queue_kinds.clone(),
         first: FirstDefinitions {
             vhost: access.default_vhost.clone(),
@@ -313,7 +320,7 @@ fn options(config: &Effective) -> Options {
 fn management_options(
     config: &Effective,
     operations: Operations,
-    resources: Arc<Resources>,
+    host: Box<dyn Fn() -> Host + Send + Sync>,
     clock: Clock,
 ) -> ManagementOptions {
     let management = &config.management;
@@ -335,7 +342,7 @@ fn management_options(
         config_files: config.files.clone(),
         auth_mechanisms: config.access.auth_mechanisms.values().cloned().collect(),
         clock: Box::new(move || clock.now()),
-        host: host::facts_of(resources),
+        host,
     }
 }
 

@@ -11,9 +11,10 @@ use crate::catalogue::{self, Vhost, VhostLimits, VhostMetadata};
 use crate::connections::{
     ChannelInfo, Churn, ConnectionInfo, GlobalCounters, LoginCounters, LoginTally, Protocol,
 };
-use crate::counters::{DeadLettered, ExchangeCounters};
+use crate::counters::{DeadLettered, ExchangeCounters, MessageSizes};
 use crate::error::ResourceKind;
 use crate::exchange::{self, Destination};
+use crate::flows::{DeliveryFlow, PublishFlow, RoutedFlow};
 use crate::ids::ExchangeId;
 use crate::live_queue::{ConnectionId, ConsumerInfo, LiveQueue};
 use crate::policies::Applied;
@@ -194,18 +195,14 @@ impl Broker {
 
     /// Every queue of a vhost (`None`: of all), by vhost and name.
     pub fn list_queues(&self, vhost: Option<&str>) -> Vec<Arc<LiveQueue>> {
-        let mut list = self.some_queues(vhost);
+        let mut list = self.unsorted_queues(vhost);
         // Sorted without the lock.
-        list.sort_unstable_by(|a, b| (&a.vhost_name, a.name()).cmp(&(&b.vhost_name, b.name())));
+        list.sort_unstable_by(LiveQueue::by_name);
         list
     }
 
-    /// Every queue, in no order: for sums, which need none.
-    pub fn unsorted_queues(&self) -> Vec<Arc<LiveQueue>> {
-        self.some_queues(None)
-    }
-
-    fn some_queues(&self, vhost: Option<&str>) -> Vec<Arc<LiveQueue>> {
+    /// The same in no order: for sums, which need none, and for whoever shows a few of many.
+    pub fn unsorted_queues(&self, vhost: Option<&str>) -> Vec<Arc<LiveQueue>> {
         let topology = self.topology.read();
         let Some(vhost) = vhost else {
             return topology.queues.values().cloned().collect();
@@ -256,6 +253,39 @@ impl Broker {
             .collect()
     }
 
+    /// What each channel published to each exchange, as far as that is told apart.
+    pub fn list_publish_flows(&self) -> Vec<PublishFlow> {
+        self.connections.lock().list_flows(|channel, flows, list| {
+            let publishes = flows.list_publishes().into_iter();
+            list.extend(publishes.map(|(exchange, counters)| PublishFlow {
+                channel: channel.clone(),
+                exchange,
+                counters,
+            }));
+        })
+    }
+
+    /// What each channel got out of each queue, as far as that is told apart.
+    pub fn list_delivery_flows(&self) -> Vec<DeliveryFlow> {
+        self.connections.lock().list_flows(|channel, flows, list| {
+            let deliveries = flows.list_deliveries().into_iter();
+            list.extend(deliveries.map(|(queue, counters)| DeliveryFlow {
+                channel: channel.clone(),
+                queue,
+                counters,
+            }));
+        })
+    }
+
+    /// What each exchange sent into each queue, as far as that is told apart.
+    pub fn list_routed_flows(&self) -> Vec<RoutedFlow> {
+        let topology = self.topology.read();
+        let exchanges = topology.catalogue.vhosts().flat_map(Vhost::exchanges);
+        exchanges
+            .flat_map(|exchange| exchange.tally.flows.list(&exchange.name))
+            .collect()
+    }
+
     /// Every consumer of a vhost's queues (`None`: of all vhosts), by queue.
     pub fn list_consumers(&self, vhost: Option<&str>) -> Vec<ConsumerListing> {
         let mut list = Vec::new();
@@ -294,6 +324,11 @@ impl Broker {
     /// Messages by protocol and queue type, since the node started.
     pub fn global_counters(&self) -> Vec<GlobalCounters> {
         self.connections.lock().totals()
+    }
+
+    /// How large the messages are that clients published, since the node started.
+    pub fn message_sizes(&self) -> MessageSizes {
+        self.message_sizes.read()
     }
 
     /// Dead-lettered messages by queue type and strategy, since the node started.

@@ -153,7 +153,8 @@ impl Channel {
         let (targets, traced) = match remembered {
             Some(targets) => (targets, false),
             None => {
-                let routed = broker.route(&self.principal, &message, &keys)?;
+                let mut routed = broker.route(&self.principal, &message, &keys)?;
+                count_for(&self.live, &message, &mut routed.targets);
                 if routed.cacheable && may_remember {
                     routes.remember(message.address(), &routed.targets);
                 }
@@ -211,8 +212,12 @@ impl Channel {
             mandatory,
         } in held
         {
-            count_publish(&self.live, !targets.queues.is_empty(), mandatory);
-            if mandatory && targets.queues.is_empty() {
+            let routed = !targets.queues.is_empty();
+            count_publish(&self.live, routed, mandatory);
+            if !routed {
+                targets.count_unroutable(mandatory);
+            }
+            if mandatory && !routed {
                 returned.push(incoming.message.clone());
             }
             // Nobody is told of the single publishes; the outcome of all of them is the commit's.
@@ -315,6 +320,9 @@ impl Ways<'_> {
         }
         let routed = !targets.queues.is_empty();
         count_publish(self.live, routed, mandatory);
+        if !routed {
+            targets.count_unroutable(mandatory);
+        }
         let returned = (mandatory && !routed).then(|| incoming.message.clone());
         let receipt = receipt(self.confirms, channel, self.live);
         batch.push(now, incoming, targets, receipt);
@@ -340,13 +348,17 @@ fn count_publish(live: &LiveChannel, routed: bool, mandatory: bool) {
     let counters = &live.counters.publishes;
     counters.publish.add(1);
     if !routed {
-        counters.unroutable.add(1);
-        let fate = if mandatory {
-            &counters.return_unroutable
-        } else {
-            &counters.drop_unroutable
-        };
-        fate.add(1);
+        counters.count_unroutable(mandatory);
+    }
+}
+
+/// Has what goes to new targets counted by exchange and queue, if this channel tells those apart.
+fn count_for(live: &LiveChannel, message: &Message, targets: &mut Arc<Targets>) {
+    let flows = live.counters.flows.as_ref();
+    let exchange = std::str::from_utf8(message.exchange()).unwrap_or_default();
+    let tally = flows.and_then(|flows| flows.to_exchange(exchange));
+    if let (Some(tally), Some(targets)) = (tally, Arc::get_mut(targets)) {
+        targets.count_for(tally);
     }
 }
 

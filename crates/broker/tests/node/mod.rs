@@ -42,6 +42,15 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn start(disk: SimDisk, now: Timestamp) -> Self {
+        Self::start_with(disk, now, |_| {})
+    }
+
+    /// The same with other options.
+    pub(crate) fn start_with(
+        disk: SimDisk,
+        now: Timestamp,
+        change: impl FnOnce(&mut Options),
+    ) -> Self {
         let mut restored = Restored::default();
         let options = storage::Options {
             file_bytes: FILE_BYTES,
@@ -52,10 +61,11 @@ impl Node {
             restored.take(record);
         });
         let log = log.unwrap();
-        let options = Options {
+        let mut options = Options {
             backlog_bytes_max: BUDGET,
             ..Options::new(|| 7)
         };
+        change(&mut options);
         let broker = Broker::start(options, log.clone(), restored, now).unwrap();
         let (principal, mailbox) = connect(&broker);
         Self {

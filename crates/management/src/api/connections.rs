@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::access::is_administrator;
 use crate::answer::{Answer, Failure, Reply};
-use crate::api::consumers;
+use crate::api::{consumers, flows};
 use crate::call::Call;
 use crate::json::Object;
 use crate::list::{List, reply_one};
@@ -171,6 +171,19 @@ pub(crate) fn details(facts: &Facts) -> Value {
     })
 }
 
+/// What other objects say about a channel.
+pub(crate) fn channel_details(facts: &Facts, number: u16, user: &str, node: &str) -> Value {
+    json!({
+        "name": format!("{} ({number})", facts.name),
+        "number": number,
+        "connection_name": facts.name,
+        "node": node,
+        "peer_host": facts.peer.map_or(Value::Null, |peer| peer.ip().to_string().into()),
+        "peer_port": facts.peer.map_or(0, |peer| peer.port()),
+        "user": user,
+    })
+}
+
 pub(crate) fn channels(call: &Call<'_>) -> Reply {
     reply_channels(call, visible_channels(call, |_| true))
 }
@@ -216,8 +229,7 @@ pub(crate) fn show_channel(call: &Call<'_>) -> Reply {
         object.list("consumer_details", rows, |row, object| {
             consumers::write(object, &row, node);
         });
-        object.field("publishes", &[0; 0]);
-        object.field("deliveries", &[0; 0]);
+        flows::write_of_channel(object, call, &channel, &numbers);
     })
 }
 

@@ -7,7 +7,7 @@ use leveret_broker::live_queue::{ConsumerInfo, LiveQueue};
 use serde_json::{Value, json};
 
 use crate::answer::Reply;
-use crate::api::connections::facts_by_id;
+use crate::api::connections::{self, facts_by_id};
 use crate::call::Call;
 use crate::json::Object;
 use crate::list::List;
@@ -113,14 +113,5 @@ fn channel_details(row: &Row, node: &str) -> Value {
     let Some((facts, user)) = &row.connection else {
         return json!({});
     };
-    let number = row.consumer.channel;
-    json!({
-        "name": format!("{} ({number})", facts.name),
-        "number": number,
-        "connection_name": facts.name,
-        "node": node,
-        "peer_host": facts.peer.map_or(Value::Null, |peer| peer.ip().to_string().into()),
-        "peer_port": facts.peer.map_or(0, |peer| peer.port()),
-        "user": **user,
-    })
+    connections::channel_details(facts, row.consumer.channel, user, node)
 }

@@ -4,6 +4,7 @@ use leveret_broker::broker::definitions::ExchangeSpec;
 use leveret_broker::broker::listing::ExchangeInfo;
 
 use crate::answer::{Answer, Failure, Reply};
+use crate::api::flows;
 use crate::call::Call;
 use crate::json::Object;
 use crate::list::{List, reply_one};
@@ -39,9 +40,7 @@ pub(crate) fn show(call: &Call<'_>) -> Reply {
     let numbers = Writer::samples(call)?;
     reply_one(&call.query, |object| {
         write(object, &exchange, &numbers);
-        // Which channels publish here, and which queues get it, is not counted one by one.
-        object.field("incoming", &[0; 0]);
-        object.field("outgoing", &[0; 0]);
+        flows::write_of_exchange(object, call, &exchange, &numbers);
     })
 }
 

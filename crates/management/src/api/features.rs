@@ -1,6 +1,9 @@
 //! What this node can do: version, extensions, feature flags, deprecated features.
 
-use serde_json::{Value, json};
+use std::sync::Arc;
+
+use leveret_broker::live_queue::LiveQueue;
+use serde_json::json;
 
 use crate::answer::{Answer, Body, Failure, Reply};
 use crate::call::Call;
@@ -116,8 +119,12 @@ fn deprecated_features(call: &Call<'_>) -> Vec<Deprecated> {
 }
 
 pub(crate) fn deprecated(call: &Call<'_>) -> Reply {
+    reply_deprecated(call, deprecated_features(call))
+}
+
+fn reply_deprecated(call: &Call<'_>, features: Vec<Deprecated>) -> Reply {
     let list = List::new(
-        deprecated_features(call),
+        features,
         |feature| feature.name,
         |feature, object| {
             object.field("name", feature.name);
@@ -138,7 +145,20 @@ pub(crate) fn deprecated(call: &Call<'_>) -> Reply {
     list.reply(&call.query)
 }
 
-/// Nobody counts their uses.
-pub(crate) fn deprecated_in_use(_: &Call<'_>) -> Reply {
-    Ok(Answer::value(&Value::Array(Vec::new())))
+/// Those that something makes use of just now.
+pub(crate) fn deprecated_in_use(call: &Call<'_>) -> Reply {
+    let broker = call.broker();
+    let is_transient = |queue: &Arc<LiveQueue>| {
+        !queue.declaration.durable && queue.declaration.exclusive.is_none()
+    };
+    let mut features = deprecated_features(call);
+    features.retain(|feature| match feature.name {
+        "transient_nonexcl_queues" => broker.unsorted_queues(None).iter().any(is_transient),
+        "global_qos" => {
+            let channels = broker.list_channels();
+            channels.iter().any(|it| it.global_prefetch_count > 0)
+        }
+        _ => false,
+    });
+    reply_deprecated(call, features)
 }

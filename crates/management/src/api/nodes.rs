@@ -3,11 +3,14 @@
 use leveret_broker::login_sources::{LoginCounts, LoginSource};
 use serde_json::{Value, json};
 
+use crate::DiskFigures;
 use crate::answer::{Answer, Failure, Reply};
 use crate::call::Call;
 use crate::json::Object;
 use crate::list::{List, reply_one};
-use crate::sampler::Sampler;
+use crate::memory::{Memory, PARTS};
+use crate::sampler::{Key, Sampler};
+use crate::stats::{DISK, Gathered, Writer};
 
 /// What RabbitMQ has as plug-ins and is part of this program.
 const PLUGINS: [&str; 4] = [
@@ -102,10 +105,8 @@ fn write(call: &Call<'_>, object: &mut Object<'_>) {
         };
         figure(object, name, value);
     }
-    for name in IO_FIGURES {
-        figure(object, name, 0);
-    }
-    object.field("rates_mode", "basic");
+    write_disk(object, call, &host.disk);
+    object.field("rates_mode", broker.options.rates_mode.name());
     object.field("net_ticktime", &60);
     object.field("partitions", &json!([]));
     object.field("cluster_links", &json!([]));
@@ -121,18 +122,29 @@ fn write(call: &Call<'_>, object: &mut Object<'_>) {
     object.field("metrics_gc_queue_length", &json!({}));
 }
 
-/// Counts of RabbitMQ's message store, which has no counterpart here. Dashboards ask for them.
-const IO_FIGURES: [&str; 9] = [
-    "io_read_bytes",
-    "io_read_count",
-    "io_write_bytes",
-    "io_write_count",
-    "io_sync_count",
-    "io_seek_count",
-    "msg_store_read_count",
-    "msg_store_write_count",
-    "queue_index_write_count",
-];
+/// What the log does with its disk. There is no message store and no index beside it: dashboards ask for those all the same.
+fn write_disk(object: &mut Object<'_>, call: &Call<'_>, disk: &DiskFigures) {
+    let numbers = Writer::rates(call);
+    let gathered = Gathered::default().with_disk(disk);
+    numbers.write(object, &DISK, Key::Node, &gathered);
+    for (name, operations) in [
+        ("io_read_avg_time", disk.reads),
+        ("io_write_avg_time", disk.writes),
+        ("io_sync_avg_time", disk.syncs),
+    ] {
+        object.field(name, &operations.average_ms());
+    }
+    for name in [
+        "io_seek_count",
+        "io_reopen_count",
+        "msg_store_read_count",
+        "msg_store_write_count",
+        "queue_index_read_count",
+        "queue_index_write_count",
+    ] {
+        figure(object, name, 0);
+    }
+}
 
 fn figure(object: &mut Object<'_>, name: &str, value: u64) {
     object.field(name, &value);
@@ -186,45 +198,16 @@ pub(crate) fn contexts(call: &Call<'_>) -> Value {
     listeners.iter().filter_map(context).collect()
 }
 
-/// What the memory is used for: all that can be told is how much there is.
-const MEMORY_PARTS: [&str; 25] = [
-    "connection_readers",
-    "connection_writers",
-    "connection_channels",
-    "connection_other",
-    "queue_procs",
-    "quorum_queue_procs",
-    "quorum_queue_dlx_procs",
-    "stream_queue_procs",
-    "stream_queue_replica_reader_procs",
-    "stream_queue_coordinator_procs",
-    "plugins",
-    "metadata_store",
-    "other_proc",
-    "metrics",
-    "mgmt_db",
-    "mnesia",
-    "quorum_ets",
-    "metadata_store_ets",
-    "other_ets",
-    "binary",
-    "msg_index",
-    "code",
-    "atom",
-    "allocated_unused",
-    "reserved_unallocated",
-];
-
 pub(crate) fn memory(call: &Call<'_>) -> Reply {
     check_name(call)?;
-    let used = (call.management.options.host)().memory_used;
+    let memory = Memory::of(call.management);
     reply_one(&call.query, |object| {
         object.object("memory", |object| {
-            for name in MEMORY_PARTS {
-                object.field(name, &0);
+            for name in PARTS {
+                object.field(name, &memory.part(name));
             }
-            object.field("other_system", &used);
             object.field("strategy", "rss");
+            let used = memory.resident;
             let total = json!({"rss": used, "allocated": used, "erlang": used});
             object.field("total", &total);
         });
@@ -234,12 +217,13 @@ pub(crate) fn memory(call: &Call<'_>) -> Reply {
 /// As above, in hundredths of the whole.
 pub(crate) fn memory_relative(call: &Call<'_>) -> Reply {
     check_name(call)?;
+    let memory = Memory::of(call.management);
+    let share = |bytes: u64| bytes.saturating_mul(100) / memory.resident.max(1);
     reply_one(&call.query, |object| {
         object.object("memory", |object| {
-            for name in MEMORY_PARTS {
-                object.field(name, &0);
+            for name in PARTS {
+                object.field(name, &share(memory.part(name)));
             }
-            object.field("other_system", &100);
             object.field("total", &100);
         });
     })

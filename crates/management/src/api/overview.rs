@@ -20,7 +20,7 @@ pub(crate) fn show(call: &Call<'_>) -> Reply {
     let gathered = lengths(call);
     reply_one(&call.query, |object| {
         object.field("management_version", options.rabbitmq_version);
-        object.field("rates_mode", "basic");
+        object.field("rates_mode", broker.options.rates_mode.name());
         object.field(
             "sample_retention_policies",
             &json!({

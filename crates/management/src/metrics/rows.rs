@@ -22,8 +22,14 @@ pub(super) struct NodeRow {
     pub(super) churn: Churn,
     pub(super) global: Vec<GlobalCounters>,
     pub(super) dead_letters: Vec<DeadLetterTotals>,
-    pub(super) logins_succeeded: u64,
-    pub(super) logins_failed: u64,
+    pub(super) logins: Vec<LoginRow>,
+}
+
+/// Log-ins by one protocol: those that succeeded, and those that failed.
+pub(super) struct LoginRow {
+    pub(super) protocol: &'static str,
+    pub(super) succeeded: u64,
+    pub(super) failed: u64,
 }
 
 impl NodeRow {
@@ -40,10 +46,33 @@ impl NodeRow {
             churn: broker.churn(),
             global: broker.global_counters(),
             dead_letters: broker.dead_letter_totals().to_vec(),
-            logins_succeeded: management.attempts.succeeded(),
-            logins_failed: management.attempts.failed(),
+            logins: logins(management),
         }
     }
+
+    pub(super) fn logins_succeeded(&self) -> u64 {
+        self.logins.iter().map(|row| row.succeeded).sum()
+    }
+
+    pub(super) fn logins_failed(&self) -> u64 {
+        self.logins.iter().map(|row| row.failed).sum()
+    }
+}
+
+fn logins(management: &Management) -> Vec<LoginRow> {
+    let attempts = &management.attempts;
+    let http = LoginRow {
+        protocol: "http",
+        succeeded: attempts.succeeded(),
+        failed: attempts.failed(),
+    };
+    let others = management.broker.logins().into_iter();
+    let others = others.map(|it| LoginRow {
+        protocol: it.protocol.short_name(),
+        succeeded: it.succeeded,
+        failed: it.failed,
+    });
+    [http].into_iter().chain(others).collect()
 }
 
 /// A queue and its figures.
@@ -55,11 +84,19 @@ pub(super) struct QueueRow {
 
 impl QueueRow {
     pub(super) fn of(queue: Arc<LiveQueue>) -> Self {
-        let status = queue.status();
+        let (stats, counters) = queue.numbers();
         Self {
             queue,
-            stats: status.stats,
-            counters: status.counters,
+            stats,
+            counters,
+        }
+    }
+
+    /// Of an empty queue it is 0, and not looked for.
+    pub(super) fn head_message_timestamp(&self) -> u64 {
+        match self.stats.ready {
+            0 => 0,
+            _ => self.queue.head_message_timestamp().unwrap_or_default(),
         }
     }
 
@@ -86,7 +123,7 @@ impl Rows {
 
     /// For sums.
     pub(super) fn unsorted(management: &Management) -> Self {
-        Self::of(management, management.broker.unsorted_queues())
+        Self::of(management, management.broker.unsorted_queues(None))
     }
 
     fn of(management: &Management, queues: Vec<Arc<LiveQueue>>) -> Self {

@@ -15,6 +15,7 @@ pub(crate) enum Kind {
     Gauge,
     Untyped,
     Summary,
+    Histogram,
 }
 
 impl Kind {
@@ -24,6 +25,7 @@ impl Kind {
             Self::Gauge => "gauge",
             Self::Untyped => "untyped",
             Self::Summary => "summary",
+            Self::Histogram => "histogram",
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 impl World {
-    fn scrape(&self, path: &str) -> Seen {
+    pub(crate) fn scrape(&self, path: &str) -> Seen {
         let (head, ()) = Request::builder().uri(path).body(()).unwrap().into_parts();
         let (head, body) = self
             .management
@@ -36,7 +36,8 @@ fn check_format(text: &str) {
             let name = line.split(['{', ' ']).next().unwrap();
             let base = name
                 .strip_suffix("_sum")
-                .or_else(|| name.strip_suffix("_count"));
+                .or_else(|| name.strip_suffix("_count"))
+                .or_else(|| name.strip_suffix("_bucket"));
             assert!(
                 name == current || base == Some(current),
                 "{line} under {current}"
@@ -71,6 +72,11 @@ fn objects_are_summed_or_told_apart() {
     assert!(each.contains("rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"a\"} 1\n"));
     assert!(each.contains("rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"b\\\"\"} 0\n"));
 
+    for protocol in ["http", "amqp091"] {
+        let line = format!("\nrabbitmq_auth_attempts_detailed_total{{protocol=\"{protocol}\"}} ");
+        assert!(each.contains(&line), "{protocol}");
+    }
+
     let some = world
         .scrape("/metrics/detailed?family=queue_coarse_metrics&vhost=nowhere")
         .body;
@@ -81,6 +87,30 @@ fn objects_are_summed_or_told_apart() {
 
     check_format(&world.scrape("/metrics/memory-breakdown").body);
     assert_eq!(world.scrape("/elsewhere").status, 404);
+}
+
+#[test]
+fn sizes_of_published_messages_are_told() {
+    let world = World::new();
+    assert_eq!(world.ask("PUT /api/queues/%2F/q {}").status, 201);
+    for size in [0, 100, 101, 101, 600] {
+        let payload = "x".repeat(size);
+        let body = format!(
+            r#"{{"properties":{{}},"routing_key":"q","payload":"{payload}","payload_encoding":"string"}}"#
+        );
+        let publish = format!("POST /api/exchanges/%2F/amq.default/publish {body}");
+        assert_eq!(world.ask(&publish).status, 200);
+    }
+    let metrics = world.scrape("/metrics").body;
+    let check = |sample: &str| {
+        let line = format!("\nrabbitmq_message_size_bytes_{sample}\n");
+        assert!(metrics.contains(&line), "{sample} is not in {metrics}");
+    };
+    check(r#"bucket{protocol="amqp091",le="100"} 2"#);
+    check(r#"bucket{protocol="amqp091",le="1000"} 5"#);
+    check(r#"bucket{protocol="amqp091",le="+Inf"} 5"#);
+    check(r#"count{protocol="amqp091"} 5"#);
+    check(r#"sum{protocol="amqp091"} 902"#);
 }
 
 #[test]

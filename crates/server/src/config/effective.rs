@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use leveret_broker::users::{PasswordRule, Pattern};
 
 use super::secret::Decoder;
-use leveret_broker::options::Interceptors;
+use leveret_broker::options::{Interceptors, RatesMode};
 use leveret_broker::queue::Kind;
 
 use crate::auth::{self, BackendName};
@@ -71,6 +71,7 @@ pub(crate) struct Management {
     pub(crate) login_session_minutes: Option<u32>,
     pub(crate) oauth: OauthPages,
     pub(crate) path_prefix: String,
+    pub(crate) rates_mode: RatesMode,
     pub(crate) body_bytes_max: usize,
     /// Origins whose pages may read answers; `*` stands for all.
     pub(crate) cors_origins: Numbered<String>,
@@ -429,6 +430,7 @@ impl Default for Management {
             login_session_minutes: None,
             oauth: OauthPages::default(),
             path_prefix: String::new(),
+            rates_mode: RatesMode::Basic,
             body_bytes_max: 20_000_000,
             cors_origins: Numbered::default(),
             cors_max_age_s: 1800,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use jsonwebtoken::Algorithm;
-use leveret_broker::options::Overwrite;
+use leveret_broker::options::{Overwrite, RatesMode};
 use leveret_broker::queue::Kind;
 use regex::Regex;
 
@@ -131,6 +131,12 @@ fn member(set: &mut BTreeSet<String>, name: &str, value: &str) -> Result<(), Str
     }
     Ok(())
 }
+
+const RATES_MODES: &[(&str, RatesMode)] = &[
+    ("none", RatesMode::None),
+    ("basic", RatesMode::Basic),
+    ("detailed", RatesMode::Detailed),
+];
 
 const LEVELS: &[(&str, LevelFilter)] = &[
     ("debug", LevelFilter::DEBUG),
@@ -591,6 +597,8 @@ const AFTER_LDAP_TLS: &[Key] = &[
 const MANAGEMENT: &[Key] = &[
     one("management.path_prefix", "", "What stands before /api in every path.",
         |c, _, v| put(&mut c.management.path_prefix, path_prefix(v))),
+    one("management.rates_mode", "basic", "How much is counted: none, basic, or detailed, between objects too.",
+        |c, _, v| put(&mut c.management.rates_mode, one_of(v, RATES_MODES))),
     one("management.http.max_body_size", "20000000", "Most bytes of a request's body.",
         |c, _, v| put(&mut c.management.body_bytes_max, size(v, 1..=1 << 30).map(|b| b as usize))),
     list("management.cors.allow_origins.*", "Origins whose pages may use the HTTP API; `*` is all.", |c| c.management.cors_origins.clear(),
