@@ -250,6 +250,7 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/leveret/eval", "Evaluates one of a few Erlang expressions.", &[post(Administrator, operations::evaluate)]),
     route("/leveret/tls", "TLS versions and cipher suites that are spoken.", &[get(Administrator, operations::tls)]),
     route("/leveret/process", "The command line and the environment of the process.", &[get(Administrator, operations::process)]),
+    route("/leveret/machine", "Network interfaces, and the threads of the process.", &[get(Administrator, operations::machine)]),
     route("/leveret/certificates", "Certificates of the listeners.", &[get(Administrator, certificates::list)]),
     route("/leveret/events", "Events from now on, a line of JSON for each.", &[get(Administrator, events::listen)]),
 ];

@@ -222,12 +222,7 @@ pub(super) const COMMANDS: &[Command] = &[
             Some("classic") => Err(Failure::error(
                 "This operation is not applicable to classic queues",
             )),
-            _ => {
-                let vhost = call.vhost();
-                Err(Failure::error(format!(
-                    "Target queue was not found in virtual host '{vhost}'"
-                )))
-            }
+            _ => Err(no_target(call)),
         },
     )
     .usage("[--vhost <vhost>] <quorum queue>")
@@ -290,6 +285,13 @@ pub(super) const COMMANDS: &[Command] = &[
     .banner(|_| "Status of stream coordinator ...".to_owned()),
 ];
 
+pub(super) fn no_target(call: &Call<'_>) -> Failure {
+    let vhost = call.vhost();
+    Failure::error(format!(
+        "Target queue was not found in virtual host '{vhost}'"
+    ))
+}
+
 fn deleting(call: &Call<'_>) -> String {
     let (queue, vhost) = (call.argument(0), call.vhost());
     let conditions = match (call.flag("if-empty"), call.flag("if-unused")) {
@@ -349,7 +351,7 @@ fn no_queue(call: &Call<'_>) -> Failure {
     }
 }
 
-fn queue_type(call: &Call<'_>, node: &Node) -> Result<Option<String>, Failure> {
+pub(super) fn queue_type(call: &Call<'_>, node: &Node) -> Result<Option<String>, Failure> {
     let queue = exists(node.get(&path(["queues", call.vhost(), call.argument(0)])))?;
     let type_ = queue.and_then(|queue| queue["type"].as_str().map(str::to_owned));
     Ok(type_)
