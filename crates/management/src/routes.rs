@@ -210,7 +210,7 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/health/checks/port-listener/:port", "Something listens on the port.", &[get(User, health::port_listener)]),
     route("/health/checks/protocol-listener/:protocols", "These protocols are spoken.", &[get(User, health::protocol_listener)]),
     route("/health/checks/virtual-hosts", "All virtual hosts run.", &[get(User, health::ok)]),
-    route("/health/checks/node-is-quorum-critical", "No queue needs this node.", &[get(User, health::ok)]),
+    route("/health/checks/node-is-quorum-critical", "No queue needs this node.", &[get(User, health::quorum_critical)]),
     route("/health/checks/quorum-queues-without-elected-leaders/all-vhosts", "Every quorum queue has a leader.", &[get(User, health::ok)]),
     route("/health/checks/quorum-queues-without-elected-leaders/all-vhosts/pattern/:pattern", "These quorum queues have a leader.", &[get(User, health::ok)]),
     route("/health/checks/quorum-queues-without-elected-leaders/vhost/:vhost", "Every quorum queue has a leader.", &[get(User, health::ok)]),
