@@ -339,6 +339,11 @@ def peeking():
         "Forcing checkpoint for all matching quorum queues...\nvhost\tname\tresult\n"
         + "".join(f"{VHOST}\t{name}\t{{ok}}\n" for name in sorted(quorum_queues())),
     )
+    check(f"rabbitmq-queues grow {NODE} all", f"Growing all queues on {NODE}...\n")
+    check("rabbitmq-queues grow rabbit@nosuch all", code=64, err=re.compile("^Error: node rabbit@nosuch is not a member of the cluster\n"))
+    check(f"rabbitmq-queues grow {NODE} x", code=64, err=re.compile("strategy 'x' is not recognised."))
+    check("rabbitmq-queues shrink rabbit@nosuch", code=69, err="Error:\n{:node_not_running, :rabbit@nosuch}\n")
+    check(f"rabbitmq-queues delete_member -p {VHOST} cli-no {NODE}", code=65, err=f"queue 'cli-no' was not found in virtual host '{VHOST}'\n")
     check("rabbitmq-queues grow_to_count 1 all", re.compile("^Growing all quorum queues on 1 nodes...\n"))
     check("rabbitmq-queues grow_to_count 0 all", code=64, err=re.compile("node count '0' must be greater than 0."))
     check("rabbitmq-queues grow_to_count 1 x", code=64, err=re.compile("strategy 'x' is not recognised."))
@@ -557,6 +562,17 @@ def diagnostics():
     check_if(HAS_OUR_PATHS, "rabbitmq-diagnostics cipher_suites -q", rows("TLS_AES_128_GCM_SHA256"))
     check_if(HAS_OUR_PATHS, "rabbitmq-diagnostics cipher_suites --format erlang", code=64)
     check_if(HAS_OUR_PATHS, "rabbitmq-diagnostics certificates", re.compile(f"^Certificates of node {NODE} ...\n"))
+    check(
+        "rabbitmq-diagnostics check_if_any_deprecated_features_are_used --formatter json",
+        lambda text: json.loads(text)["result"] == "ok",
+    )
+    check("rabbitmq-diagnostics erlang_version -q", re.compile(r"^Erlang/OTP \S+\n$"))
+    check("rabbitmq-diagnostics reset_node_auth_attempt_metrics", f"Resetting auth attempt metrics on node {NODE} ...\n")
+    check("rabbitmqctl reset_stats_db", f"Resetting statistics database on node {NODE}\n")
+    name = api("GET", "/cluster-name")[1]["name"]
+    check("rabbitmqctl set_cluster_name cli-cluster", "Setting cluster name to cli-cluster ...\n")
+    report("the cluster has the name", "" if api("GET", "/cluster-name")[1]["name"] == "cli-cluster" else "it has not")
+    check(f"rabbitmqctl set_cluster_name {name} -q")
     check("rabbitmq-diagnostics resolver_info", re.compile("\nLookup order: native\n"))
     check("rabbitmq-diagnostics resolver_info --formatter json", lambda text: json.loads(text)["resolver"]["lookup"] == "native")
     check("rabbitmq-diagnostics discover_peers", f"Discovering peers nodes ...\n[:{NODE}]\n")

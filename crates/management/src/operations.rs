@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use leveret_broker::Lsn;
 use leveret_broker::time::Timestamp;
 
 use crate::Management;
@@ -58,16 +57,12 @@ pub trait Operations: Send + Sync {
     /// Whether it serves clients.
     fn service(&self) -> Service;
 
-    /// Has the node serve clients, or not. What has to be durable before that is told comes back.
+    /// Has the node serve clients, or not. It is done when this returns, also on disk.
     ///
     /// # Errors
     /// Why it can't be done now.
-    fn change(
-        &self,
-        change: Change,
-        management: &Management,
-        now: Timestamp,
-    ) -> Result<Option<Lsn>, String>;
+    fn change(&self, change: Change, management: &Management, now: Timestamp)
+    -> Result<(), String>;
 }
 
 /// Some lines of the log.

@@ -37,6 +37,7 @@ mod pager;
 mod protocol;
 mod proxy_protocol;
 mod reload;
+mod reset;
 mod resources;
 mod service;
 mod service_manager;

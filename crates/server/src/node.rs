@@ -40,6 +40,7 @@ use crate::operations::Operations;
 use crate::pager::PagerThread;
 use crate::protocol::{NewProtocol, Protocol};
 use crate::reload::{Current, Live, LiveLimits};
+use crate::reset::Reset;
 use crate::resources::{self, Resources};
 use crate::service::ClientListeners;
 use crate::service_manager;
@@ -71,6 +72,11 @@ pub(crate) fn run(
         let doors = Doors::open(config)?;
         let clock = Clock::start();
         let (broker, log, resources) = start_broker(config, clock)?;
+        let reset = Reset {
+            log: log.clone(),
+            data_dir: config.data_dir.clone(),
+        };
+        reset.resume(&broker)?;
         auth::start(config, &broker)?;
         broker
             .login_sources
@@ -127,6 +133,7 @@ pub(crate) fn run(
             service,
             listeners: of_http,
             audit: Arc::clone(&audit),
+            reset,
         };
         let site = Site {
             management: Management::new(

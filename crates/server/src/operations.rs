@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use leveret_broker::Lsn;
 use leveret_broker::broker::Broker;
 use leveret_broker::time::Timestamp;
 use leveret_management::{
@@ -15,6 +14,7 @@ use crate::config::{self, HIDDEN};
 use crate::definitions;
 use crate::host;
 use crate::reload::Current;
+use crate::reset::Reset;
 use crate::service::ServiceHandle;
 use crate::tls;
 
@@ -31,6 +31,7 @@ pub(crate) struct Operations {
     /// Those that are always open, of HTTP.
     pub(crate) listeners: Vec<ListenerFacts>,
     pub(crate) audit: Arc<Audit>,
+    pub(crate) reset: Reset,
 }
 
 impl leveret_management::Operations for Operations {
@@ -107,7 +108,7 @@ impl leveret_management::Operations for Operations {
         change: Change,
         management: &Management,
         now: Timestamp,
-    ) -> Result<Option<Lsn>, String> {
+    ) -> Result<(), String> {
         let was_stopped = self.service().is_stopped;
         // A node that was reset takes in what a blank one would.
         if change == Change::StartApp && was_stopped {
@@ -122,11 +123,11 @@ impl leveret_management::Operations for Operations {
             Change::Drain => {
                 self.broker.turn_away(MAINTENANCE);
             }
-            Change::Reset => return self.broker.reset().map_err(|refused| refused.to_string()),
+            Change::Reset => self.reset.run(&self.broker)?,
             Change::StartApp | Change::Revive => self.let_in(),
             Change::SuspendListeners | Change::ResumeListeners => {}
         }
-        Ok(None)
+        Ok(())
     }
 }
 

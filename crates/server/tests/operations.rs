@@ -92,6 +92,28 @@ fn a_drained_node_sends_its_clients_away() {
     Client::connect(node.address).unwrap().close().unwrap();
 }
 
+/// What a node that was killed in the middle of a reset has left: some of its definitions, and the mark.
+#[test]
+fn a_reset_that_was_begun_is_ended() {
+    let directory = Directory::new("operations");
+    let node = start(&directory, &[]);
+    declare(&mut Client::connect(node.address).unwrap(), "q");
+    check(&node, r#"PUT /api/vhosts/other {}"#, 201);
+    assert!(node.stop().unwrap().success());
+    let mark = directory.0.join("reset");
+    std::fs::write(&mark, "").unwrap();
+
+    let node = start(&directory, &[]);
+    let vhosts = check(&node, "GET /api/vhosts?columns=name", 200).json();
+    assert_eq!(vhosts, serde_json::json!([{"name": "/"}]));
+    assert_eq!(
+        check(&node, "GET /api/queues", 200).json(),
+        serde_json::json!([])
+    );
+    assert!(!mark.exists());
+    assert!(node.stop().unwrap().success());
+}
+
 /// A pipe takes 64 KiB; the node used to stand still behind the line that found no room.
 #[test]
 fn a_node_whose_output_nobody_reads_goes_on() {

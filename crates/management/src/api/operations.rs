@@ -149,8 +149,8 @@ fn change(call: &Call<'_>, change: Change) -> Reply {
         .options
         .operations
         .change(change, management, call.now);
-    let durable_at = changed.map_err(Failure::bad_request)?;
-    Ok(Answer::done().after(durable_at))
+    changed.map_err(Failure::bad_request)?;
+    Ok(Answer::done())
 }
 
 /// There are no clusters yet: a node is one by itself.

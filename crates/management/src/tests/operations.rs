@@ -1,7 +1,5 @@
 //! Paths of our own about the node.
 
-use leveret_broker::Lsn;
-
 use super::*;
 
 /// A node that listens, logs and does as it is told; or says that it can't.
@@ -119,7 +117,7 @@ impl Operations for Still {
         *self.service.lock()
     }
 
-    fn change(&self, change: Change, _: &Management, _: Timestamp) -> Result<Option<Lsn>, String> {
+    fn change(&self, change: Change, _: &Management, _: Timestamp) -> Result<(), String> {
         if change == Change::Reset {
             return Err("not now".to_owned());
         }
@@ -140,7 +138,7 @@ impl Operations for Still {
             },
             _ => Service::default(),
         };
-        Ok(None)
+        Ok(())
     }
 }
 
