@@ -1,7 +1,7 @@
 """What a node tells of itself: events (E19), its log (O05), and copies of messages (O06), as messages for a client.
 
 The fields of events are those that RabbitMQ 4.3.6 printed (`rabbitmq-diagnostics consume_event_stream`) for the same
-actions. RabbitMQ has the exchange of events with its plug-in `rabbitmq_event_exchange` only.
+actions. RabbitMQ has the exchange of events with its plug-in `rabbitmq_event_exchange` only; with it, it passes as well.
 """
 
 import json
@@ -26,6 +26,7 @@ def http(method, path, body=None):
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"http://{HOST}:{PORT}/api{path}", data, method=method)
     request.add_header("Authorization", "Basic " + b64encode(b"guest:guest").decode())
+    request.add_header("Content-Type", "application/json")
     with urllib.request.urlopen(request, timeout=20) as answer:
         assert answer.status < 300
 
