@@ -6,17 +6,19 @@ command needs a path of `/api/leveret` that RabbitMQ does not have, the line say
 
 import json
 import os
+import queue
 import re
-import socket
-import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
 from urllib.parse import quote, unquote, urlsplit
+
+from client import Client
 
 API = urlsplit(os.environ["HTTP_API"])
 AMQP = os.environ["AMQP_HOST"], int(os.environ["AMQP_PORT"])
@@ -109,51 +111,12 @@ def check_if(is_offered, line, *arguments, **options):
         skipped += 1
 
 
-class Client:
-    """A connection of AMQP 0-9-1 that is open, and does nothing."""
-
-    def __init__(self, vhost):
-        self.socket = socket.create_connection(AMQP, timeout=10)
-        self.socket.sendall(b"AMQP\0\0\x09\x01")
-        self.expect(10, 10)
-        user, password = unquote(API.username).encode(), unquote(API.password).encode()
-        response = b"\0" + user + b"\0" + password
-        mechanism = bytes([5]) + b"PLAIN"
-        locale = bytes([5]) + b"en_US"
-        table = struct.pack(">I", 0)
-        self.send(10, 11, table + mechanism + struct.pack(">I", len(response)) + response + locale)
-        self.expect(10, 30)
-        self.send(10, 31, struct.pack(">HIH", 2047, 131072, 0))
-        self.send(10, 40, bytes([len(vhost)]) + vhost.encode() + b"\0\0")
-        self.expect(10, 41)
-
-    def send(self, class_, method, arguments):
-        payload = struct.pack(">HH", class_, method) + arguments
-        self.socket.sendall(struct.pack(">BHI", 1, 0, len(payload)) + payload + b"\xce")
-
-    def expect(self, class_, method):
-        """The arguments of the next method, which is this one."""
-        while True:
-            kind, _, size = struct.unpack(">BHI", self.read(7))
-            payload = self.read(size + 1)
-            if kind == 1:
-                assert struct.unpack(">HH", payload[:4]) == (class_, method), payload
-                return payload[4:-1]
-
-    def read(self, size):
-        data = b""
-        while len(data) < size:
-            piece = self.socket.recv(size - len(data))
-            assert piece, "the connection was closed"
-            data += piece
-        return data
-
-
 def eventually(condition):
-    """What the API tells of connections may be some seconds old."""
+    """What the API tells of connections may be some seconds old. Gives what the condition came to."""
     deadline = time.monotonic() + 20
-    while not condition() and time.monotonic() < deadline:
+    while not (found := condition()) and time.monotonic() < deadline:
         time.sleep(0.2)
+    return found
 
 
 def rows(*lines):
@@ -340,11 +303,133 @@ def queues():
     )
 
 
+def peeking():
+    address = f"/queues/{VHOST}/cli-qq"
+    api("PUT", address, {"durable": True, "arguments": {"x-queue-type": "quorum"}})
+    for number in (1, 2):
+        message = {
+            "routing_key": "cli-qq",
+            "payload": f"hello {number}",
+            "payload_encoding": "string",
+            "properties": {"delivery_mode": 2, "headers": {"a": number}},
+        }
+        api("POST", f"/exchanges/{VHOST}/amq.default/publish", message)
+    line = f"rabbitmq-queues peek -p {VHOST}"
+    check(f"{line} cli-qq 0", code=64, err=re.compile("^Error .argument validation.: \"position value must be a positive integer\"\n"))
+    check(f"{line} cli-qq x", code=64)
+    check(f"{line} cli-no 1", code=69, err=f"Error:\nTarget queue was not found in virtual host '{VHOST}'\n")
+    check(f"{line} q1 1", code=69, err="Error:\nCannot peek into a classic queue\n")
+    expected = {
+        "delivery_mode": 2,
+        "exchange": "",
+        "header.a": 2,
+        "header.x-delivery-count": 0,
+        "payload (max 64 bytes)": "hello 2",
+        "routing_keys": ["cli-qq"],
+    }
+    check_if(
+        HAS_OUR_PATHS,
+        f"{line} cli-qq 2 --formatter json",
+        lambda text: json.loads(text) == {"result": "ok", "message": expected},
+    )
+    check_if(HAS_OUR_PATHS, f"{line} cli-qq 1", re.compile(f"^Peeking at quorum queue cli-qq at position 1 on node {NODE} ...\n"))
+    check_if(HAS_OUR_PATHS, f"{line} cli-qq 3", code=69, err="Error:\nTarget queue does not have a message at that position\n")
+    check(
+        f"rabbitmq-queues force_checkpoint --vhost-pattern ^{VHOST}$",
+        "Forcing checkpoint for all matching quorum queues...\nvhost\tname\tresult\n"
+        + "".join(f"{VHOST}\t{name}\t{{ok}}\n" for name in sorted(quorum_queues())),
+    )
+    check(f"rabbitmq-queues grow {NODE} all", f"Growing all queues on {NODE}...\n")
+    check("rabbitmq-queues grow rabbit@nosuch all", code=64, err=re.compile("^Error: node rabbit@nosuch is not a member of the cluster\n"))
+    check(f"rabbitmq-queues grow {NODE} x", code=64, err=re.compile("strategy 'x' is not recognised."))
+    check("rabbitmq-queues shrink rabbit@nosuch", code=69, err="Error:\n{:node_not_running, :rabbit@nosuch}\n")
+    check(f"rabbitmq-queues delete_member -p {VHOST} cli-no {NODE}", code=65, err=f"queue 'cli-no' was not found in virtual host '{VHOST}'\n")
+    check("rabbitmq-queues grow_to_count 1 all", re.compile("^Growing all quorum queues on 1 nodes...\n"))
+    check("rabbitmq-queues grow_to_count 0 all", code=64, err=re.compile("node count '0' must be greater than 0."))
+    check("rabbitmq-queues grow_to_count 1 x", code=64, err=re.compile("strategy 'x' is not recognised."))
+    api("DELETE", address)
+
+
+def quorum_queues():
+    return [queue["name"] for queue in api("GET", f"/queues/{VHOST}")[1] if queue["type"] == "quorum"]
+
+
+def encryption():
+    check("rabbitmqctl list_ciphers", re.compile(r"^Listing supported ciphers ...\n\[.*aes_256_cbc.*\]\n$"))
+    check("rabbitmqctl list_hashes", re.compile(r"^Listing supported hash algorithms ...\n\[.*sha512.*\]\n$"))
+    check("rabbitmqctl list_hashes --formatter json", lambda text: "sha256" in json.loads(text)["value"])
+    check("rabbitmqctl list_ciphers x", code=64, err=re.compile("too many arguments."))
+    check("rabbitmqctl encode '\"v\"' p --cipher nosuch", code=65, err=re.compile("The requested cipher is not supported.\n"))
+    check("rabbitmqctl encode '\"v\"' p --hash nosuch", code=65, err=re.compile("The requested hash is not supported\n"))
+    check("rabbitmqctl encode '\"v\"' p --iterations 0", code=65, err=re.compile("number of iterations is incorrect\n"))
+    check("rabbitmqctl encode '\"v\"' p --iterations x", code=64)
+    check("rabbitmqctl encode '\"v\"' p too-much", code=64)
+    check("rabbitmqctl encode 'no term' p", code=69, err="Error:\nError during cipher operation\n")
+    check("rabbitmqctl decode", code=64, err=re.compile("Please provide a value to decode and a passphrase"))
+    check("rabbitmqctl decode nonsense p", code=69, err=re.compile("^Error:\nFailed to decrypt the value."))
+    check("rabbitmqctl encode", code=69, err=re.compile("not_enough_args"))
+    ours = lambda line: run(line)[0].strip()
+    both_ways("encode", "decode", ours, ours)
+    both_ways("encrypt_conf_value", "decrypt_conf_value", ours, ours)
+    # A RabbitMQ's tool, such as `sudo -u rabbitmq rabbitmqctl`: what one encrypts the other reads.
+    other = os.environ.get("RABBITMQCTL")
+    if other:
+        theirs = lambda line: real(other, line)
+        for encrypts, decrypts in ((ours, theirs), (theirs, ours)):
+            both_ways("encode", "decode", encrypts, decrypts)
+            both_ways("encrypt_conf_value", "decrypt_conf_value", encrypts, decrypts)
+
+
+def both_ways(encode, decode, encrypts, decrypts):
+    """Values that one tool encrypts and another reads."""
+    for value in ('"v"', "atom", "<<\"bin\">>", "{a,[1,\"x\"]}", "12"):
+        for how in ("", " --cipher aes_256_cbc --hash sha512 --iterations 1000", " --cipher aes_192_cbc --hash sha"):
+            encrypted = encrypts(f"rabbitmqctl -q {encode} '{value}' 'pass phrase'{how}").removeprefix("encrypted:")
+            quoted = encrypted if encrypted.startswith("{") else f'"{encrypted}"'
+            got = decrypts(f"rabbitmqctl -q {decode} '{quoted}' 'pass phrase'{how}")
+            report(f"{encode} {value}{how}", "" if got == value else f"got {got!r} of {encrypted!r}")
+
+
+def real(command, line):
+    """What RabbitMQ's own tool prints."""
+    words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", line)]
+    done = subprocess.run([*command.split(), *words[1:]], capture_output=True, text=True, timeout=60)
+    return done.stdout.strip()
+
+
+def events():
+    environment = dict(os.environ, LEVERET_CTL_URL=os.environ["HTTP_API"], RABBITMQ_NODENAME=NODE)
+    words = ["diagnostics", "consume_event_stream", "--duration", "60", "--pattern", "^queue"]
+    stream = subprocess.Popen([os.environ["LEVERET"], *words], stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        lines = queue.Queue()
+        threading.Thread(target=lambda: [lines.put(line) for line in stream.stdout], daemon=True).start()
+        # The stream begins when the node says so; until then queues come and go.
+        first = eventually(lambda: tell_of_a_queue(lines))
+        event = json.loads(first)
+        told = event.get("event"), event.get("name"), event.get("vhost")
+        report("consume_event_stream", "" if told == ("queue.created", "cli-e", VHOST) else event)
+    finally:
+        stream.kill()
+        stream.wait()
+    check("rabbitmq-diagnostics consume_event_stream --duration 0", "")
+    check("rabbitmq-diagnostics consume_event_stream --pattern (", code=65)
+
+
+def tell_of_a_queue(lines):
+    api("PUT", f"/queues/{VHOST}/cli-e", {})
+    api("DELETE", f"/queues/{VHOST}/cli-e")
+    try:
+        return lines.get(timeout=0.2)
+    except queue.Empty:
+        return None
+
+
 def connections():
     def named():
         return [c["name"] for c in api("GET", "/connections")[1] if c.get("vhost") == VHOST]
 
-    first, second = Client(VHOST), Client(VHOST)
+    first, second = connect(), connect()
     eventually(lambda: len(named()) == 2)
     check("rabbitmqctl list_connections", re.compile(r"user\tpeer_host\tpeer_port\tstate\n(.*\n)*guest\t[^\t]+\t\d+\trunning"))
     check("rabbitmqctl -q list_connections name vhost protocol", re.compile(f"\t{VHOST}\t\\{{0,9,1\\}}\n"))
@@ -356,6 +441,10 @@ def connections():
     eventually(lambda: len(named()) == 1)
     check(f"rabbitmqctl close_all_connections -p {VHOST} bye", re.compile("Closed 1 connections\n$"))
     check("rabbitmqctl close_all_user_connections cli-no bye", "Closing connections of user cli-no, reason: bye...\n")
+
+
+def connect():
+    return Client(AMQP, VHOST, unquote(API.username), unquote(API.password))
 
 
 def closed_because(client, reason):
@@ -473,6 +562,27 @@ def diagnostics():
     check_if(HAS_OUR_PATHS, "rabbitmq-diagnostics cipher_suites -q", rows("TLS_AES_128_GCM_SHA256"))
     check_if(HAS_OUR_PATHS, "rabbitmq-diagnostics cipher_suites --format erlang", code=64)
     check_if(HAS_OUR_PATHS, "rabbitmq-diagnostics certificates", re.compile(f"^Certificates of node {NODE} ...\n"))
+    check(
+        "rabbitmq-diagnostics check_if_any_deprecated_features_are_used --formatter json",
+        lambda text: json.loads(text)["result"] == "ok",
+    )
+    check("rabbitmq-diagnostics erlang_version -q", re.compile(r"^Erlang/OTP \S+\n$"))
+    check("rabbitmq-diagnostics reset_node_auth_attempt_metrics", f"Resetting auth attempt metrics on node {NODE} ...\n")
+    check("rabbitmqctl reset_stats_db", f"Resetting statistics database on node {NODE}\n")
+    name = api("GET", "/cluster-name")[1]["name"]
+    check("rabbitmqctl set_cluster_name cli-cluster", "Setting cluster name to cli-cluster ...\n")
+    report("the cluster has the name", "" if api("GET", "/cluster-name")[1]["name"] == "cli-cluster" else "it has not")
+    check(f"rabbitmqctl set_cluster_name {name} -q")
+    check("rabbitmq-diagnostics resolver_info", re.compile("\nLookup order: native\n"))
+    check("rabbitmq-diagnostics resolver_info --formatter json", lambda text: json.loads(text)["resolver"]["lookup"] == "native")
+    check("rabbitmq-diagnostics discover_peers", f"Discovering peers nodes ...\n[:{NODE}]\n")
+    check("rabbitmq-diagnostics metadata_store_status", re.compile(f"^Status of metadata store on node {NODE} ...\n"))
+    check("rabbitmq-diagnostics metadata_store_status --formatter json", lambda text: json.loads(text)[0]["Raft State"] == "leader")
+    interfaces = "rabbitmq-diagnostics list_network_interfaces"
+    check_if(HAS_OUR_PATHS, interfaces, re.compile("^Asking node .*\n(.*\n)*Interface lo\n\n(.*\n)*addr: 127.0.0.1\n"))
+    check_if(HAS_OUR_PATHS, f"{interfaces} --formatter json", lambda text: "loopback" in json.loads(text)["interfaces"]["lo"]["flags"])
+    threads = "rabbitmq-diagnostics runtime_thread_stats --sample-interval 0"
+    check_if(HAS_OUR_PATHS, threads, re.compile("^Will collect .* for 0 seconds...\nthread\tuser\tsystem\tsleep\n"))
     check_if(HAS_OUR_PATHS, "rabbitmq-diagnostics log_tail_stream --duration 0 -q")
     check_if(HAS_OUR_PATHS, "rabbitmq-diagnostics os_env", re.compile("^Listing RabbitMQ-specific environment variables"))
     check_if(HAS_OUR_PATHS, "rabbitmq-diagnostics command_line_arguments -q")
@@ -537,6 +647,9 @@ SCENARIOS = [
     permissions,
     vhosts,
     queues,
+    peeking,
+    encryption,
+    events,
     policies_and_parameters,
     connections,
     definitions,

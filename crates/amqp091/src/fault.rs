@@ -59,6 +59,7 @@ impl Fault {
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let code = match &error {
+            Error::ConnectionForced(_) => ReplyCode::ConnectionForced,
             Error::AccessRefused(_) | Error::Undecided(_) => ReplyCode::AccessRefused,
             Error::NotFound(_) => ReplyCode::NotFound,
             Error::ResourceLocked(_) => ReplyCode::ResourceLocked,

@@ -455,8 +455,13 @@ impl Broker {
             channels: BTreeMap::new(),
             exclusive: Vec::new(),
         };
+        let mut connections = self.connections.lock();
+        if let Some(reason) = &connections.refusal {
+            return Err(Error::ConnectionForced(reason.to_string()));
+        }
         self.events.tell(|| entry.created(&self.options.node_name));
-        self.connections.lock().open.insert(connection, entry);
+        connections.open.insert(connection, entry);
+        drop(connections);
         ChurnTally::count(&self.churn.connection_created);
         Ok(principal)
     }

@@ -150,6 +150,8 @@ pub(crate) struct Connections {
     pub(crate) open: Map<ConnectionId, Connected>,
     /// How many channels there are.
     channels: usize,
+    /// Why the node takes no clients, if it takes none.
+    pub(crate) refusal: Option<Arc<str>>,
     /// What channels had counted when they were closed, by the place of their protocol in [`Protocol::ALL`].
     retired: [ChannelCounters; Protocol::ALL.len()],
 }

@@ -6,6 +6,9 @@ use std::fmt;
 /// A refused operation: a reply code's name and the explanation that follows it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
+    /// 320: the node takes no clients just now.
+    #[error("{0}")]
+    ConnectionForced(String),
     /// 403: no permission, or a name reserved to the broker.
     #[error("{0}")]
     AccessRefused(String),

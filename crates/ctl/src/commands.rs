@@ -1,5 +1,8 @@
 //! Every command, as tables in the files below: name, usage, what it says first, and what it does.
 
+use std::fs::File;
+use std::io::Read;
+
 use serde_json::Value;
 
 use crate::command::{Column, Command};
@@ -12,11 +15,14 @@ mod checks;
 mod cluster;
 mod connections;
 mod definitions;
+mod encryption;
+mod events;
 mod facts;
 mod features;
 mod help;
 mod lifecycle;
 mod listing;
+mod machine;
 mod memory;
 mod parameters;
 mod permissions;
@@ -24,21 +30,25 @@ mod plugins;
 mod policies;
 mod process;
 mod queues;
+mod quorum;
 mod settings;
 mod status;
 mod upgrade;
 mod users;
 mod vhosts;
 
-const ALL: [&[Command]; 20] = [
+const ALL: [&[Command]; 24] = [
     checks::COMMANDS,
     cluster::COMMANDS,
     connections::COMMANDS,
     definitions::COMMANDS,
+    encryption::COMMANDS,
+    events::COMMANDS,
     features::COMMANDS,
     help::COMMANDS,
     lifecycle::COMMANDS,
     listing::COMMANDS,
+    machine::COMMANDS,
     memory::COMMANDS,
     parameters::COMMANDS,
     permissions::COMMANDS,
@@ -46,6 +56,7 @@ const ALL: [&[Command]; 20] = [
     policies::COMMANDS,
     process::COMMANDS,
     queues::COMMANDS,
+    quorum::COMMANDS,
     settings::COMMANDS,
     status::COMMANDS,
     upgrade::COMMANDS,
@@ -104,6 +115,15 @@ fn gone(answer: Result<(), Refused>) -> Result<Output, Failure> {
         Ok(()) | Err(Refused::NotFound(_)) => Ok(Output::Done),
         Err(refused) => Err(refused.into()),
     }
+}
+
+/// Octets that nobody can foresee, from the system.
+fn random<const N: usize>() -> Result<[u8; N], Failure> {
+    let mut octets = [0; N];
+    File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut octets))
+        .map_err(|error| Failure::error(format!("no random bits: {error}")))?;
+    Ok(octets)
 }
 
 #[cfg(test)]

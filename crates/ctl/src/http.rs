@@ -5,6 +5,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -61,6 +62,97 @@ pub(crate) fn exchange(
     }
 }
 
+/// Sends a request without a body, and gives `line` each line of the answer's body as it comes, with its end. An answer that
+/// is not 200 comes back whole.
+///
+/// # Errors
+/// As [`exchange`]; `TimedOut` when the time is over.
+pub(crate) fn follow(
+    target: &Target,
+    request: &Request<'_>,
+    timeout: Option<Duration>,
+    line: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+) -> io::Result<Response> {
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    let mut stream = Stream::connect(target, timeout)?;
+    send(
+        &mut stream,
+        &head(target, request),
+        None,
+        deadline,
+        &mut |_| (),
+    )?;
+    let mut bytes = Vec::new();
+    let (status, length, body_at) = receive_head(&mut stream, &mut bytes, deadline)?;
+    if status != 200 {
+        return receive_body(
+            &mut stream,
+            status,
+            length,
+            bytes.split_off(body_at),
+            deadline,
+        );
+    }
+    let mut raw = bytes.split_off(body_at);
+    let mut lines = Vec::new();
+    let mut is_over = false;
+    while !is_over {
+        match length {
+            Length::Chunked => is_over = take_chunks(&mut raw, &mut lines)?,
+            _ => lines.append(&mut raw),
+        }
+        if take_lines(&mut lines, line).is_break() {
+            break;
+        }
+        is_over |= read_more(&mut stream, &mut raw, deadline)? == 0;
+    }
+    Ok(Response {
+        status,
+        body: Vec::new(),
+    })
+}
+
+/// Moves what is in the chunks that are complete; true at the last one.
+fn take_chunks(raw: &mut Vec<u8>, body: &mut Vec<u8>) -> io::Result<bool> {
+    loop {
+        let size = httparse::parse_chunk_size(raw);
+        let Ok(size) = size else {
+            return Err(malformed("the answer has a chunk without a size"));
+        };
+        let httparse::Status::Complete((at, size)) = size else {
+            return Ok(false);
+        };
+        let end = usize::try_from(size)
+            .ok()
+            .and_then(|size| at.checked_add(size));
+        let end = end.filter(|&end| end as u64 <= BODY_BYTES_MAX);
+        let end = end.ok_or_else(|| malformed("a chunk of the answer is too long"))?;
+        // Behind each chunk is an empty line.
+        if raw.len() < end + 2 {
+            return Ok(false);
+        }
+        body.extend_from_slice(&raw[at..end]);
+        raw.drain(..end + 2);
+        if size == 0 {
+            return Ok(true);
+        }
+    }
+}
+
+fn take_lines(
+    bytes: &mut Vec<u8>,
+    line: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let complete = bytes
+        .iter()
+        .rposition(|&byte| byte == b'\n')
+        .map_or(0, |at| at + 1);
+    let lines: Vec<u8> = bytes.drain(..complete).collect();
+    lines
+        .split_inclusive(|&byte| byte == b'\n')
+        .try_for_each(line)
+}
+
 fn head(target: &Target, request: &Request<'_>) -> String {
     let host = match target {
         Target::Socket(_) => "localhost".to_owned(),
@@ -114,18 +206,37 @@ enum Length {
 
 fn receive(stream: &mut Stream, deadline: Option<Instant>) -> io::Result<Response> {
     let mut bytes = Vec::new();
-    let (status, length, body_at) = loop {
-        if let Some(found) = parse_head(&bytes)? {
-            break found;
+    let (status, length, body_at) = receive_head(stream, &mut bytes, deadline)?;
+    receive_body(stream, status, length, bytes.split_off(body_at), deadline)
+}
+
+/// Reads until the head is complete: status, length of the body, and where in `bytes` it begins.
+fn receive_head(
+    stream: &mut Stream,
+    bytes: &mut Vec<u8>,
+    deadline: Option<Instant>,
+) -> io::Result<(u16, Length, usize)> {
+    loop {
+        if let Some(found) = parse_head(bytes)? {
+            return Ok(found);
         }
         if bytes.len() > HEAD_BYTES_MAX {
             return Err(malformed("the head of the answer is too long"));
         }
-        if read_more(stream, &mut bytes, deadline)? == 0 {
+        if read_more(stream, bytes, deadline)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-    };
-    let mut body = bytes.split_off(body_at);
+    }
+}
+
+/// Reads the rest of a body of which there is a beginning.
+fn receive_body(
+    stream: &mut Stream,
+    status: u16,
+    length: Length,
+    mut body: Vec<u8>,
+    deadline: Option<Instant>,
+) -> io::Result<Response> {
     match length {
         Length::Known(length) => {
             while (body.len() as u64) < length {
@@ -359,6 +470,34 @@ mod tests {
         );
         let refused = receive_in_steps(long.as_bytes(), 4096);
         assert_eq!(refused, Err(io::ErrorKind::InvalidData));
+    }
+
+    #[test]
+    fn lines_come_out_of_chunks() {
+        let check = |pieces: &[&str], expected: &[&str], ends: bool| {
+            let (mut raw, mut body, mut lines) = (Vec::new(), Vec::new(), Vec::new());
+            let mut is_over = false;
+            for piece in pieces {
+                raw.extend_from_slice(piece.as_bytes());
+                is_over |= take_chunks(&mut raw, &mut body).unwrap();
+                let _ = take_lines(&mut body, &mut |line| {
+                    lines.push(String::from_utf8(line.to_vec()).unwrap());
+                    ControlFlow::Continue(())
+                });
+            }
+            assert_eq!(lines, expected, "{pieces:?}");
+            assert_eq!(is_over, ends, "{pieces:?}");
+        };
+        check(&["3\r\na\nb\r\n"], &["a\n"], false);
+        check(
+            &["3\r\na\nb\r", "\n1\r\n\n\r\n0\r\n\r\n"],
+            &["a\n", "b\n"],
+            true,
+        );
+        check(&["", "2", "\r\n", "a\n", "\r\n0\r\n\r\n"], &["a\n"], true);
+        for broken in ["x\r\n", "fffffffffffffff0\r\na"] {
+            assert!(take_chunks(&mut broken.as_bytes().to_vec(), &mut Vec::new()).is_err());
+        }
     }
 
     #[test]

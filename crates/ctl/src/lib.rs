@@ -6,7 +6,8 @@
 //! but the API, and imports nothing of ours.
 //!
 //! To read it: `call` is what a command line says, `command` what a command is, and the files below `commands` are all
-//! of them. `node` asks the node, by `http`. `output`, `term` and `failure` are what is said in the end.
+//! of them. `node` asks the node, by `http`. `output`, `term` and `failure` are what is said in the end. `encryption` and
+//! `erlang` are for values of a configuration that are encrypted; a node that reads one uses them, too.
 
 #![forbid(unsafe_code)]
 
@@ -21,6 +22,8 @@ pub use crate::tool::Tool;
 mod call;
 mod command;
 mod commands;
+pub mod encryption;
+pub mod erlang;
 mod failure;
 mod help;
 mod http;

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -175,6 +176,35 @@ impl Node {
         }
     }
 
+    /// Gives `line` each line of an answer that goes on for as long as the node likes: until it ends, `line` has enough, or
+    /// the time is over.
+    pub(crate) fn follow(
+        &self,
+        path: &str,
+        duration: Option<Duration>,
+        line: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Refused> {
+        let headers: Vec<_> = self.headers().collect();
+        let request = Request {
+            method: "GET",
+            path,
+            headers: &headers,
+            body: None,
+        };
+        match http::follow(&self.target, &request, duration, line) {
+            Ok(response) => refuse(response).map(drop),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && duration.is_some() => Ok(()),
+            Err(error) => Err(Refused::Failure(self.unreachable(&error))),
+        }
+    }
+
+    fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let authorization = self.authorization.as_deref();
+        authorization
+            .map(|value| ("Authorization", value))
+            .into_iter()
+    }
+
     pub(crate) fn put(&self, path: &str, body: &Value) -> Result<(), Refused> {
         self.ask("PUT", path, Some(body.to_string().as_bytes()), &[])?;
         Ok(())
@@ -264,9 +294,8 @@ impl Node {
         headers: &[(&str, &str)],
         sent: &mut dyn FnMut(usize),
     ) -> Result<Response, Refused> {
-        let authorization = self.authorization.as_deref();
         let mut headers = headers.to_vec();
-        headers.extend(authorization.map(|value| ("Authorization", value)));
+        headers.extend(self.headers());
         let request = Request {
             method,
             path,

@@ -219,6 +219,9 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
+            Error::ConnectionForced(text) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", text)
+            }
             Error::NotFound(text) => Self::not_found(text),
             Error::Undecided(_) => Self::undecided(),
             Error::AccessRefused(_) | Error::NotAllowed(_) => {

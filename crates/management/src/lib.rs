@@ -41,7 +41,10 @@ pub use answer::{Answer, Body};
 pub use call::{Admitted, Caller};
 pub use definitions::{ImportError, Report};
 pub use events::event_line;
-pub use operations::{AuditEntry, Change, LogLines, Operations, ProcessFacts, Service, TlsFacts};
+pub use operations::{
+    AddressFacts, AuditEntry, Change, InterfaceFacts, LogLines, MachineFacts, Operations,
+    ProcessFacts, Service, ThreadFacts, TlsFacts,
+};
 pub use options::{
     CertificateFacts, CertificateFile, Cors, DiskFigures, DiskOperations, Host,
     ListenerCertificates, ListenerFacts, Oauth, Options,

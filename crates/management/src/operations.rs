@@ -2,8 +2,8 @@
 //! clients. `server` knows.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use leveret_broker::Lsn;
 use leveret_broker::time::Timestamp;
 
 use crate::Management;
@@ -51,19 +51,18 @@ pub trait Operations: Send + Sync {
     /// How the process was started. No passwords.
     fn process(&self) -> ProcessFacts;
 
+    /// What the machine has of networks, and what the process's threads have done.
+    fn machine(&self) -> MachineFacts;
+
     /// Whether it serves clients.
     fn service(&self) -> Service;
 
-    /// Has the node serve clients, or not. What has to be durable before that is told comes back.
+    /// Has the node serve clients, or not. It is done when this returns, also on disk.
     ///
     /// # Errors
     /// Why it can't be done now.
-    fn change(
-        &self,
-        change: Change,
-        management: &Management,
-        now: Timestamp,
-    ) -> Result<Option<Lsn>, String>;
+    fn change(&self, change: Change, management: &Management, now: Timestamp)
+    -> Result<(), String>;
 }
 
 /// Some lines of the log.
@@ -103,6 +102,41 @@ pub struct ProcessFacts {
     pub arguments: Vec<String>,
     /// Those of the environment that are about the node.
     pub variables: BTreeMap<String, String>,
+}
+
+/// What there is below the process. What can't be told is left out.
+#[derive(Debug, Clone, Default)]
+pub struct MachineFacts {
+    pub interfaces: Vec<InterfaceFacts>,
+    pub threads: Vec<ThreadFacts>,
+}
+
+/// A network interface.
+#[derive(Debug, Clone, Default)]
+pub struct InterfaceFacts {
+    pub name: String,
+    /// `up`, `broadcast`, …
+    pub flags: Vec<&'static str>,
+    /// As `02:fc:00:00:00:01`.
+    pub hardware_address: Option<String>,
+    pub addresses: Vec<AddressFacts>,
+}
+
+/// An address of an interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressFacts {
+    pub address: IpAddr,
+    pub netmask: Option<IpAddr>,
+    pub broadcast: Option<IpAddr>,
+}
+
+/// A thread of the process, and the processor time that it has taken since it began.
+#[derive(Debug, Clone, Default)]
+pub struct ThreadFacts {
+    pub id: u64,
+    pub name: String,
+    pub user_ms: u64,
+    pub system_ms: u64,
 }
 
 /// Whether the node serves clients.

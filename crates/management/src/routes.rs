@@ -210,7 +210,7 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/health/checks/port-listener/:port", "Something listens on the port.", &[get(User, health::port_listener)]),
     route("/health/checks/protocol-listener/:protocols", "These protocols are spoken.", &[get(User, health::protocol_listener)]),
     route("/health/checks/virtual-hosts", "All virtual hosts run.", &[get(User, health::ok)]),
-    route("/health/checks/node-is-quorum-critical", "No queue needs this node.", &[get(User, health::ok)]),
+    route("/health/checks/node-is-quorum-critical", "No queue needs this node.", &[get(User, health::quorum_critical)]),
     route("/health/checks/quorum-queues-without-elected-leaders/all-vhosts", "Every quorum queue has a leader.", &[get(User, health::ok)]),
     route("/health/checks/quorum-queues-without-elected-leaders/all-vhosts/pattern/:pattern", "These quorum queues have a leader.", &[get(User, health::ok)]),
     route("/health/checks/quorum-queues-without-elected-leaders/vhost/:vhost", "Every quorum queue has a leader.", &[get(User, health::ok)]),
@@ -250,6 +250,7 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/leveret/eval", "Evaluates one of a few Erlang expressions.", &[post(Administrator, operations::evaluate)]),
     route("/leveret/tls", "TLS versions and cipher suites that are spoken.", &[get(Administrator, operations::tls)]),
     route("/leveret/process", "The command line and the environment of the process.", &[get(Administrator, operations::process)]),
+    route("/leveret/machine", "Network interfaces, and the threads of the process.", &[get(Administrator, operations::machine)]),
     route("/leveret/certificates", "Certificates of the listeners.", &[get(Administrator, certificates::list)]),
     route("/leveret/events", "Events from now on, a line of JSON for each.", &[get(Administrator, events::listen)]),
 ];

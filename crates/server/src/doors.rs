@@ -1,4 +1,4 @@
-//! All listening sockets of a node, and the certificates that those with TLS show.
+//! All sockets that a node listens on, and the certificates that those with TLS show.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use tracing::warn;
 use crate::certificates::{Certificates, Entry, Section};
 use crate::config::Effective;
 use crate::config::effective::{HttpListener, HttpsListener, SocketOptions};
-use crate::listener::Listener;
+use crate::listener::Bound;
 use crate::tls::Tls;
 
 /// RabbitMQ's ports of the HTTP API, without and with TLS.
@@ -18,14 +18,14 @@ const PROMETHEUS_PORTS: (u16, u16) = (15692, 15691);
 
 /// See the module's page.
 pub(crate) struct Doors {
-    pub(crate) amqp: Vec<Listener>,
-    pub(crate) api: Vec<(Listener, HttpListener)>,
-    pub(crate) metrics: Vec<(Listener, HttpListener)>,
+    pub(crate) amqp: Vec<Bound>,
+    pub(crate) api: Vec<(Bound, HttpListener)>,
+    pub(crate) metrics: Vec<(Bound, HttpListener)>,
     pub(crate) certificates: Certificates,
 }
 
 impl Doors {
-    /// Opens what is configured. To be called inside the runtime that is going to accept.
+    /// Takes the ports that are configured.
     pub(crate) fn open(config: &Effective) -> Result<Self, String> {
         let mut certified = Vec::new();
         let (management, prometheus) = (&config.management, &config.prometheus);
@@ -53,12 +53,12 @@ impl Doors {
 
     /// Where the node listens, by RabbitMQ's names of protocols.
     pub(crate) fn facts(&self) -> Vec<ListenerFacts> {
-        let fact = |listener: &Listener, (plain, encrypted): (&'static str, &'static str)| {
+        let fact = |listener: &Bound, (plain, encrypted): (&'static str, &'static str)| {
             let protocol = if listener.is_tls() { encrypted } else { plain };
             ListenerFacts {
                 protocol,
-                ip: listener.address.ip().to_string(),
-                port: listener.address.port(),
+                ip: listener.address().ip().to_string(),
+                port: listener.address().port(),
             }
         };
         let amqp = self.amqp.iter().map(|it| fact(it, ("amqp", "amqp/ssl")));
@@ -69,14 +69,14 @@ impl Doors {
     }
 }
 
-fn addresses(listeners: &[Listener]) -> Vec<SocketAddr> {
-    listeners.iter().map(|listener| listener.address).collect()
+fn addresses(listeners: &[Bound]) -> Vec<SocketAddr> {
+    listeners.iter().map(Bound::address).collect()
 }
 
-fn open_amqp(config: &Effective, certified: &mut Vec<Entry>) -> Result<Vec<Listener>, String> {
+fn open_amqp(config: &Effective, certified: &mut Vec<Entry>) -> Result<Vec<Bound>, String> {
     let mut listeners = Vec::new();
     for address in config.tcp.values() {
-        listeners.extend(Listener::open(*address, &config.socket, None)?);
+        listeners.extend(Bound::open(*address, &config.socket, None)?);
     }
     if config.ssl.is_empty() {
         return Ok(listeners);
@@ -84,7 +84,7 @@ fn open_amqp(config: &Effective, certified: &mut Vec<Entry>) -> Result<Vec<Liste
     let tls = Tls::new(&config.ssl_options)?;
     let mut encrypted = Vec::new();
     for address in config.ssl.values() {
-        encrypted.extend(Listener::open(*address, &config.socket, Some(&tls))?);
+        encrypted.extend(Bound::open(*address, &config.socket, Some(&tls))?);
     }
     certified.push(Entry {
         protocol: "amqp/ssl",
@@ -102,7 +102,7 @@ fn open_http_and_https(
     (port, https_port): (u16, u16),
     (protocol, section): (&'static str, Section),
     certified: &mut Vec<Entry>,
-) -> Result<Vec<(Listener, HttpListener)>, String> {
+) -> Result<Vec<(Bound, HttpListener)>, String> {
     let mut all = Vec::new();
     if !https.is_configured() || !plain.is_default() {
         let opened = open_http(plain, port)?;
@@ -111,7 +111,7 @@ fn open_http_and_https(
     if https.is_configured() {
         let tls = Tls::new(&https.options).map_err(|error| format!("{protocol}: {error}"))?;
         let address = https.listener.address(https_port);
-        let opened = Listener::open(address, &SocketOptions::http(), Some(&tls))?;
+        let opened = Bound::open(address, &SocketOptions::http(), Some(&tls))?;
         certified.push(Entry {
             protocol,
             addresses: addresses(&opened),
@@ -124,8 +124,8 @@ fn open_http_and_https(
 }
 
 /// A port that nobody asked for may be another node's on the same machine: that is no reason not to start.
-fn open_http(listener: &HttpListener, default_port: u16) -> Result<Vec<Listener>, String> {
-    let opened = Listener::open(listener.address(default_port), &SocketOptions::http(), None);
+fn open_http(listener: &HttpListener, default_port: u16) -> Result<Vec<Bound>, String> {
+    let opened = Bound::open(listener.address(default_port), &SocketOptions::http(), None);
     match opened {
         Err(error) if listener.is_default() => {
             warn!(%error, "going on without this listener, which nobody has configured");

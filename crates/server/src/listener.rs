@@ -1,4 +1,7 @@
 //! Listening sockets, and the loop that takes clients from them.
+//!
+//! A node takes its ports before it touches its data, and listens when it has something to offer: who only looks whether a
+//! port is open, as probes do, is not told too early.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -26,9 +29,13 @@ const RESERVED_FILES: u64 = 16;
 /// One listening socket.
 pub(crate) struct Listener {
     socket: TcpListener,
-    pub(crate) address: SocketAddr,
-    options: SocketOptions,
-    tls: Option<Tls>,
+    place: Place,
+}
+
+/// A socket that has its port, and nobody can connect to yet.
+pub(crate) struct Bound {
+    socket: Socket,
+    place: Place,
 }
 
 /// Where a listener is, to be opened there again when it has been closed.
@@ -42,50 +49,63 @@ pub(crate) struct Place {
 impl Place {
     /// To be called inside the runtime that is going to accept.
     pub(crate) fn open(&self) -> Result<Listener, String> {
-        let opened = Listener::open(Address::At(self.address), &self.options, self.tls.as_ref())?;
-        let listener = opened.into_iter().next();
-        Ok(listener.expect("an address has one socket"))
+        let address = Address::At(self.address);
+        let opened = Bound::open(address, &self.options, self.tls.as_ref())?;
+        let bound = opened.into_iter().next();
+        bound.expect("an address has one socket").listen()
     }
 }
 
-impl Listener {
+impl Bound {
     pub(crate) fn place(&self) -> Place {
-        Place {
-            address: self.address,
-            options: self.options.clone(),
-            tls: self.tls.clone(),
-        }
+        self.place.clone()
     }
 
-    /// Opens the sockets that `address` stands for. To be called inside the runtime that is going to accept.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.place.address
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        self.place.tls.is_some()
+    }
+
+    /// Takes the ports that `address` stands for.
     pub(crate) fn open(
         address: Address,
         options: &SocketOptions,
         tls: Option<&Tls>,
     ) -> Result<Vec<Self>, String> {
         let open = |socket: Socket| -> io::Result<Self> {
-            let socket = TcpListener::from_std(socket.into())?;
-            let address = socket.local_addr()?;
-            let (options, tls) = (options.clone(), tls.cloned());
-            Ok(Self {
-                socket,
-                address,
-                options,
-                tls,
-            })
+            let local = socket.local_addr()?.as_socket();
+            let place = Place {
+                address: local.expect("a socket of TCP has an address of IP"),
+                options: options.clone(),
+                tls: tls.cloned(),
+            };
+            Ok(Self { socket, place })
         };
         sockets(address, options)
             .and_then(|sockets| sockets.into_iter().map(open).collect())
-            .map_err(|error| format!("cannot listen on {}: {error}", shown(address)))
+            .map_err(|error| cannot_listen(address, &error))
     }
 
-    pub(crate) fn is_tls(&self) -> bool {
-        self.tls.is_some()
+    /// Lets clients connect. To be called inside the runtime that is going to accept.
+    pub(crate) fn listen(self) -> Result<Listener, String> {
+        let Self { socket, place } = self;
+        let socket = socket
+            .listen(place.options.backlog)
+            .and_then(|()| TcpListener::from_std(socket.into()));
+        match socket {
+            Ok(socket) => Ok(Listener { socket, place }),
+            Err(error) => Err(cannot_listen(Address::At(place.address), &error)),
+        }
     }
+}
 
+impl Listener {
     /// What a client that has come now begins with, if that is TLS.
     pub(crate) fn acceptor(&self) -> Option<TlsAcceptor> {
-        self.tls.as_ref().map(Tls::acceptor)
+        self.place.tls.as_ref().map(Tls::acceptor)
     }
 
     /// Accepts for as long as it is polled, and hands each client to the thread that has the fewest.
@@ -93,7 +113,7 @@ impl Listener {
         loop {
             let (socket, peer) = self.accept().await;
             let client = Client::new(socket, peer, self.acceptor());
-            let client = match self.options.proxy_protocol {
+            let client = match self.place.options.proxy_protocol {
                 true => client.through_proxy(),
                 false => client,
             };
@@ -123,7 +143,7 @@ impl Listener {
 
     /// Clients wait in the backlog meanwhile.
     async fn pause(&self, error: &io::Error) {
-        warn!(listener = %self.address, %error, "cannot accept connections, trying again");
+        warn!(listener = %self.place.address, %error, "cannot accept connections, trying again");
         tokio::time::sleep(PAUSE).await;
     }
 
@@ -140,13 +160,13 @@ impl Listener {
     }
 
     fn set_options(&self, socket: &TcpStream) -> io::Result<()> {
-        let socket = SockRef::from(socket);
-        socket.set_tcp_nodelay(self.options.nodelay)?;
-        if self.options.keepalive {
+        let (socket, options) = (SockRef::from(socket), &self.place.options);
+        socket.set_tcp_nodelay(options.nodelay)?;
+        if options.keepalive {
             socket.set_keepalive(true)?;
         }
-        if self.options.linger_on {
-            socket.set_linger(Some(Duration::from_secs(self.options.linger_s.into())))?;
+        if options.linger_on {
+            socket.set_linger(Some(Duration::from_secs(options.linger_s.into())))?;
         }
         Ok(())
     }
@@ -169,6 +189,10 @@ fn is_the_clients(error: &io::Error) -> bool {
     )
 }
 
+fn cannot_listen(address: Address, error: &io::Error) -> String {
+    format!("cannot listen on {}: {error}", shown(address))
+}
+
 fn shown(address: Address) -> String {
     match address {
         Address::Everywhere(port) => format!("port {port}"),
@@ -181,22 +205,22 @@ fn sockets(address: Address, options: &SocketOptions) -> io::Result<Vec<Socket>>
     let v4 = |ip, port| SocketAddr::new(Ipv4Addr::into(ip), port);
     let v6 = |ip, port| SocketAddr::new(Ipv6Addr::into(ip), port);
     match address {
-        Address::At(address) => Ok(vec![listen(address, options)?]),
+        Address::At(address) => Ok(vec![bind(address, options)?]),
         Address::Everywhere(port) => {
             // One socket for both; the machine may have been built or started without IPv6.
-            let both = listen(v6(Ipv6Addr::UNSPECIFIED, port), options);
+            let both = bind(v6(Ipv6Addr::UNSPECIFIED, port), options);
             Ok(vec![without_ipv6(both, || {
-                listen(v4(Ipv4Addr::UNSPECIFIED, port), options)
+                bind(v4(Ipv4Addr::UNSPECIFIED, port), options)
             })?])
         }
         Address::Loopback(port) => {
-            let first = listen(v4(Ipv4Addr::LOCALHOST, port), options)?;
+            let first = bind(v4(Ipv4Addr::LOCALHOST, port), options)?;
             // Port 0 stands for any free one; the same on both then.
             let port = first
                 .local_addr()?
                 .as_socket()
                 .map_or(port, |local| local.port());
-            let second = listen(v6(Ipv6Addr::LOCALHOST, port), options).map(Some);
+            let second = bind(v6(Ipv6Addr::LOCALHOST, port), options).map(Some);
             Ok([Some(first), without_ipv6(second, || Ok(None))?]
                 .into_iter()
                 .flatten()
@@ -221,7 +245,7 @@ fn without_ipv6<T>(
     }
 }
 
-fn listen(address: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
+fn bind(address: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -240,7 +264,6 @@ fn listen(address: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(options.backlog)?;
     Ok(socket)
 }
 
@@ -259,10 +282,13 @@ mod tests {
             ..crate::config::Effective::default().socket
         };
         let local = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
-        let listener = Listener::open(Address::At(local), &options, None)
+        let bound = Bound::open(Address::At(local), &options, None)
             .unwrap()
             .remove(0);
-        let _client = TcpStream::connect(listener.address).unwrap();
+        let address = bound.address();
+        assert!(TcpStream::connect(address).is_err(), "it does not listen");
+        let listener = bound.listen().unwrap();
+        let _client = TcpStream::connect(address).unwrap();
         let (accepted, _) = listener.socket.accept().await.unwrap();
         let accepted = accepted.into_std().unwrap();
         listener.set_options(&accepted).unwrap();

@@ -1,6 +1,7 @@
 //! Where the log goes, how it looks, and how much of it there is: the keys `log.*`.
 //!
-//! Each output has a level of its own and each category one ([`Category`]); [`mod@file`] writes and rotates a file,
+//! Each output has a level of its own and each category one ([`Category`]); [`console`] writes to the standard output
+//! without waiting for who reads it, [`mod@file`] writes and rotates a file,
 //! [`exchange`] publishes to `amq.rabbitmq.log`, [`json`] formats events as RabbitMQ's JSON formatter does, and [`tail`]
 //! keeps the last lines in memory.
 
@@ -19,11 +20,13 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Effective;
 
+mod console;
 mod exchange;
 mod file;
 mod json;
 mod tail;
 
+pub(crate) use console::Console;
 pub(crate) use exchange::Lines;
 use file::LogFile;
 use leveret_management::LogLines;
@@ -167,6 +170,7 @@ impl Options {
 /// The log of a running node.
 pub(crate) struct Logs {
     options: Arc<RwLock<Options>>,
+    console: Console,
     file: Option<Arc<LogFile>>,
     tail: Tail,
     lines: Mutex<Option<Lines>>,
@@ -185,8 +189,9 @@ pub(crate) fn start(config: &Effective) -> Result<Logs, String> {
         false => None,
     };
     let colors = log.colors.unwrap_or_else(|| io::stdout().is_terminal());
-    let console = layer(log.console.format, io::stdout, colors);
-    let console = console.with_filter(ForOutput {
+    let console = Console::start(io::stdout())
+        .map_err(|error| format!("cannot start the thread that writes the log: {error}"))?;
+    let to_console = layer(log.console.format, console.clone(), colors).with_filter(ForOutput {
         options: Arc::clone(&options),
         output: |options| &options.console,
     });
@@ -211,13 +216,14 @@ pub(crate) fn start(config: &Effective) -> Result<Logs, String> {
         })
     });
     tracing_subscriber::registry()
-        .with(console)
+        .with(to_console)
         .with(to_file)
         .with(in_memory)
         .with(published)
         .init();
     Ok(Logs {
         options,
+        console,
         file,
         tail,
         lines: Mutex::new(Some(lines)),
@@ -244,6 +250,11 @@ impl Logs {
     /// The lines that are to be published, for the one who does.
     pub(crate) fn lines(&self) -> Option<Lines> {
         self.lines.lock().take()
+    }
+
+    /// The standard output, for what is printed whatever the level of the log is.
+    pub(crate) fn console(&self) -> Console {
+        self.console.clone()
     }
 
     /// Takes new levels, and writes to the file of the configured name even if somebody has moved it away.

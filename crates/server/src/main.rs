@@ -5,7 +5,7 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::warn;
 
@@ -38,6 +38,7 @@ mod pager;
 mod protocol;
 mod proxy_protocol;
 mod reload;
+mod reset;
 mod resources;
 mod service;
 mod service_manager;
@@ -47,6 +48,9 @@ mod tls;
 /// Most of what a broker allocates is small, and freed by another thread than allocated it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The time that somebody has to read the last lines of the log.
+const LAST_LINES_LIMIT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let started = Instant::now();
@@ -107,7 +111,10 @@ fn run(arguments: cli::Run, started: Instant) -> Result<(), String> {
     let loaded = load(&sources)?;
     let logs = logs::start(&loaded.config)?;
     loaded.warnings.iter().for_each(|text| warn!("{text}"));
-    node::run(loaded, &sources, logs, started)
+    let console = logs.console();
+    let done = node::run(loaded, &sources, logs, started);
+    console.flush(LAST_LINES_LIMIT);
+    done
 }
 
 /// Everything but the start itself: the files that the configuration names are read too.

@@ -1,7 +1,7 @@
 //! One node from start to stop.
 
 use std::future::poll_fn;
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,6 +27,7 @@ use tracing::{error, info, warn};
 use crate::audit::Audit;
 use crate::auth;
 use crate::clock::Clock;
+use crate::config::effective::HttpListener;
 use crate::config::{Address, Effective, Loaded, Sources};
 use crate::definitions;
 use crate::doors::Doors;
@@ -34,13 +35,15 @@ use crate::events::EventRing;
 use crate::host;
 use crate::http::{self, Site, SiteKind};
 use crate::io_thread::{IoThreads, Serving};
-use crate::logs::Logs;
+use crate::listener::{Bound, Listener};
+use crate::logs::{Console, Logs};
 use crate::measured_disk::{MeasuredDisk, Meter};
 use crate::offline::LOG_DIRECTORY;
 use crate::operations::Operations;
 use crate::pager::PagerThread;
 use crate::protocol::{NewProtocol, Protocol};
 use crate::reload::{Current, Live, LiveLimits};
+use crate::reset::Reset;
 use crate::resources::{self, Resources};
 use crate::service::ClientListeners;
 use crate::service_manager;
@@ -73,6 +76,11 @@ pub(crate) fn run(
         let clock = Clock::start();
         let meter = Arc::default();
         let (broker, log, resources) = start_broker(config, clock, &meter)?;
+        let reset = Reset {
+            log: log.clone(),
+            data_dir: config.data_dir.clone(),
+        };
+        reset.resume(&broker)?;
         auth::start(config, &broker)?;
         broker
             .login_sources
@@ -110,6 +118,7 @@ pub(crate) fn run(
             .map_err(|error| format!("cannot start the I/O threads: {error}"))?;
         let threads = Arc::new(threads);
         let listening = doors.facts();
+        let console = logs.console();
         let live = Live {
             logs,
             limits,
@@ -120,7 +129,7 @@ pub(crate) fn run(
         let (of_amqp, of_http) =
             (listening.iter().cloned()).partition(|listener| listener.protocol.starts_with("amqp"));
         let (mut clients, service) =
-            ClientListeners::start(doors.amqp, of_amqp, Arc::clone(&threads));
+            ClientListeners::new(doors.amqp, of_amqp, Arc::clone(&threads));
         let audit = Arc::<Audit>::default();
         let operations = Operations {
             broker: Arc::clone(&broker),
@@ -128,6 +137,7 @@ pub(crate) fn run(
             service,
             listeners: of_http,
             audit: Arc::clone(&audit),
+            reset,
         };
         let host = host::facts_of(resources, meter);
         let site = Site {
@@ -146,16 +156,18 @@ pub(crate) fn run(
         };
         definitions::load(&config.definitions, &site.management, clock.now())?;
         let control_socket = http::open_control_socket(&config.data_dir);
-        announce(config, &listening, started);
+        let (api, metrics) = (listen(doors.api)?, listen(doors.metrics)?);
+        clients.open()?;
+        announce(config, &listening, started, &console);
 
         if let Some(listener) = control_socket {
             let idle = Duration::from_millis(config.management.tcp.idle_timeout_ms);
             tasks.spawn(http::serve_operator(listener, site.clone(), idle));
         }
-        for (listener, options) in doors.api {
+        for (listener, options) in api {
             tasks.spawn(http::serve_all(listener, site.clone(), options));
         }
-        for (listener, options) in doors.metrics {
+        for (listener, options) in metrics {
             let site = Site {
                 kind: SiteKind::Metrics,
                 ..site.clone()
@@ -425,8 +437,16 @@ async fn run_timers(broker: Arc<Broker>, clock: Clock) {
     }
 }
 
+/// Lets HTTP in, once there is something to tell.
+fn listen(doors: Vec<(Bound, HttpListener)>) -> Result<Vec<(Listener, HttpListener)>, String> {
+    let opened = doors
+        .into_iter()
+        .map(|(bound, options)| Ok((bound.listen()?, options)));
+    opened.collect()
+}
+
 /// What an operator looks for first, in plain lines on standard output whatever the log level is.
-fn announce(config: &Effective, listening: &[ListenerFacts], started: Instant) {
+fn announce(config: &Effective, listening: &[ListenerFacts], started: Instant, console: &Console) {
     let data_dir = config.data_dir.canonicalize();
     let data_dir = data_dir.as_ref().unwrap_or(&config.data_dir).display();
     let mut text = format!(
@@ -454,8 +474,7 @@ fn announce(config: &Effective, listening: &[ListenerFacts], started: Instant) {
         "data in {data_dir}\nstarted in {} ms\n",
         started.elapsed().as_millis()
     );
-    // Nobody may be reading, and that is no reason to stop.
-    let _ = io::stdout().lock().write_all(text.as_bytes());
+    console.print(text.as_bytes());
 }
 
 /// The signals that an operator or a service manager sends.

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use leveret_broker::Lsn;
 use leveret_broker::broker::Broker;
 use leveret_broker::time::Timestamp;
 use leveret_management::{
-    AuditEntry, Change, ListenerCertificates, ListenerFacts, LogLines, Management, ProcessFacts,
-    Service, TlsFacts,
+    AuditEntry, Change, ListenerCertificates, ListenerFacts, LogLines, MachineFacts, Management,
+    ProcessFacts, Service, TlsFacts,
 };
 
 use crate::audit::Audit;
 use crate::config::{self, HIDDEN};
 use crate::definitions;
+use crate::host;
 use crate::reload::Current;
+use crate::reset::Reset;
 use crate::service::ServiceHandle;
 use crate::tls;
 
@@ -30,6 +31,7 @@ pub(crate) struct Operations {
     /// Those that are always open, of HTTP.
     pub(crate) listeners: Vec<ListenerFacts>,
     pub(crate) audit: Arc<Audit>,
+    pub(crate) reset: Reset,
 }
 
 impl leveret_management::Operations for Operations {
@@ -90,6 +92,13 @@ impl leveret_management::Operations for Operations {
         }
     }
 
+    fn machine(&self) -> MachineFacts {
+        MachineFacts {
+            interfaces: host::interfaces(),
+            threads: host::threads(),
+        }
+    }
+
     fn service(&self) -> Service {
         self.service.service()
     }
@@ -99,7 +108,7 @@ impl leveret_management::Operations for Operations {
         change: Change,
         management: &Management,
         now: Timestamp,
-    ) -> Result<Option<Lsn>, String> {
+    ) -> Result<(), String> {
         let was_stopped = self.service().is_stopped;
         // A node that was reset takes in what a blank one would.
         if change == Change::StartApp && was_stopped {
@@ -109,18 +118,26 @@ impl leveret_management::Operations for Operations {
         self.service.change(change)?;
         match change {
             Change::StopApp => {
-                self.broker.close_connections(SHUTDOWN);
+                self.broker.turn_away(SHUTDOWN);
             }
             Change::Drain => {
-                self.broker.close_connections(MAINTENANCE);
+                self.broker.turn_away(MAINTENANCE);
             }
-            Change::Reset => return self.broker.reset().map_err(|refused| refused.to_string()),
-            Change::StartApp
-            | Change::SuspendListeners
-            | Change::ResumeListeners
-            | Change::Revive => {}
+            Change::Reset => self.reset.run(&self.broker)?,
+            Change::StartApp | Change::Revive => self.let_in(),
+            Change::SuspendListeners | Change::ResumeListeners => {}
         }
-        Ok(None)
+        Ok(())
+    }
+}
+
+impl Operations {
+    /// A node that is revived may still be stopped, and one that is started still in maintenance.
+    fn let_in(&self) {
+        let service = self.service.service();
+        if !service.is_stopped && !service.is_drained {
+            self.broker.let_in();
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tracing::info;
 
 use crate::io_thread::IoThreads;
-use crate::listener::{Listener, Place};
+use crate::listener::{Bound, Listener, Place};
 
 /// Changes on their way. One is made at a time.
 const CHANGES_MAX: usize = 4;
@@ -46,6 +46,8 @@ pub(crate) struct ClientListeners {
     shared: Arc<Shared>,
     changes: mpsc::Receiver<(Change, oneshot::Sender<Answer>)>,
     places: Vec<Place>,
+    /// Those that have their ports and do not listen yet.
+    bound: Vec<Bound>,
     threads: Arc<IoThreads>,
     accepting: JoinSet<()>,
 }
@@ -75,9 +77,9 @@ impl ServiceHandle {
 }
 
 impl ClientListeners {
-    /// Lets clients in. To be called inside the runtime that is going to accept.
-    pub(crate) fn start(
-        listeners: Vec<Listener>,
+    /// Lets nobody in before [`Self::open`].
+    pub(crate) fn new(
+        bound: Vec<Bound>,
         facts: Vec<ListenerFacts>,
         threads: Arc<IoThreads>,
     ) -> (Self, ServiceHandle) {
@@ -86,19 +88,29 @@ impl ClientListeners {
             service: Mutex::default(),
             facts,
         });
-        let mut this = Self {
+        let this = Self {
             shared: Arc::clone(&shared),
             changes,
-            places: listeners.iter().map(Listener::place).collect(),
+            places: bound.iter().map(Bound::place).collect(),
+            bound,
             threads,
             accepting: JoinSet::new(),
         };
-        this.accept(listeners);
         let handle = ServiceHandle {
             shared,
             changes: sender,
         };
         (this, handle)
+    }
+
+    /// Lets clients in. To be called inside the runtime that is going to accept.
+    pub(crate) fn open(&mut self) -> Answer {
+        let listeners = std::mem::take(&mut self.bound)
+            .into_iter()
+            .map(Bound::listen);
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+        self.accept(listeners);
+        Ok(())
     }
 
     /// Makes the changes that are asked for, until one of the listeners fails.
@@ -124,7 +136,7 @@ impl ClientListeners {
         let after = next(before, change)?;
         match (before.is_open(), after.is_open()) {
             (true, false) => self.accepting.shutdown().await,
-            (false, true) => self.open()?,
+            (false, true) => self.open_again()?,
             _ => {}
         }
         *self.shared.service.lock() = after;
@@ -133,7 +145,7 @@ impl ClientListeners {
     }
 
     /// All of them or none.
-    fn open(&mut self) -> Answer {
+    fn open_again(&mut self) -> Answer {
         let listeners = self.places.iter().map(Place::open);
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         self.accept(listeners);

@@ -92,6 +92,40 @@ fn a_drained_node_sends_its_clients_away() {
     Client::connect(node.address).unwrap().close().unwrap();
 }
 
+/// What a node that was killed in the middle of a reset has left: some of its definitions, and the mark.
+#[test]
+fn a_reset_that_was_begun_is_ended() {
+    let directory = Directory::new("operations");
+    let node = start(&directory, &[]);
+    declare(&mut Client::connect(node.address).unwrap(), "q");
+    check(&node, r#"PUT /api/vhosts/other {}"#, 201);
+    assert!(node.stop().unwrap().success());
+    let mark = directory.0.join("reset");
+    std::fs::write(&mark, "").unwrap();
+
+    let node = start(&directory, &[]);
+    let vhosts = check(&node, "GET /api/vhosts?columns=name", 200).json();
+    assert_eq!(vhosts, serde_json::json!([{"name": "/"}]));
+    assert_eq!(
+        check(&node, "GET /api/queues", 200).json(),
+        serde_json::json!([])
+    );
+    assert!(!mark.exists());
+    assert!(node.stop().unwrap().success());
+}
+
+/// A pipe takes 64 KiB; the node used to stand still behind the line that found no room.
+#[test]
+fn a_node_whose_output_nobody_reads_goes_on() {
+    let directory = Directory::new("operations");
+    let node = start(&directory, &["log.console.level=debug"]);
+    for _ in 0..500 {
+        Client::connect(node.address).unwrap().close().unwrap();
+    }
+    check(&node, "GET /api/overview", 200);
+    assert!(node.stop().unwrap().success());
+}
+
 #[test]
 fn a_stopped_node_can_be_reset() {
     let directory = Directory::new("operations");
@@ -124,6 +158,9 @@ fn a_stopped_node_can_be_reset() {
     let end = ending(&mut inside);
     assert!(end.contains("320 CONNECTION_FORCED"), "{end}");
     assert!(TcpStream::connect(node.address).is_err(), "nothing listens");
+    let publish = r#"POST /api/exchanges/%2F/amq.default/publish
+        {"routing_key":"q","properties":{},"payload":"x","payload_encoding":"string"}"#;
+    check(&node, &publish.replace('\n', " "), 503);
     change(&node, "reset");
     let names = |path: &str| -> Vec<String> {
         let list = check(&node, &format!("GET /api/{path}?columns=name"), 200).json();
@@ -137,6 +174,7 @@ fn a_stopped_node_can_be_reset() {
     assert_eq!(names("queues"), Vec::<String>::new());
     assert!(!names("global-parameters").contains(&"mine".to_owned()));
     change(&node, "start_app");
+    check(&node, &publish.replace('\n', " "), 200);
     assert_eq!(names("vhosts"), ["/", "loaded"]);
     declare(&mut Client::connect(node.address).unwrap(), "q");
     assert!(node.stop().unwrap().success());

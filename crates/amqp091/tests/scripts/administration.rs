@@ -189,6 +189,32 @@ fn operators_close_connections_with_a_reason() {
     );
 }
 
+/// A client that was logging in when the node was drained used to stay.
+#[test]
+fn nobody_slips_in_while_clients_are_turned_away() {
+    check(
+        "
+        a connect
+        b connects
+        b header
+          b connection.start ANONYMOUS AMQPLAIN PLAIN
+        b start-ok guest guest
+          b connection.tune 2047 131072 60
+        b tune-ok
+        turn-away maintenance
+          closed 1
+          a connection.close 320 CONNECTION_FORCED - maintenance 0.0
+        b open /
+          b connection.close 320 CONNECTION_FORCED - maintenance 10.40
+        list connections
+        let-in
+        c connect
+        list connections
+          127.0.0.1:50000 -> 127.0.0.1:5672 guest / running channels=1
+        ",
+    );
+}
+
 /// C13: limits of vhosts and users, the vhost's first.
 #[test]
 fn connections_are_limited_by_vhost_and_user() {

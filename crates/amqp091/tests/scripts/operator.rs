@@ -12,6 +12,7 @@
 //! policy / p ^q all 0 max-length=1  a policy, an `operator-policy`; `clear-policy / p`
 //! parameter / shovel s uri=amqp      a parameter; `clear-parameter`, `global-parameter name value`
 //! close all bye         closes connections: `all`, of `user u`, of `vhost v`
+//! turn-away bye         closes all, and takes none until `let-in`
 //! ```
 
 use std::sync::Arc;
@@ -50,6 +51,14 @@ pub(crate) fn play(broker: &Broker, now: Timestamp, words: &[&str]) -> Option<Ve
                 _ => broker.close_connections(&reason),
             };
             vec![format!("closed {closed}")]
+        }
+        ["turn-away", reason] => {
+            let closed = broker.turn_away(&reason.replace('_', " "));
+            vec![format!("closed {closed}")]
+        }
+        ["let-in"] => {
+            broker.let_in();
+            Vec::new()
         }
         _ => match change(broker, now, words)? {
             Ok(_) => Vec::new(),

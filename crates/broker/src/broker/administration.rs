@@ -87,6 +87,18 @@ impl Broker {
         self.close_where(reason, |_, _| true)
     }
 
+    /// Closes every connection (320) and takes none until [`Self::let_in`]: a client that is still logging in is told the
+    /// same. Gives how many were closed.
+    pub fn turn_away(&self, reason: &str) -> usize {
+        self.connections.lock().refusal = Some(reason.into());
+        self.close_connections(reason)
+    }
+
+    /// Takes clients again.
+    pub fn let_in(&self) {
+        self.connections.lock().refusal = None;
+    }
+
     fn close_where(
         &self,
         reason: &str,

@@ -179,13 +179,12 @@ pub(super) const COMMANDS: &[Command] = &[
         "Takes the members on a node from all queues",
         1..=1,
         |call, node| {
+            let name = call.argument(0);
+            if !is_member(call, node)? {
+                return Err(Failure::error(format!("{{:node_not_running, :{name}}}")));
+            }
             gone(node.delete(&path([
-                "queues",
-                "quorum",
-                "replicas",
-                "on",
-                call.argument(0),
-                "shrink",
+                "queues", "quorum", "replicas", "on", name, "shrink",
             ])))
         },
     )
@@ -222,12 +221,7 @@ pub(super) const COMMANDS: &[Command] = &[
             Some("classic") => Err(Failure::error(
                 "This operation is not applicable to classic queues",
             )),
-            _ => {
-                let vhost = call.vhost();
-                Err(Failure::error(format!(
-                    "Target queue was not found in virtual host '{vhost}'"
-                )))
-            }
+            _ => Err(no_target(call)),
         },
     )
     .usage("[--vhost <vhost>] <quorum queue>")
@@ -290,6 +284,13 @@ pub(super) const COMMANDS: &[Command] = &[
     .banner(|_| "Status of stream coordinator ...".to_owned()),
 ];
 
+pub(super) fn no_target(call: &Call<'_>) -> Failure {
+    let vhost = call.vhost();
+    Failure::error(format!(
+        "Target queue was not found in virtual host '{vhost}'"
+    ))
+}
+
 fn deleting(call: &Call<'_>) -> String {
     let (queue, vhost) = (call.argument(0), call.vhost());
     let conditions = match (call.flag("if-empty"), call.flag("if-unused")) {
@@ -349,7 +350,7 @@ fn no_queue(call: &Call<'_>) -> Failure {
     }
 }
 
-fn queue_type(call: &Call<'_>, node: &Node) -> Result<Option<String>, Failure> {
+pub(super) fn queue_type(call: &Call<'_>, node: &Node) -> Result<Option<String>, Failure> {
     let queue = exists(node.get(&path(["queues", call.vhost(), call.argument(0)])))?;
     let type_ = queue.and_then(|queue| queue["type"].as_str().map(str::to_owned));
     Ok(type_)
@@ -374,7 +375,19 @@ fn members(call: &Call<'_>, what: &str) -> String {
     ])
 }
 
+/// Whether the cluster has the node that is the first argument.
+fn is_member(call: &Call<'_>, node: &Node) -> Result<bool, Failure> {
+    Ok(exists(node.get(&path(["nodes", call.argument(0)])))?.is_some())
+}
+
 fn grow(call: &Call<'_>, node: &Node) -> Result<Output, Failure> {
+    if !is_member(call, node)? {
+        let name = call.argument(0);
+        return Err(Failure::Said {
+            code: USAGE,
+            text: format!("Error: node {name} is not a member of the cluster"),
+        });
+    }
     let mut body = json!({
         "strategy": call.argument(1),
         "vhost_pattern": call.value("vhost-pattern").unwrap_or(".*"),
@@ -383,18 +396,19 @@ fn grow(call: &Call<'_>, node: &Node) -> Result<Output, Failure> {
     if let Some(membership) = call.value("membership") {
         body["membership"] = membership.into();
     }
-    node.post(
-        &path([
-            "queues",
-            "quorum",
-            "replicas",
-            "on",
-            call.argument(0),
-            "grow",
-        ]),
-        &body,
-    )?;
-    Ok(Output::Done)
+    let place = [
+        "queues",
+        "quorum",
+        "replicas",
+        "on",
+        call.argument(0),
+        "grow",
+    ];
+    match node.post(&path(place), &body) {
+        // Without the path there is one node, and every queue is on it.
+        Ok(_) | Err(Refused::NotFound(_)) => Ok(Output::Done),
+        Err(refused) => Err(refused.into()),
+    }
 }
 
 fn rebalance(_: &Call<'_>, node: &Node) -> Result<Output, Failure> {

@@ -1,13 +1,12 @@
 //! Users, their passwords, tags and limits.
 
-use std::io::Read;
-
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use md5::Md5;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256, Sha512};
 
-use super::{all_columns, exists, gone, parse_json};
+use super::{all_columns, exists, gone, parse_json, random};
 use crate::call::Call;
 use crate::command::{
     CTL_AND_DIAGNOSTICS, Column, Command, Section, Switch, TIMEOUT, column, plain,
@@ -361,11 +360,8 @@ fn check_hashing(call: &Call<'_>) -> Result<(), Failure> {
 fn hash_password(call: &Call<'_>, _: &Node) -> Result<Output, Failure> {
     let given = call.arguments.first().cloned();
     let password = given.or_else(|| prompt::secret("Password: "));
-    let password = password.ok_or_else(Failure::not_enough)?;
-    let mut salt = [0; 4];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut salt))
-        .map_err(|error| Failure::error(format!("no random bits for the salt: {error}")))?;
+    let password = password.ok_or_else(|| Failure::error("not_enough_args"))?;
+    let salt = random()?;
     let algorithm = call.value("hashing-algorithm").unwrap_or("sha256");
     Ok(Output::Text(salted_hash(algorithm, salt, &password)))
 }
@@ -382,6 +378,7 @@ fn hashed(algorithm: &str, bytes: &[u8]) -> Option<Vec<u8>> {
     match algorithm.to_ascii_lowercase().as_str() {
         "sha256" | "sha-256" => Some(Sha256::digest(bytes).to_vec()),
         "sha512" | "sha-512" => Some(Sha512::digest(bytes).to_vec()),
+        "md5" => Some(Md5::digest(bytes).to_vec()),
         _ => None,
     }
 }

@@ -9,7 +9,7 @@ use super::access::try_password;
 use super::eval;
 use crate::answer::{Answer, Body, Failure, Reply};
 use crate::call::Call;
-use crate::operations::{AuditEntry, Change};
+use crate::operations::{AddressFacts, AuditEntry, Change, InterfaceFacts, ThreadFacts};
 
 /// Lines that are told when nobody says how many.
 const LINES: usize = 50;
@@ -149,8 +149,8 @@ fn change(call: &Call<'_>, change: Change) -> Reply {
         .options
         .operations
         .change(change, management, call.now);
-    let durable_at = changed.map_err(Failure::bad_request)?;
-    Ok(Answer::done().after(durable_at))
+    changed.map_err(Failure::bad_request)?;
+    Ok(Answer::done())
 }
 
 /// There are no clusters yet: a node is one by itself.
@@ -183,6 +183,37 @@ pub(crate) fn process(call: &Call<'_>) -> Reply {
     Ok(Answer::value(&json!({
         "arguments": process.arguments,
         "variables": process.variables,
+    })))
+}
+
+pub(crate) fn machine(call: &Call<'_>) -> Reply {
+    let machine = call.management.options.operations.machine();
+    let address = |it: &AddressFacts| {
+        json!({
+            "address": it.address.to_string(),
+            "netmask": it.netmask.map(|mask| mask.to_string()),
+            "broadcast": it.broadcast.map(|address| address.to_string()),
+        })
+    };
+    let interface = |it: &InterfaceFacts| {
+        json!({
+            "name": it.name,
+            "flags": it.flags,
+            "hardware_address": it.hardware_address,
+            "addresses": it.addresses.iter().map(address).collect::<Vec<_>>(),
+        })
+    };
+    let thread = |it: &ThreadFacts| {
+        json!({
+            "id": it.id,
+            "name": it.name,
+            "user_ms": it.user_ms,
+            "system_ms": it.system_ms,
+        })
+    };
+    Ok(Answer::value(&json!({
+        "interfaces": machine.interfaces.iter().map(interface).collect::<Vec<_>>(),
+        "threads": machine.threads.iter().map(thread).collect::<Vec<_>>(),
     })))
 }
 

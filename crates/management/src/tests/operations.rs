@@ -1,7 +1,5 @@
 //! Paths of our own about the node.
 
-use leveret_broker::Lsn;
-
 use super::*;
 
 /// A node that listens, logs and does as it is told; or says that it can't.
@@ -94,11 +92,32 @@ impl Operations for Still {
         }
     }
 
+    fn machine(&self) -> MachineFacts {
+        MachineFacts {
+            interfaces: vec![InterfaceFacts {
+                name: "lo".to_owned(),
+                flags: vec!["up", "loopback"],
+                hardware_address: None,
+                addresses: vec![AddressFacts {
+                    address: [127, 0, 0, 1].into(),
+                    netmask: Some([255, 0, 0, 0].into()),
+                    broadcast: None,
+                }],
+            }],
+            threads: vec![ThreadFacts {
+                id: 7,
+                name: "io".to_owned(),
+                user_ms: 20,
+                system_ms: 10,
+            }],
+        }
+    }
+
     fn service(&self) -> Service {
         *self.service.lock()
     }
 
-    fn change(&self, change: Change, _: &Management, _: Timestamp) -> Result<Option<Lsn>, String> {
+    fn change(&self, change: Change, _: &Management, _: Timestamp) -> Result<(), String> {
         if change == Change::Reset {
             return Err("not now".to_owned());
         }
@@ -119,7 +138,7 @@ impl Operations for Still {
             },
             _ => Service::default(),
         };
-        Ok(None)
+        Ok(())
     }
 }
 
@@ -172,6 +191,8 @@ fn operators_ask_and_change() {
         200 {"cipher_suites":["TLS_AES_128_GCM_SHA256"],"versions":["tlsv1.3"]}
         GET /api/leveret/process
         200 {"arguments":["leveret"],"variables":{"RABBITMQ_NODENAME":"rabbit"}}
+        GET /api/leveret/machine
+        200 {"interfaces":[{"addresses":[{"address":"127.0.0.1","broadcast":null,"netmask":"255.0.0.0"}],"flags":["up","loopback"],"hardware_address":null,"name":"lo"}],"threads":[{"id":7,"name":"io","system_ms":10,"user_ms":20}]}
         "#,
     );
     let expected = [

@@ -7,12 +7,12 @@ use std::sync::LazyLock;
 use jsonwebtoken::Algorithm;
 use leveret_broker::options::{Overwrite, RatesMode};
 use leveret_broker::queue::Kind;
+use leveret_ctl::encryption;
 use regex::Regex;
 
 use tracing::level_filters::LevelFilter;
 
 use super::effective::{CrlCheck, Effective, Rule, TlsVersion, Watermark};
-use super::secret::{self, Iterations};
 use super::value::{
     address, flag, integer, integer_or_infinity, ip, one_of, part, relative, size, text,
 };
@@ -366,11 +366,11 @@ const AFTER_TLS: &[Key] = &[
     one("config_entry_decoder.passphrase_file", "", "A file that has it in its first line; ours.",
         |c, _, v| put(&mut c.decoder.passphrase_file, path(v))).live(),
     one("config_entry_decoder.cipher", "aes_128_cbc", "How they are encrypted.",
-        |c, _, v| put(&mut c.decoder.cipher, one_of(v, secret::CIPHERS))).live(),
+        |c, _, v| put(&mut c.decoder.method.cipher, one_of(v, encryption::CIPHERS))).live(),
     one("config_entry_decoder.hash", "sha256", "How their key is made from the passphrase.",
-        |c, _, v| put(&mut c.decoder.hash, one_of(v, secret::HASHES))).live(),
+        |c, _, v| put(&mut c.decoder.method.hash, one_of(v, encryption::HASHES))).live(),
     one("config_entry_decoder.iterations", "1", "How often.",
-        |c, _, v| put(&mut c.decoder.iterations, integer(v, 1..=10_000_000).map(Iterations))).live(),
+        |c, _, v| put(&mut c.decoder.method.iterations, integer(v, 1..=10_000_000))).live(),
     one("credential_validator.validation_backend", "rabbit_credential_validator_accept_everything", "What new passwords have to be.",
         |c, _, v| put(&mut c.access.validation.rule, one_of(v, VALIDATORS))),
     one("credential_validator.min_length", "5", "The octets that they need, by rabbit_credential_validator_min_password_length.",
