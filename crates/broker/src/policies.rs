@@ -85,7 +85,7 @@ pub(crate) enum Object<'a> {
 }
 
 /// A policy of one vhost.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     pub name: Arc<str>,
     pub pattern: Pattern,

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use leveret_broker::Lsn;
 use leveret_broker::time::Timestamp;
 
-use crate::Management;
 use crate::options::{ListenerCertificates, ListenerFacts};
 
 /// See the module's page. Calls may take their time: they are made where requests are worked on.
@@ -58,12 +57,7 @@ pub trait Operations: Send + Sync {
     ///
     /// # Errors
     /// Why it can't be done now.
-    fn change(
-        &self,
-        change: Change,
-        management: &Management,
-        now: Timestamp,
-    ) -> Result<Option<Lsn>, String>;
+    fn change(&self, change: Change, now: Timestamp) -> Result<Option<Lsn>, String>;
 }
 
 /// Some lines of the log.

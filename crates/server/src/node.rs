@@ -25,8 +25,7 @@ use tracing::{error, info, warn};
 use crate::audit::Audit;
 use crate::auth;
 use crate::clock::Clock;
-use crate::config::{Address, Effective, Loaded, Sources};
-use crate::definitions;
+use crate::config::{Access, Address, Effective, Loaded, Sources};
 use crate::doors::Doors;
 use crate::events::EventRing;
 use crate::host;
@@ -69,6 +68,7 @@ pub(crate) fn run(
         let doors = Doors::open(config)?;
         let clock = Clock::start();
         let (broker, log, resources) = start_broker(config, clock)?;
+        config.definitions.load(&broker, clock.now())?;
         auth::start(config, &broker)?;
         broker
             .login_sources
@@ -139,7 +139,6 @@ pub(crate) fn run(
             audit,
             stop: Arc::default(),
         };
-        definitions::load(&config.definitions, &site.management, clock.now())?;
         let control_socket = http::open_control_socket(&config.data_dir);
         announce(config, &listening, started);
 
@@ -291,22 +290,28 @@ fn options(config: &Effective) -> Options {
         }),
         interceptors: config.interceptors,
         disabled_queue_kinds: config.disabled_queue_kinds.clone(),
-        first: FirstDefinitions {
-            vhost: access.default_vhost.clone(),
-            user: access.default_user.clone(),
-            password: access.default_pass.clone(),
-            tags: access
-                .default_user_tags
-                .iter()
-                .map(|tag| tag.as_str().into())
-                .collect(),
-            permissions: Permissions {
-                configure: Pattern::new(&access.default_permissions.configure),
-                write: Pattern::new(&access.default_permissions.write),
-                read: Pattern::new(&access.default_permissions.read),
-            },
-        },
+        first: first_definitions(access),
+        starts_blank: !config.definitions.paths.is_empty(),
         random: rand::random,
+    }
+}
+
+/// The virtual host and user of a blank node.
+fn first_definitions(access: &Access) -> FirstDefinitions {
+    FirstDefinitions {
+        vhost: access.default_vhost.clone(),
+        user: access.default_user.clone(),
+        password: access.default_pass.clone(),
+        tags: access
+            .default_user_tags
+            .iter()
+            .map(|tag| tag.as_str().into())
+            .collect(),
+        permissions: Permissions {
+            configure: Pattern::new(&access.default_permissions.configure),
+            write: Pattern::new(&access.default_permissions.write),
+            read: Pattern::new(&access.default_permissions.read),
+        },
     }
 }
 

@@ -6,6 +6,7 @@ use leveret_broker::error::ResourceKind;
 use leveret_broker::live_queue::LiveQueue;
 use leveret_broker::policies::Scope;
 
+use super::IMPORTED_HASH;
 use crate::api::{limits, parameters, policies, users, vhosts};
 use crate::json::{self, Columns, Object};
 use crate::options::Options;
@@ -39,11 +40,11 @@ pub(crate) fn cluster(broker: &Broker, options: &Options) -> Vec<u8> {
         object.list("parameters", broker.list_parameters(None), |it, object| {
             parameters::write(object, &it);
         });
-        object.list(
-            "global_parameters",
-            broker.list_global_parameters(),
-            |(name, value), object| parameters::write_global(object, &name, &value),
-        );
+        let mut globals = broker.stored_global_parameters();
+        globals.retain(|(name, _)| **name != *IMPORTED_HASH);
+        object.list("global_parameters", globals, |(name, value), object| {
+            parameters::write_global(object, &name, &value)
+        });
         write_objects(object, broker, None);
     });
     out

@@ -98,7 +98,7 @@ impl Operations for Still {
         *self.service.lock()
     }
 
-    fn change(&self, change: Change, _: &Management, _: Timestamp) -> Result<Option<Lsn>, String> {
+    fn change(&self, change: Change, _: Timestamp) -> Result<Option<Lsn>, String> {
         if change == Change::Reset {
             return Err("not now".to_owned());
         }
