@@ -248,8 +248,14 @@ impl Review<'_> {
         let coming = entry.or_insert_with(|| Coming::to(known));
         coming.default_queue_type = metadata.default_queue_type;
         coming.limits = limits.unwrap_or(coming.limits);
+        let default = self.broker.options.default_queue_kind;
+        let filled = |metadata: &VhostMetadata| VhostMetadata {
+            default_queue_type: metadata.default_queue_type.or(Some(default)),
+            ..metadata.clone()
+        };
         Ok(fate(known.map(|known| {
-            known.metadata == *metadata && limits.is_none_or(|limits| limits == known.limits)
+            filled(&known.metadata) == filled(metadata)
+                && limits.is_none_or(|limits| limits == known.limits)
         })))
     }
 
