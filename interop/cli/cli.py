@@ -465,7 +465,7 @@ def definitions():
         with open(file) as text:
             names = [vhost["name"] for vhost in json.load(text)["vhosts"]]
         report("the file has the virtual hosts", "" if VHOST in names else names)
-        check(f"rabbitmqctl import_definitions {file}", re.compile("Successfully started definition import"))
+        check(f"rabbitmqctl import_definitions {file}", re.compile("Successfully imported definitions|Successfully started definition import"))
         check("rabbitmqctl export_definitions -", lambda text: VHOST in [v["name"] for v in json.loads(text)["vhosts"]])
         check("rabbitmqctl import_definitions -q", stdin='{"vhosts":[]}')
         check("rabbitmqctl import_definitions -q", code=65, stdin="{")

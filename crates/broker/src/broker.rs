@@ -293,7 +293,7 @@ impl Broker {
             broker.expect_recovered(last, now);
         }
         broker.restore_backlog(restored.backlog, crashed_through, now)?;
-        if broker.topology.read().catalogue.is_blank() {
+        if !broker.options.starts_blank && broker.topology.read().catalogue.is_blank() {
             broker.define_defaults().map_err(StartError::First)?;
         }
         Ok(Arc::new(broker))

@@ -312,7 +312,7 @@ pub enum ApplyError {
 }
 
 /// The exchanges that every vhost has (RabbitMQ: "AMQP 0-9-1 Model Explained", default exchange and amq.*).
-const PREDECLARED: [(&str, Kind, bool); 7] = [
+pub(crate) const PREDECLARED: [(&str, Kind, bool); 7] = [
     ("", Kind::Direct, false),
     ("amq.direct", Kind::Direct, false),
     ("amq.fanout", Kind::Fanout, false),

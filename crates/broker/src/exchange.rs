@@ -75,6 +75,26 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
+    /// Whether a client may make this binding from an exchange of this kind. `queue` is the kind of the destination, if that
+    /// is a queue.
+    pub fn check_binding(
+        self,
+        key: &[u8],
+        arguments: &Table,
+        queue: Option<queue::Kind>,
+    ) -> Result<(), RouterError> {
+        if key.len() > KEY_LEN_MAX {
+            return Err(RouterError::KeyTooLong);
+        }
+        match self {
+            Self::Topic => topic::check(key),
+            Self::Headers => headers::check(arguments),
+            Self::ConsistentHash => hash::weight(key).map(|_| ()),
+            Self::LocalRandom => check_local_random(key, queue),
+            _ => Ok(()),
+        }
+    }
+
     /// Its name at the doors.
     pub fn name(self) -> &'static str {
         match self {
@@ -182,7 +202,7 @@ fn term(octets: &[u8]) -> String {
 
 /// The bindings that leave one exchange.
 ///
-/// [`check_binding`](Self::check_binding) what a client asks for, [`bind`](Self::bind) it, then [`route`](Self::route).
+/// [Check](Kind::check_binding) what a client asks for, [`bind`](Self::bind) it, then [`route`](Self::route).
 /// Where a message goes depends on the route and the bindings (in kinds that let chance decide, also on the order in
 /// which they were made); never on a clock, an address or the seed of a hash table.
 #[derive(Debug)]
@@ -237,25 +257,6 @@ impl Router {
             Index::Random(_) => Kind::Random,
             Index::LocalRandom(_) => Kind::LocalRandom,
             Index::RecentHistory(..) => Kind::RecentHistory,
-        }
-    }
-
-    /// Whether a client may make this binding. `queue` is the kind of the destination, if that is a queue.
-    pub fn check_binding(
-        &self,
-        key: &[u8],
-        arguments: &Table,
-        queue: Option<queue::Kind>,
-    ) -> Result<(), RouterError> {
-        if key.len() > KEY_LEN_MAX {
-            return Err(RouterError::KeyTooLong);
-        }
-        match self.index {
-            Index::Topic(_) => topic::check(key),
-            Index::Headers(_) => headers::check(arguments),
-            Index::ConsistentHash(_) => hash::weight(key).map(|_| ()),
-            Index::LocalRandom(_) => check_local_random(key, queue),
-            _ => Ok(()),
         }
     }
 

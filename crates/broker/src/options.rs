@@ -56,6 +56,8 @@ pub struct Options {
     pub disabled_queue_kinds: Vec<Kind>,
     /// What a blank node begins with.
     pub first: FirstDefinitions,
+    /// A blank node stays so when it starts: definitions will be taken in.
+    pub starts_blank: bool,
     /// A source of random bits, for generated names and salts.
     pub random: fn() -> u64,
 }
@@ -154,6 +156,7 @@ impl Options {
                 tags: vec!["administrator".into()],
                 permissions: Permissions::full(),
             },
+            starts_blank: false,
             random,
         }
     }

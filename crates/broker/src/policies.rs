@@ -85,7 +85,7 @@ pub(crate) enum Object<'a> {
 }
 
 /// A policy of one vhost.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     pub name: Arc<str>,
     pub pattern: Pattern,
@@ -422,6 +422,11 @@ pub fn check_definition(scope: Scope, definition: &Table) -> Result<(), String> 
     }
     let mut strangers = Vec::new();
     for (name, value) in definition.iter() {
+        if name == "queue-master-locator" {
+            return Err(
+                "use of deprecated queue-master-locator argument is not permitted".to_owned(),
+            );
+        }
         let known = KEYS.iter().find(|key| key.name == name);
         match known.filter(|key| key.is_operators || scope == Scope::User) {
             Some(key) if (key.accepts)(value) => {}
@@ -552,6 +557,11 @@ mod tests {
             Scope::Operator,
             &[("alternate-exchange", s("x"))],
             "[{<<\"alternate-exchange\">>,<<\"x\">>}] are not recognised policy settings",
+        );
+        check(
+            Scope::User,
+            &[("queue-master-locator", s("min-masters"))],
+            "use of deprecated queue-master-locator argument is not permitted",
         );
         let fine = table(&[("message-ttl", n(0)), ("overflow", s("drop-head"))]);
         assert_eq!(check_definition(Scope::Operator, &fine), Ok(()));

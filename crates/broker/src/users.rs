@@ -129,7 +129,7 @@ impl PasswordRule {
 }
 
 /// A user of the internal database.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct User {
     pub name: Arc<str>,
     pub password: PasswordHash,
@@ -171,7 +171,7 @@ impl Access {
 }
 
 /// What a user may do in a vhost: a pattern of resource names per operation.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Permissions {
     pub configure: Pattern,
     pub write: Pattern,
@@ -199,7 +199,7 @@ impl Permissions {
 }
 
 /// Which routing keys a user may use with a topic exchange.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TopicPermissions {
     pub write: Pattern,
     pub read: Pattern,
@@ -211,6 +211,12 @@ pub struct TopicPermissions {
 pub struct Pattern {
     source: Box<str>,
     compiled: Compiled,
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
 }
 
 #[derive(Debug, Clone)]

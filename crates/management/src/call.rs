@@ -97,6 +97,12 @@ impl<'a> Call<'a> {
         user.expect("only routes for anybody have no user, and their handlers do not ask")
     }
 
+    /// Who asks, if the internal database knows them: others have their permissions from elsewhere.
+    pub(crate) fn internal_user(&self) -> Option<Arc<str>> {
+        let known = self.broker().user_info(&self.request.user.as_ref()?.name);
+        known.map(|user| user.name)
+    }
+
     /// The part of the path that the route calls so.
     pub(crate) fn parameter(&self, name: &str) -> &str {
         let found = self.parameter_if_any(name);

@@ -39,8 +39,9 @@ mod visit;
 
 pub use answer::{Answer, Body};
 pub use call::{Admitted, Caller};
-pub use definitions::{ImportError, Report};
+pub use definitions::{ImportError, Repetition, import};
 pub use events::event_line;
+pub use leveret_broker::broker::administration::Report;
 pub use operations::{
     AddressFacts, AuditEntry, Change, InterfaceFacts, LogLines, MachineFacts, Operations,
     ProcessFacts, Service, ThreadFacts, TlsFacts,
@@ -56,7 +57,6 @@ pub use sampler::SAMPLE_PERIOD_MS;
 
 use access::Attempts;
 use answer::Failure;
-use definitions::Import;
 use metrics::Scrapes;
 use routes::Found;
 use sampler::Sampler;
@@ -109,13 +109,6 @@ impl Management {
     pub fn refuse_body(&self, admitted: &Admitted) -> Answer {
         let failure = Failure::bad_request("Exceeded HTTP request body size limit");
         self.with_headers(failure.into(), &admitted.visit.head)
-    }
-
-    /// Takes definitions in, as RabbitMQ does from a file when it starts.
-    pub fn import(&self, document: &[u8], now: Timestamp) -> Result<Report, ImportError> {
-        let import = Import::read(document, None)?;
-        import.check(&self.broker)?;
-        import.apply(&self.broker, now)
     }
 
     fn find(&self, visit: &Arc<Visit>, now: Timestamp) -> Result<Admitted, Box<Answer>> {

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 
 use leveret_broker::time::Timestamp;
 
-use crate::Management;
 use crate::options::{ListenerCertificates, ListenerFacts};
 
 /// See the module's page. Calls may take their time: they are made where requests are worked on.
@@ -61,8 +60,7 @@ pub trait Operations: Send + Sync {
     ///
     /// # Errors
     /// Why it can't be done now.
-    fn change(&self, change: Change, management: &Management, now: Timestamp)
-    -> Result<(), String>;
+    fn change(&self, change: Change, now: Timestamp) -> Result<(), String>;
 }
 
 /// Some lines of the log.

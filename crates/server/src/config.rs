@@ -15,7 +15,7 @@ mod syntax;
 mod value;
 
 use effective::Rule;
-pub(crate) use effective::{Address, Effective};
+pub(crate) use effective::{Access, Address, Effective};
 pub(crate) use given::{Given, HIDDEN};
 pub(crate) use keys::is_secret;
 use keys::{Found, KEYS, Key};

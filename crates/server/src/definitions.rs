@@ -3,25 +3,71 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use leveret_broker::broker::Broker;
 use leveret_broker::time::Timestamp;
-use leveret_management::Management;
+use leveret_management::{ImportError, Repetition, Report};
 use tracing::info;
 
-/// Takes in every file, in this order. What can't be taken in stops the start.
-pub(crate) fn load(
-    paths: &[PathBuf],
-    management: &Management,
-    now: Timestamp,
-) -> Result<(), String> {
-    for path in paths {
-        for file in files(path).map_err(|error| shown(path, &error))? {
-            let text = std::fs::read(&file).map_err(|error| shown(&file, &error))?;
-            let imported = management.import(&text, now);
-            imported.map_err(|error| shown(&file, &error))?;
-            info!(file = %file.display(), "definitions loaded");
+/// What is to be taken in at each start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Definitions {
+    /// Files, or directories of files.
+    pub(crate) paths: Vec<PathBuf>,
+    /// Nothing is taken in while the files are what they were the last time.
+    pub(crate) skip_if_unchanged: bool,
+}
+
+impl Definitions {
+    /// Takes in every file, in this order: all of them, or none. What can't be taken in stops the start.
+    pub(crate) fn load(&self, broker: &Broker, now: Timestamp) -> Result<(), String> {
+        let files = self.files()?;
+        if files.is_empty() {
+            return Ok(());
         }
+        let read = |file: &PathBuf| std::fs::read(file).map_err(|error| shown(file, &error));
+        let texts = files.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let documents: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
+        let repetition = match self.skip_if_unchanged {
+            true => Repetition::Skip,
+            false => Repetition::TakeIn,
+        };
+        let imported = leveret_management::import(broker, &documents, repetition, now);
+        let imported = imported.map_err(|error| match &error {
+            ImportError::Invalid { document, .. } => shown(&files[*document], &error),
+            ImportError::Refused(_) => format!("definitions: {error}"),
+        })?;
+        for file in &files {
+            match imported {
+                Some(_) => info!(file = %file.display(), "definitions loaded"),
+                None => info!(file = %file.display(), "definitions are unchanged, skipped"),
+            }
+        }
+        if let Some(report) = imported {
+            log(&report);
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn files(&self) -> Result<Vec<PathBuf>, String> {
+        let mut all = Vec::new();
+        for path in &self.paths {
+            all.extend(files(path).map_err(|error| shown(path, &error))?);
+        }
+        Ok(all)
+    }
+}
+
+/// How many objects of each category came of it.
+fn log(report: &Report) {
+    for (category, tally) in &report.tallies {
+        info!(
+            category,
+            created = tally.created,
+            changed = tally.changed,
+            unchanged = tally.unchanged,
+            "definitions"
+        );
+    }
 }
 
 fn shown(path: &Path, error: &dyn std::fmt::Display) -> String {

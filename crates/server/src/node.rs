@@ -28,8 +28,7 @@ use crate::audit::Audit;
 use crate::auth;
 use crate::clock::Clock;
 use crate::config::effective::HttpListener;
-use crate::config::{Address, Effective, Loaded, Sources};
-use crate::definitions;
+use crate::config::{Access, Address, Effective, Loaded, Sources};
 use crate::doors::Doors;
 use crate::events::EventRing;
 use crate::host;
@@ -81,6 +80,7 @@ pub(crate) fn run(
             data_dir: config.data_dir.clone(),
         };
         reset.resume(&broker)?;
+        config.definitions.load(&broker, clock.now())?;
         auth::start(config, &broker)?;
         broker
             .login_sources
@@ -154,7 +154,6 @@ pub(crate) fn run(
             audit,
             stop: Arc::default(),
         };
-        definitions::load(&config.definitions, &site.management, clock.now())?;
         let control_socket = http::open_control_socket(&config.data_dir);
         let (api, metrics) = (listen(doors.api)?, listen(doors.metrics)?);
         clients.open()?;
@@ -310,22 +309,28 @@ fn options(config: &Effective) -> Options {
         interceptors: config.interceptors,
         rates_mode: config.management.rates_mode,
         disabled_queue_kinds: config.disabled_queue_kinds.clone(),
-        first: FirstDefinitions {
-            vhost: access.default_vhost.clone(),
-            user: access.default_user.clone(),
-            password: access.default_pass.clone(),
-            tags: access
-                .default_user_tags
-                .iter()
-                .map(|tag| tag.as_str().into())
-                .collect(),
-            permissions: Permissions {
-                configure: Pattern::new(&access.default_permissions.configure),
-                write: Pattern::new(&access.default_permissions.write),
-                read: Pattern::new(&access.default_permissions.read),
-            },
-        },
+        first: first_definitions(access),
+        starts_blank: !config.definitions.paths.is_empty(),
         random: rand::random,
+    }
+}
+
+/// The virtual host and user of a blank node.
+fn first_definitions(access: &Access) -> FirstDefinitions {
+    FirstDefinitions {
+        vhost: access.default_vhost.clone(),
+        user: access.default_user.clone(),
+        password: access.default_pass.clone(),
+        tags: access
+            .default_user_tags
+            .iter()
+            .map(|tag| tag.as_str().into())
+            .collect(),
+        permissions: Permissions {
+            configure: Pattern::new(&access.default_permissions.configure),
+            write: Pattern::new(&access.default_permissions.write),
+            read: Pattern::new(&access.default_permissions.read),
+        },
     }
 }
 

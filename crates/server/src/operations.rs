@@ -5,13 +5,12 @@ use std::sync::Arc;
 use leveret_broker::broker::Broker;
 use leveret_broker::time::Timestamp;
 use leveret_management::{
-    AuditEntry, Change, ListenerCertificates, ListenerFacts, LogLines, MachineFacts, Management,
-    ProcessFacts, Service, TlsFacts,
+    AuditEntry, Change, ListenerCertificates, ListenerFacts, LogLines, MachineFacts, ProcessFacts,
+    Service, TlsFacts,
 };
 
 use crate::audit::Audit;
 use crate::config::{self, HIDDEN};
-use crate::definitions;
 use crate::host;
 use crate::reload::Current;
 use crate::reset::Reset;
@@ -103,17 +102,11 @@ impl leveret_management::Operations for Operations {
         self.service.service()
     }
 
-    fn change(
-        &self,
-        change: Change,
-        management: &Management,
-        now: Timestamp,
-    ) -> Result<(), String> {
+    fn change(&self, change: Change, now: Timestamp) -> Result<(), String> {
         let was_stopped = self.service().is_stopped;
         // A node that was reset takes in what a blank one would.
         if change == Change::StartApp && was_stopped {
-            let paths = self.current.definitions();
-            definitions::load(&paths, management, now)?;
+            self.current.definitions().load(&self.broker, now)?;
         }
         self.service.change(change)?;
         match change {

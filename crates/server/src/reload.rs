@@ -1,7 +1,6 @@
 //! The configuration of a node that runs. At SIGHUP it is read again, and operators change some of it; what a running node
 //! can take is taken, and each difference is logged.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use leveret_amqp091::connection::Limits;
@@ -10,6 +9,7 @@ use tracing::{error, info, warn};
 
 use crate::certificates::Certificates;
 use crate::config::{self, Effective, Loaded, Sources};
+use crate::definitions::Definitions;
 use crate::logs::Logs;
 use crate::node;
 use crate::resources::Resources;
@@ -121,8 +121,8 @@ impl Current {
         self.loaded.lock().describe()
     }
 
-    /// Files of definitions that are taken in at each start.
-    pub(crate) fn definitions(&self) -> Vec<PathBuf> {
+    /// What is taken in at each start.
+    pub(crate) fn definitions(&self) -> Definitions {
         self.loaded.lock().config.definitions.clone()
     }
 }

@@ -18,6 +18,9 @@ use serde_json::Value;
 
 const GUEST: &str = "Basic Z3Vlc3Q6Z3Vlc3Q=";
 
+/// Of `guest`, salted and hashed as definitions have it.
+const GUEST_HASH: &str = "AQIDBEMMOXwY6PKx/JKP9PAqfsb4ozuD0Ta3pxxa9gEYBMmD";
+
 fn start(directory: &Directory, settings: &[&str]) -> Node {
     let program = Path::new(env!("CARGO_BIN_EXE_leveret"));
     Node::start_with(program, &directory.0, settings).unwrap()
@@ -131,7 +134,14 @@ fn a_stopped_node_can_be_reset() {
     let directory = Directory::new("operations");
     let definitions =
         std::env::temp_dir().join(format!("leveret-reset-{}.json", std::process::id()));
-    std::fs::write(&definitions, r#"{"vhosts": [{"name": "loaded"}]}"#).unwrap();
+    // Where definitions are loaded there is no first user but theirs.
+    let loaded = serde_json::json!({
+        "rabbitmq_version": "4.3.6",
+        "vhosts": [{"name": "/"}, {"name": "loaded"}],
+        "users": [{"name": "guest", "tags": "administrator", "password_hash": GUEST_HASH}],
+        "permissions": [{"user": "guest", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}],
+    });
+    std::fs::write(&definitions, loaded.to_string()).unwrap();
     let load = format!("load_definitions={}", definitions.display());
     let node = start(&directory, &[&load]);
     let mut inside = Client::connect(node.address).unwrap();

@@ -15,14 +15,16 @@ use crate::live_queue::{ConnectionId, Outbox};
 use crate::mailbox::Event;
 use crate::time::Timestamp;
 
+mod import;
 pub mod messages;
 mod parameters;
 mod reset;
 mod users;
 mod vhosts;
 
-pub use parameters::{ParameterInfo, PolicyInfo, PolicySpec};
-pub use users::{Password, PermissionSpec};
+pub use import::{Detail, Fate, ImportRefused, Report, Tally, Wanted};
+pub use parameters::{Parameter, ParameterInfo, PolicyInfo, PolicySpec};
+pub use users::{Password, PermissionSpec, topic_permissions};
 
 /// Why an operator's change is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -11,7 +11,7 @@ use leveret_storage::{Batch as Records, Lsn};
 use super::{Broker, Topology};
 use crate::catalogue::{ApplyError, Changes, Command, Vhost};
 use crate::error::{Error, Resource, Result};
-use crate::events::Change;
+use crate::events::{Change, Event};
 use crate::ids::QueueId;
 use crate::live_queue::LiveQueue;
 use crate::principal::Principal;
@@ -24,10 +24,18 @@ mod queues;
 
 pub use bindings::BindingSpec;
 pub use exchanges::ExchangeSpec;
+pub(super) use queues::with_type;
 pub use queues::{Declared, QueueSpec};
 
 /// Names that begin so are the broker's.
 const RESERVED: &str = "amq.";
+
+/// What commands have done to the catalogue and the log does not know yet.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    records: Records,
+    events: Vec<Event>,
+}
 
 impl Broker {
     /// Applies a command and puts what it changed into the log. `by`: the client that wanted it.
@@ -37,35 +45,56 @@ impl Broker {
         command: Command,
         by: Option<&Principal>,
     ) -> std::result::Result<(Changes, Option<Lsn>), ApplyError> {
+        let mut done = Done::default();
+        let by = by.map(|by| &*by.user);
+        let changes = self.apply_only(topology, command, by, &mut done)?;
+        Ok((changes, self.log_done(topology, done)))
+    }
+
+    /// Applies a command. The lock may not be let go before [`Self::log_done`] has got what was done.
+    pub(super) fn apply_only(
+        &self,
+        topology: &mut Topology,
+        command: Command,
+        by: Option<&str>,
+        done: &mut Done,
+    ) -> std::result::Result<Changes, ApplyError> {
         let sink = self.events.sink();
-        let change = sink.map(|_| {
-            let user = by.map(|by| &*by.user);
-            Change::of(&self.options, &topology.catalogue, &command, user)
-        });
+        let change = sink.map(|_| Change::of(&self.options, &topology.catalogue, &command, by));
         let changes = topology.catalogue.apply(command)?;
-        self.version.fetch_add(1, Ordering::Release);
-        let mut records = Records::default();
         for definition in &changes.defined {
-            records.define(definition.table, definition.id, &definition.bytes);
+            let (table, id) = (definition.table, definition.id);
+            done.records.define(table, id, &definition.bytes);
         }
         for (table, id) in &changes.undefined {
-            records.undefine(*table, *id);
+            done.records.undefine(*table, *id);
         }
         let nothing = changes.defined.is_empty() && changes.undefined.is_empty();
         for QueueId(owner) in changes.dropped.iter().filter(|_| !nothing) {
-            records.drop_owner(*owner);
+            done.records.drop_owner(*owner);
         }
-        let durable_at = (!nothing).then(|| self.log.append(&mut records).lsn);
+        if let Some(change) = change {
+            done.events
+                .extend(change.done(&topology.catalogue, &changes));
+        }
+        Ok(changes)
+    }
+
+    /// Puts what commands have changed into the log, all of it or, if the node dies meanwhile, none, and tells of it.
+    pub(super) fn log_done(&self, topology: &Topology, mut done: Done) -> Option<Lsn> {
+        self.version.fetch_add(1, Ordering::Release);
+        let nothing = done.records.is_empty();
+        let durable_at = (!nothing).then(|| self.log.append(&mut done.records).lsn);
         if let Some(Lsn(at)) = durable_at {
             self.last_change.store(at, Ordering::Release);
         }
-        if let (Some(sink), Some(change)) = (sink, change) {
-            for event in change.done(&topology.catalogue, &changes) {
+        if let Some(sink) = self.events.sink() {
+            for event in done.events {
                 sink.take(event);
             }
         }
         self.look_at_event_exchange(topology);
-        Ok((changes, durable_at))
+        durable_at
     }
 
     /// For answers that something is there already: somebody may have made it so a moment ago, and it is not on disk yet.

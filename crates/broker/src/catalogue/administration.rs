@@ -295,6 +295,11 @@ impl Vhost {
         parameters.map(|((component, name), value)| (component, name, value))
     }
 
+    /// The value of a parameter.
+    pub fn parameter(&self, component: &Arc<str>, name: &Arc<str>) -> Option<&Value> {
+        self.parameters.get(&(component.clone(), name.clone()))
+    }
+
     /// The policies that apply to the queue of that name.
     pub fn applied_to_queue(&self, name: &str) -> Option<&Applied> {
         self.queues.get(name).map(|entry| &entry.applied)

@@ -65,7 +65,7 @@ fn check(kind: Kind, bindings: &[(u32, &str, Table)], messages: &[(&str, Table, 
 
 /// The refusal's text; empty for a binding that is allowed.
 fn check_binding(kind: Kind, key: &str, arguments: Table, to: Option<queue::Kind>, text: &str) {
-    let result = router(kind).check_binding(key.as_bytes(), &arguments, to);
+    let result = kind.check_binding(key.as_bytes(), &arguments, to);
     assert_eq!(
         result
             .err()
@@ -311,7 +311,7 @@ fn unreadable_properties_have_no_headers() {
 fn keys_are_short_strings() {
     for (len, allowed) in [(255, true), (256, false)] {
         let key = vec![b'a'; len];
-        let result = router(Kind::Direct).check_binding(&key, &none(), None);
+        let result = Kind::Direct.check_binding(&key, &none(), None);
         assert_eq!(result.is_ok(), allowed);
     }
 }

@@ -124,17 +124,35 @@ fn import(call: &Call<'_>, node: &Node) -> Result<Output, Failure> {
             format!("Failed to deserialise input (format: JSON) (error: {error})"),
         ));
     }
+    let skip = call.flag("skip-if-unchanged");
+    let path = format!("{DEFINITIONS}?report=true&skip_if_unchanged={skip}");
     let progress = Progress::new("Importing", bytes.len());
-    node.upload(DEFINITIONS, &bytes, &mut |sent| progress.at(sent))?;
+    let report = node.upload(&path, &bytes, &mut |sent| progress.at(sent))?;
     if call.is_quiet() {
         return Ok(Output::Done);
     }
     Ok(Output::Report {
-        text: "Successfully started definition import. This process is asynchronous and can take \
-               some time. Watch target node logs for completion."
-            .to_owned(),
-        json: json!({ "result": "ok", "node": call.node }),
+        text: told(&report),
+        json: json!({ "result": "ok", "node": call.node, "report": report }),
     })
+}
+
+/// What an import did, a line for each category. RabbitMQ imports after its tool has ended, and so has nothing to tell;
+/// its nodes do not answer this question either.
+fn told(report: &Value) -> String {
+    if report["skipped"] == true {
+        return "Definitions are those that were imported last, nothing to do.".to_owned();
+    }
+    let Some(counts) = report["counts"].as_object() else {
+        return "Definitions are imported.".to_owned();
+    };
+    let line = |(category, counts): (&String, &Value)| {
+        let [created, changed, unchanged] =
+            ["created", "changed", "unchanged"].map(|fate| counts[fate].as_u64().unwrap_or(0));
+        format!("\n{category}: {created} created, {changed} changed, {unchanged} unchanged")
+    };
+    let lines: String = counts.iter().map(line).collect();
+    format!("Successfully imported definitions.{lines}")
 }
 
 fn read(file: &str) -> Result<Vec<u8>, Failure> {

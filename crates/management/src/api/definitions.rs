@@ -3,10 +3,12 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use http::{HeaderValue, StatusCode, header};
+use leveret_broker::broker::administration::Detail;
+use serde_json::json;
 
 use crate::answer::{Answer, Failure, Reply};
 use crate::call::Call;
-use crate::definitions::{self, Import, ImportError};
+use crate::definitions::{self, How, ImportError, Repetition, report_json};
 
 pub(crate) fn export(call: &Call<'_>) -> Reply {
     let options = &call.management.options;
@@ -53,20 +55,36 @@ pub(crate) fn import_vhost(call: &Call<'_>) -> Reply {
     take_in(call, Some(call.vhost()?))
 }
 
-/// With `dry_run=true` nothing is changed, and the answer says what would be; with `report=true` it says what was.
+/// With `dry_run=true` nothing is changed, and the answer says what would be; with `report=true` it says what was. With
+/// `skip_if_unchanged=true` the same document is not taken in a second time.
 fn take_in(call: &Call<'_>, vhost: Option<&str>) -> Reply {
     let document = document(call)?;
-    let import = Import::read(document, vhost)?;
-    import.check(call.broker())?;
-    if call.query.is_true("dry_run") {
-        return Ok(Answer::value(&import.preview(call.broker()).json()));
-    }
-    let report = import.apply(call.broker(), call.now)?;
-    let answer = match call.query.is_true("report") {
-        true => Answer::value(&report.json()),
-        false => Answer::done(),
+    let broker = call.broker();
+    let is_dry = call.query.is_true("dry_run");
+    let is_reported = is_dry || call.query.is_true("report");
+    let how = How {
+        vhost,
+        by: call.internal_user(),
+        repetition: match call.query.is_true("skip_if_unchanged") {
+            true => Repetition::Skip,
+            false => Repetition::TakeIn,
+        },
+        detail: match is_reported {
+            true => Detail::Names,
+            false => Detail::Counts,
+        },
     };
-    Ok(answer.after(report.durable_at))
+    if is_dry {
+        let report = definitions::preview(broker, &[document], &how)?;
+        return Ok(Answer::value(&report_json(&report)));
+    }
+    let report = definitions::take_in(broker, &[document], &how, call.now)?;
+    let answer = match &report {
+        Some(report) if is_reported => Answer::value(&report_json(report)),
+        None if is_reported => Answer::value(&json!({ "skipped": true })),
+        _ => Answer::done(),
+    };
+    Ok(answer.after(report.and_then(|report| report.durable_at)))
 }
 
 impl From<ImportError> for Failure {

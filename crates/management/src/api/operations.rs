@@ -145,10 +145,7 @@ pub(crate) fn revive(call: &Call<'_>) -> Reply {
 
 fn change(call: &Call<'_>, change: Change) -> Reply {
     let management = call.management;
-    let changed = management
-        .options
-        .operations
-        .change(change, management, call.now);
+    let changed = management.options.operations.change(change, call.now);
     changed.map_err(Failure::bad_request)?;
     Ok(Answer::done())
 }

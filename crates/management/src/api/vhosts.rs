@@ -56,7 +56,7 @@ pub(crate) fn write_metadata(object: &mut Object<'_>, metadata: &VhostMetadata) 
     object.field("metadata", &metadata_json(metadata));
 }
 
-pub(crate) fn write_metadata_fields(object: &mut Object<'_>, metadata: &VhostMetadata) {
+fn write_metadata_fields(object: &mut Object<'_>, metadata: &VhostMetadata) {
     let default_queue_type = metadata.default_queue_type.map(Kind::name);
     object.field("description", &metadata.description);
     object.field("tags", &metadata.tags);
@@ -64,8 +64,8 @@ pub(crate) fn write_metadata_fields(object: &mut Object<'_>, metadata: &VhostMet
     object.field("protected_from_deletion", &metadata.protected_from_deletion);
 }
 
-/// The metadata as definitions have it.
-pub(crate) fn metadata_json(metadata: &VhostMetadata) -> Value {
+/// The metadata, all of them.
+fn metadata_json(metadata: &VhostMetadata) -> Value {
     json!({
         "description": metadata.description,
         "tags": metadata.tags,

@@ -2,11 +2,15 @@
 
 use leveret_broker::broker::Broker;
 use leveret_broker::broker::listing::{BindingInfo, BindingsOf, ExchangeInfo};
+use leveret_broker::catalogue::VhostMetadata;
 use leveret_broker::error::ResourceKind;
 use leveret_broker::live_queue::LiveQueue;
 use leveret_broker::policies::Scope;
 
-use crate::api::{limits, parameters, policies, users, vhosts};
+use serde_json::{Value, json};
+
+use super::IMPORTED_HASH;
+use crate::api::{limits, parameters, policies, users};
 use crate::json::{self, Columns, Object};
 use crate::options::Options;
 use crate::table::TableJson;
@@ -25,7 +29,7 @@ pub(crate) fn cluster(broker: &Broker, options: &Options) -> Vec<u8> {
         });
         object.list("vhosts", broker.list_vhosts(), |vhost, object| {
             object.field("name", &*vhost.name);
-            vhosts::write_metadata(object, &vhost.metadata);
+            object.field("metadata", &metadata(broker, &vhost.metadata));
             object.field("limits", &limits::of_vhost(&vhost.limits));
         });
         object.list("permissions", broker.list_permissions(), |it, object| {
@@ -39,11 +43,11 @@ pub(crate) fn cluster(broker: &Broker, options: &Options) -> Vec<u8> {
         object.list("parameters", broker.list_parameters(None), |it, object| {
             parameters::write(object, &it);
         });
-        object.list(
-            "global_parameters",
-            broker.list_global_parameters(),
-            |(name, value), object| parameters::write_global(object, &name, &value),
-        );
+        let mut globals = broker.stored_global_parameters();
+        globals.retain(|(name, _)| **name != *IMPORTED_HASH);
+        object.list("global_parameters", globals, |(name, value), object| {
+            parameters::write_global(object, &name, &value)
+        });
         write_objects(object, broker, None);
     });
     out
@@ -58,8 +62,8 @@ pub(crate) fn one_vhost(broker: &Broker, options: &Options, vhost: &str) -> Vec<
         let explanation = format!("Definitions of a single virtual host: '{vhost}'");
         object.field("explanation", &explanation);
         if let Some(info) = broker.vhost_info(vhost) {
-            object.field("metadata", &vhosts::metadata_json(&info.metadata));
-            vhosts::write_metadata_fields(object, &info.metadata);
+            object.field("description", &info.metadata.description);
+            object.field("metadata", &metadata(broker, &info.metadata));
             object.field("limits", &limits::of_vhost(&info.limits));
         }
         object.list(
@@ -82,6 +86,20 @@ fn write_head(object: &mut Object<'_>, options: &Options, format: &str) {
     object.field("product_name", "Leveret");
     object.field("product_version", options.leveret_version);
     object.field("rabbitmq_definition_format", format);
+}
+
+/// What is said of a vhost, as RabbitMQ writes it: a type of queues is always named, protection where there is any.
+fn metadata(broker: &Broker, metadata: &VhostMetadata) -> Value {
+    let default = broker.options.default_queue_kind;
+    let mut fields = json!({
+        "description": metadata.description,
+        "tags": metadata.tags,
+        "default_queue_type": metadata.default_queue_type.unwrap_or(default).name(),
+    });
+    if metadata.protected_from_deletion {
+        fields["protected_from_deletion"] = true.into();
+    }
+    fields
 }
 
 /// What is in vhosts. Of a single one nothing says which it was.
@@ -114,7 +132,10 @@ fn write_objects(object: &mut Object<'_>, broker: &Broker, vhost: Option<&str>) 
         object.field("type", exchange.kind.name());
         object.field("durable", &exchange.durable);
         object.field("auto_delete", &exchange.auto_delete);
-        object.field("internal", &exchange.internal);
+        // RabbitMQ leaves out internal exchanges, and so the field that would tell them apart.
+        if exchange.internal {
+            object.field("internal", &true);
+        }
         object.field("arguments", &TableJson(&exchange.arguments));
     });
     let mut bindings = broker.list_bindings(vhost.map_or(BindingsOf::All, BindingsOf::Vhost));

@@ -117,7 +117,7 @@ impl Operations for Still {
         *self.service.lock()
     }
 
-    fn change(&self, change: Change, _: &Management, _: Timestamp) -> Result<(), String> {
+    fn change(&self, change: Change, _: Timestamp) -> Result<(), String> {
         if change == Change::Reset {
             return Err("not now".to_owned());
         }

@@ -21,7 +21,8 @@ export function difference(file, present, vhost) {
   });
 }
 
-const changedFields = (before, after) => Object.keys(after).filter((field) => canonical(before[field]) !== canonical(after[field]) && field !== 'limits' && !isBoth(before[field], after[field]));
+// A flag that is not set may be left out.
+const changedFields = (before, after) => Object.keys(after).filter((field) => canonical(before[field] ?? false) !== canonical(after[field] ?? false) && field !== 'limits' && !isBoth(before[field], after[field]));
 
 // Tags come as a list or as a text with commas, depending on the age of the file.
 const isBoth = (a, b) => Array.isArray(a) !== Array.isArray(b) && String(a ?? '') === String(b ?? '');

@@ -11,6 +11,7 @@ use leveret_broker::options::{Interceptors, RatesMode};
 use leveret_broker::queue::Kind;
 
 use crate::auth::{self, BackendName};
+use crate::definitions::Definitions;
 use crate::logs;
 use crate::tls::login::CertificateLogin;
 
@@ -54,8 +55,7 @@ pub(crate) struct Effective {
     pub(crate) interceptors: Interceptors,
     /// Types that no new queue may have.
     pub(crate) disabled_queue_kinds: Vec<Kind>,
-    /// Files, or directories of files, with definitions to take in at start.
-    pub(crate) definitions: Vec<PathBuf>,
+    pub(crate) definitions: Definitions,
     pub(crate) management: Management,
     pub(crate) prometheus: Prometheus,
 }
@@ -414,7 +414,7 @@ impl Default for Effective {
             disk_free_limit: None,
             total_memory: None,
             log: logs::Options::default(),
-            definitions: Vec::new(),
+            definitions: Definitions::default(),
             management: Management::default(),
             prometheus: Prometheus::default(),
         }

@@ -584,11 +584,13 @@ const AFTER_LDAP_TLS: &[Key] = &[
 
     // Definitions.
     one("load_definitions", "", "A file of definitions, or a directory of such files, to take in at each start.",
-        |c, _, v| { c.definitions.push(text(v)?.into()); Ok(()) }),
+        |c, _, v| { c.definitions.paths.push(text(v)?.into()); Ok(()) }),
     one("definitions.import_backend", "local_filesystem", "Where definitions.local.path is.",
         |_, _, v| one_of(v, &[("local_filesystem", ())])),
     one("definitions.local.path", "", "The same as load_definitions.",
-        |c, _, v| { c.definitions.push(text(v)?.into()); Ok(()) }),
+        |c, _, v| { c.definitions.paths.push(text(v)?.into()); Ok(()) }),
+    one("definitions.skip_if_unchanged", "false", "Whether definitions are left out that are those of the last start.",
+        |c, _, v| put(&mut c.definitions.skip_if_unchanged, flag(v))),
 
     // HTTP.
 ];

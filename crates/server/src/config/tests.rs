@@ -377,7 +377,7 @@ fn the_effective_configuration_says_where_each_value_comes_from_and_no_secret() 
         files: Vec::new(),
         ..loaded.config
     };
-    let access = effective::Access {
+    let access = Access {
         default_pass: again.access.default_pass.clone(),
         ..expected.access
     };

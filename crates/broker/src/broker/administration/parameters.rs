@@ -31,6 +31,18 @@ pub struct PolicySpec<'a> {
     pub definition: Table,
 }
 
+/// A parameter of a vhost as the catalogue keeps it, after all checks.
+#[derive(Debug)]
+pub enum Parameter {
+    Policy(Scope, Policy),
+    Limits(VhostLimits),
+    Other {
+        component: Arc<str>,
+        name: Arc<str>,
+        value: Value,
+    },
+}
+
 /// A policy in a listing.
 #[derive(Debug, Clone)]
 pub struct PolicyInfo {
@@ -56,7 +68,7 @@ impl Broker {
         spec: PolicySpec<'_>,
         now: Timestamp,
     ) -> Outcome {
-        let policy = checked_policy(scope, spec)?;
+        let policy = spec.checked(scope)?;
         self.change_policies(vhost, now, |vhost| Command::PutPolicy {
             vhost,
             scope,
@@ -112,30 +124,19 @@ impl Broker {
         value: Value,
         now: Timestamp,
     ) -> Outcome {
-        check_name(name, "parameter")?;
-        match component {
-            "policy" => Err(Refused::Invalid(
-                "policies may not be set using this method".to_owned(),
-            )),
-            "operator_policy" => {
-                let spec = policy_in(name, &value)?;
-                self.set_policy(vhost, Scope::Operator, spec, now)
+        match Parameter::read(component, name, value)? {
+            Parameter::Policy(scope, policy) => {
+                self.change_policies(vhost, now, |vhost| Command::PutPolicy {
+                    vhost,
+                    scope,
+                    policy,
+                })
             }
-            "vhost-limits" => self.set_vhost_limits(vhost, limits_in(name, &value)?),
-            known if COMPONENTS.contains(&known) => {
+            parameter => {
                 let topology = &mut self.topology.write();
                 let vhost = Self::vhost_id(topology, vhost)?;
-                let command = Command::PutParameter {
-                    vhost,
-                    component: component.into(),
-                    name: name.into(),
-                    value,
-                };
-                Ok(self.apply(topology, command, None)?.1)
+                Ok(self.apply(topology, parameter.command(vhost), None)?.1)
             }
-            unknown => Err(Refused::validation(&format!(
-                "component {unknown} not found"
-            ))),
         }
     }
 
@@ -193,17 +194,22 @@ impl Broker {
 
     /// The parameters of the node, by name. The name of the cluster is always one.
     pub fn list_global_parameters(&self) -> Vec<(Arc<str>, Value)> {
-        let topology = self.topology.read();
-        let stored = topology.catalogue.global_parameters();
-        let mut list: Vec<_> = stored
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
+        let mut list = self.stored_global_parameters();
         if !list.iter().any(|(name, _)| &**name == "cluster_name") {
             let configured = self.options.cluster_name.as_bytes();
             list.push(("cluster_name".into(), Value::String(configured.into())));
             list.sort_by(|(a, _), (b, _)| a.cmp(b));
         }
         list
+    }
+
+    /// Those that operators have set, by name.
+    pub fn stored_global_parameters(&self) -> Vec<(Arc<str>, Value)> {
+        let topology = self.topology.read();
+        let stored = topology.catalogue.global_parameters();
+        stored
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
     }
 
     /// `cluster_name`: what an operator has set, or the configuration.
@@ -247,28 +253,94 @@ fn parameters_of(vhost: &Vhost) -> Vec<ParameterInfo> {
     policies.chain(limits).chain(stored).collect()
 }
 
-fn checked_policy(scope: Scope, spec: PolicySpec<'_>) -> Result<Policy, Refused> {
-    check_name(spec.name, "policy")?;
-    let apply_to = ApplyTo::from_name(spec.apply_to).ok_or_else(|| {
-        Refused::validation(&format!(
-            "apply-to '{}' unrecognised; should be one of: 'queues', 'classic_queues',  'quorum_queues', 'streams', \
-             'exchanges', or 'all'",
-            spec.apply_to
-        ))
-    })?;
-    let pattern = Pattern::checked(spec.pattern).map_err(|error| {
-        Refused::validation(&format!(
-            "pattern should be regular expression but is invalid: {error}"
-        ))
-    })?;
-    check_definition(scope, &spec.definition).map_err(|why| Refused::validation(&why))?;
-    Ok(Policy {
-        name: spec.name.into(),
-        pattern,
-        apply_to,
-        priority: spec.priority,
-        definition: spec.definition,
-    })
+impl PolicySpec<'_> {
+    /// The policy that it stands for.
+    pub fn checked(self, scope: Scope) -> Result<Policy, Refused> {
+        check_name(self.name, "policy")?;
+        let apply_to = ApplyTo::from_name(self.apply_to).ok_or_else(|| {
+            Refused::validation(&format!(
+                "apply-to '{}' unrecognised; should be one of: 'queues', 'classic_queues',  'quorum_queues', 'streams', \
+                 'exchanges', or 'all'",
+                self.apply_to
+            ))
+        })?;
+        let pattern = Pattern::checked(self.pattern).map_err(|error| {
+            Refused::validation(&format!(
+                "pattern should be regular expression but is invalid: {error}"
+            ))
+        })?;
+        check_definition(scope, &self.definition).map_err(|why| Refused::validation(&why))?;
+        Ok(Policy {
+            name: self.name.into(),
+            pattern,
+            apply_to,
+            priority: self.priority,
+            definition: self.definition,
+        })
+    }
+}
+
+impl Parameter {
+    /// A parameter that an operator writes, if there is such a component and the value is right for it.
+    pub fn read(component: &str, name: &str, value: Value) -> Result<Self, Refused> {
+        check_name(name, "parameter")?;
+        match component {
+            "policy" => Err(Refused::Invalid(
+                "policies may not be set using this method".to_owned(),
+            )),
+            "operator_policy" => {
+                let policy = policy_in(name, &value)?.checked(Scope::Operator)?;
+                Ok(Self::Policy(Scope::Operator, policy))
+            }
+            "vhost-limits" => Ok(Self::Limits(limits_in(name, &value)?)),
+            known if COMPONENTS.contains(&known) => Ok(Self::Other {
+                component: component.into(),
+                name: name.into(),
+                value,
+            }),
+            unknown => Err(Refused::validation(&format!(
+                "component {unknown} not found"
+            ))),
+        }
+    }
+
+    /// What makes it so in a vhost.
+    pub(super) fn command(self, vhost: VhostId) -> Command {
+        match self {
+            Self::Policy(scope, policy) => Command::PutPolicy {
+                vhost,
+                scope,
+                policy,
+            },
+            Self::Limits(limits) => Command::PutVhostLimits { vhost, limits },
+            Self::Other {
+                component,
+                name,
+                value,
+            } => Command::PutParameter {
+                vhost,
+                component,
+                name,
+                value,
+            },
+        }
+    }
+
+    /// Whether it is what the vhost has by this name; `None`: that has nothing.
+    pub(super) fn is_same_in(&self, vhost: &Vhost) -> Option<bool> {
+        match self {
+            Self::Policy(scope, policy) => {
+                let known = vhost.policy(*scope, &policy.name);
+                known.map(|known| **known == *policy)
+            }
+            Self::Limits(limits) => limits_as_value(vhost.limits).map(|_| vhost.limits == *limits),
+            Self::Other {
+                component,
+                name,
+                value,
+            } => vhost.parameter(component, name).map(|known| known == value),
+        }
+    }
 }
 
 /// An operator policy that comes as a parameter.

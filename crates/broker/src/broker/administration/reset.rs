@@ -21,12 +21,7 @@ impl Broker {
         for user in self.list_users() {
             self.delete_user(&user.name)?;
         }
-        let stored: Vec<_> = {
-            let topology = self.topology.read();
-            let parameters = topology.catalogue.global_parameters();
-            parameters.map(|(name, _)| name.clone()).collect()
-        };
-        for name in stored {
+        for (name, _) in self.stored_global_parameters() {
             self.clear_global_parameter(&name)?;
         }
         Ok(self.define_defaults()?)

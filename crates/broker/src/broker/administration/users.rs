@@ -98,11 +98,7 @@ impl Broker {
         spec: PermissionSpec<'_>,
         now: Timestamp,
     ) -> Outcome {
-        let permissions = Permissions {
-            configure: checked_pattern(spec.configure)?,
-            write: checked_pattern(spec.write)?,
-            read: checked_pattern(spec.read)?,
-        };
+        let permissions = spec.checked()?;
         let (user, vhost) = self.known_names(user, vhost)?;
         self.change_access(&user, &vhost, now, |user, vhost| Command::PutPermissions {
             user,
@@ -125,12 +121,9 @@ impl Broker {
         user: &str,
         vhost: &str,
         exchange: &str,
-        (write, read): (&str, &str),
+        patterns: (&str, &str),
     ) -> Outcome {
-        let permissions = TopicPermissions {
-            write: checked_topic_pattern(write)?,
-            read: checked_topic_pattern(read)?,
-        };
+        let permissions = topic_permissions(patterns)?;
         let (user, vhost) = self.known_names(user, vhost)?;
         self.administer(Command::PutTopicPermissions {
             user,
@@ -187,7 +180,7 @@ impl Broker {
     }
 
     /// Ends what open connections do and may not do any more. What they ask for from now on is checked then.
-    fn enforce_access(
+    pub(super) fn enforce_access(
         &self,
         topology: &Topology,
         user: &Arc<str>,
@@ -228,6 +221,25 @@ impl Broker {
         });
         theirs.map(|(id, _)| *id).collect()
     }
+}
+
+impl PermissionSpec<'_> {
+    /// The permissions that it stands for.
+    pub fn checked(self) -> Result<Permissions, Refused> {
+        Ok(Permissions {
+            configure: checked_pattern(self.configure)?,
+            write: checked_pattern(self.write)?,
+            read: checked_pattern(self.read)?,
+        })
+    }
+}
+
+/// The permissions that two patterns stand for.
+pub fn topic_permissions((write, read): (&str, &str)) -> Result<TopicPermissions, Refused> {
+    Ok(TopicPermissions {
+        write: checked_topic_pattern(write)?,
+        read: checked_topic_pattern(read)?,
+    })
 }
 
 /// A pattern that is a regular expression. One that is none would match nothing, which nobody means.

@@ -11,25 +11,29 @@ impl Broker {
     pub fn put_vhost(&self, name: &str, metadata: VhostMetadata) -> Outcome {
         check_name(name, "vhost")?;
         let mut topology = self.topology.write();
-        let limit = self.options.vhosts_max;
         let command = match topology.catalogue.vhost(name) {
             Some(known) => Command::PutVhostMetadata {
                 vhost: known.id,
                 metadata,
             },
-            None if limit.is_some_and(|limit| topology.catalogue.vhosts().count() >= limit) => {
-                let limit = limit.unwrap_or_default();
-                return Err(Refused::Invalid(format!(
-                    "cannot create vhost '{name}': vhost limit of {limit} is reached"
-                )));
+            None => {
+                self.check_vhost_limit(name, topology.catalogue.vhosts().count())?;
+                let name = name.into();
+                Command::AddVhost { name, metadata }
             }
-            None => Command::AddVhost {
-                name: name.into(),
-                metadata,
-            },
         };
         let (_, durable_at) = self.apply(&mut topology, command, None)?;
         Ok(durable_at)
+    }
+
+    /// `count`: how many vhosts there are.
+    pub(super) fn check_vhost_limit(&self, name: &str, count: usize) -> Result<(), Refused> {
+        match self.options.vhosts_max {
+            Some(limit) if count >= limit => Err(Refused::Invalid(format!(
+                "cannot create vhost '{name}': vhost limit of {limit} is reached"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Limits for a vhost; for connections and queues to come.

@@ -48,7 +48,8 @@ impl Broker {
             .exchange_of(binding.source)
             .ok_or_else(|| Error::NotFound("the exchange was deleted".to_owned()))?;
         source
-            .router
+            .declaration
+            .kind
             .check_binding(
                 &binding.key,
                 &binding.arguments,
@@ -96,7 +97,12 @@ impl Broker {
     }
 
     /// X18: gives a new binding what the exchange remembers.
-    fn replay(&self, history: Vec<Message>, queues: Vec<Arc<LiveQueue>>, now: Timestamp) {
+    pub(in crate::broker) fn replay(
+        &self,
+        history: Vec<Message>,
+        queues: Vec<Arc<LiveQueue>>,
+        now: Timestamp,
+    ) {
         let targets = Arc::new(Targets::new(queues, None));
         let mut batch = Batch::default();
         for message in history {

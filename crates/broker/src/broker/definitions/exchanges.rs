@@ -49,14 +49,8 @@ impl Broker {
             return Err(reserved_name(resource));
         }
         self.check_alternate(&topology, by, resource, &declaration.arguments)?;
-        if let Some(limit) = self.options.exchanges_max {
-            let count: usize = topology.catalogue.vhosts().map(Vhost::exchange_count).sum();
-            if count >= limit {
-                return Err(Error::PreconditionFailed(format!(
-                    "cannot declare {resource}: exchange limit of {limit} is reached"
-                )));
-            }
-        }
+        let count = topology.catalogue.vhosts().map(Vhost::exchange_count).sum();
+        self.check_exchange_limit(count, resource)?;
         Router::new(kind, &declaration.arguments)
             .map_err(|error| Error::PreconditionFailed(error.to_string()))?;
         let command = Command::DeclareExchange {
@@ -107,6 +101,20 @@ impl Broker {
             id: exchange.id,
         };
         self.change(&mut topology, command, by)
+    }
+
+    /// `count`: how many exchanges the node has.
+    pub(in crate::broker) fn check_exchange_limit(
+        &self,
+        count: usize,
+        resource: Resource<'_>,
+    ) -> Result<()> {
+        match self.options.exchanges_max {
+            Some(limit) if count >= limit => Err(Error::PreconditionFailed(format!(
+                "cannot declare {resource}: exchange limit of {limit} is reached"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// X09: unroutable messages will be published to the alternate exchange.

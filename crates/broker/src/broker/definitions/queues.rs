@@ -9,9 +9,10 @@ use super::equivalence::{equivalent_argument, inequivalent};
 use super::{RESERVED, refused, reserved_name};
 use crate::arguments::{self, Effective};
 use crate::broker::{Broker, Topology, limit};
-use crate::catalogue::{Command, Vhost};
+use crate::catalogue::{Command, VhostLimits};
 use crate::connections::ChurnTally;
 use crate::error::{Error, Resource, Result};
+use crate::ids::{QueueId, VhostId};
 use crate::live_queue::{Browse, BrowsePage, Declaration, LiveQueue, Outbox};
 use crate::policies::{self, Applied};
 use crate::principal::Principal;
@@ -73,7 +74,8 @@ impl Broker {
         if let Some(queue) = topology.queue(by, name) {
             check_owner(&queue, by, spec.exclusive)?;
             if !self.is_equivalent_when_relaxed(&queue, &spec) {
-                let default = self.default_queue_kind(topology.vhost(by)?, &spec).name();
+                let default = topology.vhost(by)?.metadata.default_queue_type;
+                let default = self.default_queue_kind(default, &spec).name();
                 equivalent_queue(resource, &queue, &spec, default)?;
             }
             let known_at = self.known_at();
@@ -90,19 +92,18 @@ impl Broker {
         if spec.name.starts_with(RESERVED) {
             return Err(reserved_name(resource));
         }
-        let kind = self.queue_kind(topology.vhost(by)?, resource, &spec)?;
+        let vhost = topology.vhost(by)?;
+        let kind = self.queue_kind(vhost.metadata.default_queue_type, resource, &spec)?;
         self.check_dead_letter_access(&topology, by, resource, &spec.arguments)?;
-        self.check_queue_limits(&topology, topology.vhost(by)?, resource)?;
+        let counts = [vhost.queue_count(), topology.queues.len()];
+        self.check_queue_limits(vhost.limits, counts, resource)?;
         arguments::check(resource, kind, spec.auto_delete, &spec.arguments)?;
-        let mut arguments = spec.arguments;
-        arguments.insert("x-queue-type", Value::String(kind.name().as_bytes().into()));
-        arguments.shrink_to_fit();
         let declaration = Arc::new(Declaration {
             name: name.into(),
             durable: spec.durable,
             auto_delete: spec.auto_delete,
             exclusive: spec.exclusive.then_some(by.connection),
-            arguments,
+            arguments: with_type(spec.arguments, kind),
         });
         let command = Command::DeclareQueue {
             vhost: by.vhost,
@@ -113,23 +114,8 @@ impl Broker {
             .map_err(refused)?;
         let id = changes.queue.expect("declaring a queue makes one");
         let vhost = (by.vhost, by.vhost_name.clone());
-        let applied = topology.vhost(by)?.applied_to_queue(name);
-        let applied = applied.cloned().unwrap_or_default();
-        let effective = self.effective(&declaration, &applied);
-        let queue = LiveQueue::new(
-            id,
-            vhost,
-            declaration,
-            effective,
-            applied,
-            self.pages.clone(),
-            now,
-        );
-        let queue = Arc::new(queue);
-        topology.queues.insert(id, queue.clone());
+        let queue = self.start_queue(&mut topology, id, vhost, declaration, now);
         drop(topology);
-        ChurnTally::count(&self.churn.queue_declared);
-        ChurnTally::count(&self.churn.queue_created);
         if spec.exclusive && !self.own_exclusive(by, &queue) {
             // The connection ended while it declared: nobody is left to own the queue.
             self.remove_queue(&queue, None, |_| true);
@@ -140,6 +126,34 @@ impl Broker {
             stats,
             durable_at,
         })
+    }
+
+    /// Has a queue work that the catalogue knows now.
+    pub(in crate::broker) fn start_queue(
+        &self,
+        topology: &mut Topology,
+        id: QueueId,
+        (vhost, vhost_name): (VhostId, Arc<str>),
+        declaration: Arc<Declaration>,
+        now: Timestamp,
+    ) -> Arc<LiveQueue> {
+        let known = topology.catalogue.vhost(&vhost_name);
+        let applied = known.and_then(|known| known.applied_to_queue(&declaration.name));
+        let applied = applied.cloned().unwrap_or_default();
+        let effective = self.effective(&declaration, &applied);
+        let queue = Arc::new(LiveQueue::new(
+            id,
+            (vhost, vhost_name),
+            declaration,
+            effective,
+            applied,
+            self.pages.clone(),
+            now,
+        ));
+        topology.queues.insert(id, queue.clone());
+        ChurnTally::count(&self.churn.queue_declared);
+        ChurnTally::count(&self.churn.queue_created);
+        queue
     }
 
     /// What a queue's arguments and policies come to on this node.
@@ -273,7 +287,7 @@ impl Broker {
     }
 
     /// The queue was declared, maybe again: it is in use. Gives its figures.
-    fn touch(&self, queue: &Arc<LiveQueue>, now: Timestamp) -> Stats {
+    pub(in crate::broker) fn touch(&self, queue: &Arc<LiveQueue>, now: Timestamp) -> Stats {
         let mut outbox = Outbox::default();
         let Ok(mut drive) = queue.drive(now, &mut outbox) else {
             return Stats::default();
@@ -372,25 +386,24 @@ impl Broker {
 
     /// The type of a queue that names none: the default of its vhost or of the node if that can serve the flags, or classic
     /// (Q04).
-    fn default_queue_kind(&self, vhost: &Vhost, spec: &QueueSpec<'_>) -> Kind {
+    fn default_queue_kind(&self, of_vhost: Option<Kind>, spec: &QueueSpec<'_>) -> Kind {
         if spec.durable && !spec.exclusive && !spec.auto_delete {
-            let of_vhost = vhost.metadata.default_queue_type;
             of_vhost.unwrap_or(self.options.default_queue_kind)
         } else {
             Kind::Classic
         }
     }
 
-    /// The type of a new queue, if its flags fit.
-    fn queue_kind(
+    /// The type of a new queue, if its flags fit. `of_vhost`: the default of its vhost.
+    pub(in crate::broker) fn queue_kind(
         &self,
-        vhost: &Vhost,
+        of_vhost: Option<Kind>,
         resource: Resource<'_>,
         spec: &QueueSpec<'_>,
     ) -> Result<Kind> {
         let transient = !spec.durable && !spec.exclusive;
         let asked_for = arguments::queue_type(resource, &spec.arguments)?;
-        let kind = asked_for.unwrap_or_else(|| self.default_queue_kind(vhost, spec));
+        let kind = asked_for.unwrap_or_else(|| self.default_queue_kind(of_vhost, spec));
         if self.options.disabled_queue_kinds.contains(&kind) {
             return Err(Error::InternalError(format!(
                 "Cannot declare a queue '{resource}' of type '{}' on node '{}': the corresponding feature flag is disabled",
@@ -444,15 +457,15 @@ impl Broker {
         )
     }
 
-    /// Q15.
-    fn check_queue_limits(
+    /// Q15. The counts are those of queues in the vhost and on the node.
+    pub(in crate::broker) fn check_queue_limits(
         &self,
-        topology: &Topology,
-        vhost: &Vhost,
+        limits: VhostLimits,
+        [in_vhost, on_node]: [usize; 2],
         resource: Resource<'_>,
     ) -> Result<()> {
-        if let Some(limit) = limit(vhost.limits.queues_max)
-            && vhost.queue_count() >= limit
+        if let Some(limit) = limit(limits.queues_max)
+            && in_vhost >= limit
         {
             let (name, vhost) = (resource.name, resource.vhost);
             return Err(Error::PreconditionFailed(format!(
@@ -460,12 +473,19 @@ impl Broker {
             )));
         }
         match self.options.queues_max {
-            Some(limit) if topology.queues.len() >= limit => Err(Error::PreconditionFailed(
-                format!("cannot declare {resource}: queue limit in cluster ({limit}) is reached"),
-            )),
+            Some(limit) if on_node >= limit => Err(Error::PreconditionFailed(format!(
+                "cannot declare {resource}: queue limit in cluster ({limit}) is reached"
+            ))),
             _ => Ok(()),
         }
     }
+}
+
+/// A queue keeps its type among its arguments, whoever decided on it.
+pub(in crate::broker) fn with_type(mut arguments: Table, kind: Kind) -> Table {
+    arguments.insert("x-queue-type", Value::String(kind.name().as_bytes().into()));
+    arguments.shrink_to_fit();
+    arguments
 }
 
 /// What a quorum queue and a classic declaration of it must agree on where checks are relaxed (Q02).
