@@ -194,7 +194,7 @@ impl ChannelTally {
     /// Where deliveries from a queue are counted, for whoever has many of them.
     pub(crate) fn of(&self, queue: &Arc<LiveQueue>) -> Arc<DeliveryTally> {
         match &self.flows {
-            Some(flows) => flows.from_queue(queue, &self.deliveries),
+            Some(flows) => flows.of_queue(queue, &self.deliveries),
             None => self.deliveries.of(queue.kind).clone(),
         }
     }

@@ -61,7 +61,7 @@ impl RouteFlows {
         exchange: &ExchangeFlows,
         queues: &[Arc<LiveQueue>],
     ) -> Self {
-        let queues = queues.iter().map(|queue| exchange.into_queue(queue));
+        let queues = queues.iter().map(|queue| exchange.of_queue(queue));
         Self {
             channel,
             queues: queues.collect(),
@@ -85,28 +85,36 @@ impl RouteFlows {
 /// What an exchange sends into queues. Every connection that publishes there adds to it.
 #[derive(Debug, Default)]
 pub(crate) struct ExchangeFlows {
-    queues: Mutex<Map<QueueId, (Weak<LiveQueue>, Arc<AtomicU64>)>>,
+    queues: Mutex<Map<QueueId, IntoQueue>>,
+}
+
+#[derive(Debug)]
+struct IntoQueue {
+    queue: Weak<LiveQueue>,
+    messages: Arc<AtomicU64>,
 }
 
 impl ExchangeFlows {
-    fn into_queue(&self, queue: &Arc<LiveQueue>) -> Arc<AtomicU64> {
+    fn of_queue(&self, queue: &Arc<LiveQueue>) -> Arc<AtomicU64> {
         let mut queues = self.queues.lock();
         // Those of queues that are gone leave whenever there are twice as many.
         if queues.len().is_power_of_two() {
-            queues.retain(|_, (queue, _)| queue.strong_count() > 0);
+            queues.retain(|_, flow| flow.queue.strong_count() > 0);
         }
-        let new = || (Arc::downgrade(queue), Arc::default());
-        let (_, messages) = queues.entry(queue.id).or_insert_with(new);
-        messages.clone()
+        let flow = queues.entry(queue.id).or_insert_with(|| IntoQueue {
+            queue: Arc::downgrade(queue),
+            messages: Arc::default(),
+        });
+        flow.messages.clone()
     }
 
     pub(crate) fn list(&self, exchange: &Arc<str>) -> Vec<RoutedFlow> {
         let queues = self.queues.lock();
-        let flow = |(queue, messages): &(Weak<LiveQueue>, Arc<AtomicU64>)| {
+        let flow = |flow: &IntoQueue| {
             Some(RoutedFlow {
                 exchange: exchange.clone(),
-                queue: queue.upgrade()?,
-                messages: messages.load(Ordering::Relaxed),
+                queue: flow.queue.upgrade()?,
+                messages: flow.messages.load(Ordering::Relaxed),
             })
         };
         queues.values().filter_map(flow).collect()
@@ -150,7 +158,7 @@ impl ChannelFlows {
     }
 
     /// Where deliveries from this queue are counted. `rest` counts those that are not told apart.
-    pub(crate) fn from_queue(
+    pub(crate) fn of_queue(
         &self,
         queue: &Arc<LiveQueue>,
         rest: &DeliveryTallies,

@@ -421,7 +421,8 @@ fn write_start(text: &mut Text, node: &NodeRow) {
 
 /// Log-ins by protocol.
 fn write_logins(text: &mut Text, node: &NodeRow) {
-    let kinds: [(&str, fn(&LoginRow) -> u64); 3] = [
+    type Figure = fn(&LoginRow) -> u64;
+    let kinds: [(&str, Figure); 3] = [
         ("total", |row| row.succeeded + row.failed),
         ("succeeded_total", |row| row.succeeded),
         ("failed_total", |row| row.failed),
