@@ -1,10 +1,11 @@
 // One page while it is shown. A page is a function from this screen (its `ctx`) to
 //
-//   { title, load(signal) -> data, view(data) -> nodes, every }
+//   { title, load(signal, { isRoutine }) -> data, view(data) -> nodes, every }
 //
 // The screen loads, draws, and loads again: `every` seconds or as the operator chose, never two requests at a time, and
 // not at all while the tab is hidden. A load that takes long is repeated less often, so that a page that somebody leaves
-// open costs a large broker little. What a failed load leaves behind stays on the page below the words of the failure.
+// open costs a large broker little; `isRoutine` tells a page that nobody asked and nothing was changed here, so that what
+// seldom changes can wait (`seldom`). What a failed load leaves behind stays on the page below the words of the failure.
 
 import { Failure } from './api.js';
 import { h } from './view.js';
@@ -14,6 +15,21 @@ import { link, replaceQuery } from './router.js';
 // Waiting between two loads is so many times as long as the load, but no longer than this for its sake.
 const REST = 20;
 const REST_SECONDS = 30;
+
+// What seldom changes is asked for again after so long, if nothing else is a reason to.
+const SELDOM_MS = 30_000;
+
+/** `ask()`, or in a routine load what it gave the last time, unless that is old. */
+export function seldom(ask) {
+  let answer;
+  let dueAt = 0;
+  return async (signal, { isRoutine }) => {
+    if (isRoutine && Date.now() < dueAt) return answer;
+    answer = await ask(signal);
+    dueAt = Date.now() + SELDOM_MS;
+    return answer;
+  };
+}
 
 export class Screen {
   constructor({ shell, page, params, query }) {
@@ -44,14 +60,14 @@ export class Screen {
   }
 
   /** Loads again, now. */
-  async reload({ isFirst = false } = {}) {
+  async reload({ isFirst = false, isRoutine = false } = {}) {
     clearTimeout(this.timer);
     this.loading?.abort();
     const loading = new AbortController();
     this.loading = loading;
     const start = performance.now();
     try {
-      this.data = await this.page.load(loading.signal);
+      this.data = await this.page.load(loading.signal, { isRoutine });
       this.failure = undefined;
     } catch (error) {
       if (error.name === 'AbortError') return;
@@ -63,7 +79,7 @@ export class Screen {
     if (isFirst) this.shell.announce(this.page.title);
     const seconds = this.page.every ?? this.shell.seconds;
     const rest = Math.min(REST_SECONDS, ((performance.now() - start) / 1000) * REST);
-    if (seconds > 0 && !document.hidden) this.timer = setTimeout(() => this.reload(), Math.max(seconds, rest) * 1000);
+    if (seconds > 0 && !document.hidden) this.timer = setTimeout(() => this.reload({ isRoutine: true }), Math.max(seconds, rest) * 1000);
   }
 
   /** Draws again from what was loaded last. */

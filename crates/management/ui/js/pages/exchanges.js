@@ -7,6 +7,7 @@ import { argumentList, badge, card, channelLink, empty, exchangeLink, facts, hea
 import { listQuery, pageOf, plainTable, table } from '../components/table.js';
 import { exchangeName, rate, rateOf } from '../format.js';
 import { link } from '../router.js';
+import { seldom } from '../screen.js';
 import { h } from '../view.js';
 import { bindForm, bindingTable, deleteObject, noTraffic, publishForm, vhostField } from './common.js';
 
@@ -37,14 +38,11 @@ export function exchangePage(ctx) {
   const { vhost, name } = ctx.params;
   const isDefault = name === 'amq.default';
   const where = path('exchanges', vhost, name);
+  const bindings = seldom((signal) => Promise.all(['source', 'destination'].map((end) => get(`${where}/bindings/${end}`, {}, signal))));
   return {
     title: `Exchange ${isDefault ? exchangeName('') : name}`,
-    load: async (signal) => {
-      const [exchange, from, to] = await Promise.all([
-        get(where, samples(spanOf(ctx.query)), signal),
-        isDefault ? [] : get(`${where}/bindings/source`, {}, signal),
-        isDefault ? [] : get(`${where}/bindings/destination`, {}, signal),
-      ]);
+    load: async (signal, how) => {
+      const [exchange, [from, to]] = await Promise.all([get(where, samples(spanOf(ctx.query)), signal), isDefault ? [[], []] : bindings(signal, how)]);
       return { exchange, from, to };
     },
     view: ({ exchange, from, to }) => [

@@ -7,17 +7,17 @@ import { badge, card, facts, heading, note, stat } from '../components/parts.js'
 import { plainTable } from '../components/table.js';
 import { attempt } from '../components/toast.js';
 import { bytes, count, duration } from '../format.js';
+import { seldom } from '../screen.js';
 import { h } from '../view.js';
 
 export function nodePage(ctx) {
   const { name } = ctx.params;
   const sampled = (span) => ({ ...samples(span), node_stats_age: span.age, node_stats_incr: span.incr });
+  const rest = seldom((signal) => Promise.all([getOr({}, path('nodes', name, 'memory'), {}, signal), getOr([], path('auth', 'attempts', name), {}, signal)]));
   return {
     title: `Node ${name}`,
-    load: async (signal) => {
-      const [node, memory, attempts] = await Promise.all([
-        get(path('nodes', name), sampled(spanOf(ctx.query)), signal), getOr({}, path('nodes', name, 'memory'), {}, signal), getOr([], path('auth', 'attempts', name), {}, signal),
-      ]);
+    load: async (signal, how) => {
+      const [node, [memory, attempts]] = await Promise.all([get(path('nodes', name), sampled(spanOf(ctx.query)), signal), rest(signal, how)]);
       return { node, memory: memory.memory, attempts };
     },
     view: ({ node, memory, attempts }) => [

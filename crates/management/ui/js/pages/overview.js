@@ -85,13 +85,11 @@ async function findTops(ctx, top, queues, signal) {
 }
 
 async function topQueues(ctx, { sort, show, reverse = true }, signal) {
-  // Oldest first needs the queues that have a timestamp at all, which sort last; so that it looks at more of them.
-  const query = { page: 1, page_size: reverse ? TOP : 100, sort, sort_reverse: reverse || sort === 'head_message_timestamp', pagination: true, columns: TOP_COLUMNS };
+  // Queues of a type that has no such timestamp sort first in RabbitMQ, those whose message has none sort last: more are looked at.
+  const query = { page: 1, page_size: reverse ? TOP : 100, sort, sort_reverse: reverse, pagination: true, columns: TOP_COLUMNS };
   const where = ctx.vhost ? `queues/${encodeURIComponent(ctx.vhost)}` : 'queues';
   const { items = [] } = await getOr({}, where, query, signal);
-  const shown = items.filter(show);
-  if (!reverse) shown.sort((a, b) => a.head_message_timestamp - b.head_message_timestamp);
-  return shown.slice(0, TOP);
+  return items.filter(show).slice(0, TOP);
 }
 
 /** How fast a queue grows; one that nobody reads grows until somebody does. */

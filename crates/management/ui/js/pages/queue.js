@@ -8,6 +8,7 @@ import { plainTable } from '../components/table.js';
 import { bytes, count, duration, moment, plain, plural, rate, rateOf } from '../format.js';
 import { effectiveLimits } from '../limits.js';
 import { link } from '../router.js';
+import { seldom } from '../screen.js';
 import { h } from '../view.js';
 import { bindForm, bindingTable, deleteObject, noTraffic, publishForm, purgeQueue } from './common.js';
 import { features } from './queues.js';
@@ -20,14 +21,14 @@ const UNACKED_MOST = 500;
 export function queuePage(ctx) {
   const { vhost, name } = ctx.params;
   const where = path('queues', vhost, name);
+  const bindingsOf = seldom((signal) => get(`${where}/bindings`, {}, signal));
+  const policiesOf = policyReader(vhost);
   return {
     title: `Queue ${name}`,
-    load: async (signal) => {
-      const [queue, bindings] = await Promise.all([get(where, samples(spanOf(ctx.query)), signal), get(`${where}/bindings`, {}, signal)]);
-      const [policy, operator, unacked] = await Promise.all([
-        definition('policies', vhost, queue.policy, signal), definition('operator-policies', vhost, queue.operator_policy, signal), unackedOf(queue, where, signal),
-      ]);
-      return { queue, bindings, policy, operator, unacked };
+    load: async (signal, how) => {
+      const [queue, bindings] = await Promise.all([get(where, samples(spanOf(ctx.query)), signal), bindingsOf(signal, how)]);
+      const [policies, unacked] = await Promise.all([policiesOf(queue, signal), unackedOf(queue, where, signal)]);
+      return { queue, bindings, ...policies, unacked };
     },
     view: ({ queue, bindings, policy, operator, unacked }) => [
       heading([h('span', { class: 'crumb' }, kind(queue), ' in ', vhostLink(vhost)), name, badge(queue.type, 'accent'), state(queue.state)], spanPicker(ctx), actions(ctx, queue)),
@@ -46,6 +47,20 @@ export function queuePage(ctx) {
       fold('Publish a message', publishForm({ ctx, vhost, exchange: 'amq.default', routingKey: name })),
       fold('Move messages', unacked ? h('p', null, h('a', { href: link(['messages', vhost, name]) }, 'Search this queue’s messages'), ' to move or copy all of them, or some.') : moveForm(queue)),
     ],
+  };
+}
+
+/** Reads the definitions of the policies in effect, again when others are. */
+function policyReader(vhost) {
+  let read;
+  let of;
+  return async ({ policy, operator_policy: operator, effective_policy_definition: effective }, signal) => {
+    const wanted = JSON.stringify([policy, operator, effective]);
+    if (of !== wanted) {
+      read = await Promise.all([definition('policies', vhost, policy, signal), definition('operator-policies', vhost, operator, signal)]);
+      of = wanted;
+    }
+    return { policy: read[0], operator: read[1] };
   };
 }
 

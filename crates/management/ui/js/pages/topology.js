@@ -14,6 +14,10 @@ const MOST_QUEUES = 150;
 // Where a queue is fed by several exchanges only the exchanges know the rates; this many are asked.
 const MOST_DETAILS = 12;
 
+const FIRST = { page: 1, page_size: 500, pagination: true, sort: 'name' };
+const EXCHANGE_FIELDS = 'name,type,arguments,effective_policy_definition';
+const QUEUE_FIELDS = `name,messages,consumers,arguments,effective_policy_definition,${['publish', 'deliver_get'].map((name) => `message_stats.${name}_details.rate`).join()}`;
+
 export function topologyPage(ctx) {
   const { exchange, key } = ctx.query;
   const tester = { asked: key === undefined ? undefined : { exchange: exchange ?? '', key, headers: {} } };
@@ -37,8 +41,8 @@ export function topologyPage(ctx) {
 
 async function topologyOf(vhost, start, signal) {
   const [queuePage, exchangePage] = await Promise.all([
-    get(path('queues', vhost), { page: 1, page_size: 500, pagination: true, sort: 'name' }, signal),
-    get(path('exchanges', vhost), { page: 1, page_size: 500, pagination: true, sort: 'name' }, signal),
+    get(path('queues', vhost), { ...FIRST, columns: QUEUE_FIELDS }, signal),
+    get(path('exchanges', vhost), { ...FIRST, columns: EXCHANGE_FIELDS }, signal),
   ]);
   const exchanges = new Map(exchangePage.items.map((one) => [one.name, one]));
   const queues = new Map(queuePage.items.map((one) => [one.name, one]));
