@@ -65,7 +65,7 @@ test('a login by OAuth 2 comes back with a token, and ends', async () => {
   const stranger = await open(browser);
   const provider = new URL('provider', pages).href;
   const basic = `Basic ${Buffer.from('guest:guest').toString('base64')}`;
-  const seen = {};
+  const seen = { logins: 0 };
   // The provider is at the pages' own origin, since a policy for another one comes with the broker's configuration.
   await stranger.route('**/api/**', async (route) => {
     const headers = route.request().headers();
@@ -76,17 +76,22 @@ test('a login by OAuth 2 comes back with a token, and ends', async () => {
     const isKnown = headers.authorization === 'Bearer the-token';
     const response = await route.fetch({ headers: { ...headers, authorization: isKnown ? basic : 'Bearer none' } });
     if (!pathname.endsWith('/api/whoami') || !isKnown) return route.fulfill({ response });
-    return route.fulfill({ response, json: { ...(await response.json()), login_session_timeout: 0.1 } });
+    return route.fulfill({ response, json: { ...(await response.json()), login_session_timeout: seen.logins > 1 ? 10 : 0.1 } });
   });
   await stranger.route(`${provider}/**`, async (route) => {
     const url = new URL(route.request().url());
-    if (url.pathname.endsWith('openid-configuration')) return route.fulfill({ json: { authorization_endpoint: `${provider}/login`, token_endpoint: `${provider}/token` } });
+    if (url.pathname.endsWith('openid-configuration')) return route.fulfill({ json: { authorization_endpoint: `${provider}/login`, token_endpoint: `${provider}/token`, end_session_endpoint: `${provider}/logout` } });
+    if (url.pathname.endsWith('/logout')) {
+      seen.left = Object.fromEntries(url.searchParams);
+      return route.fulfill({ status: 302, headers: { location: seen.left.post_logout_redirect_uri } });
+    }
     if (url.pathname.endsWith('/login')) {
       seen.asked = Object.fromEntries(url.searchParams);
       return route.fulfill({ contentType: 'text/html', body: `<a href="${seen.asked.redirect_uri}?code=once&state=${seen.asked.state}">Yes, it is me</a>` });
     }
+    seen.logins += 1;
     seen.exchanged = Object.fromEntries(new URLSearchParams(route.request().postData()));
-    return route.fulfill({ json: { access_token: 'the-token', expires_in: 600 } });
+    return route.fulfill({ json: { access_token: 'the-token', id_token: 'who', expires_in: 600 } });
   });
   await stranger.goto(`${pages}#/queues`);
   await stranger.getByRole('button', { name: `Log in with ${provider}` }).click();
@@ -99,6 +104,12 @@ test('a login by OAuth 2 comes back with a token, and ends', async () => {
   assert.equal(new URL(stranger.url()).search, '');
   await stranger.getByText('Your session is over').waitFor();
   assert.equal(await stranger.getByLabel('Password').count(), 0);
+  await stranger.getByRole('button', { name: `Log in with ${provider}` }).click();
+  await stranger.getByRole('link', { name: 'Yes, it is me' }).click();
+  await stranger.getByRole('button', { name: 'Log out' }).click();
+  await stranger.getByRole('button', { name: `Log in with ${provider}` }).waitFor();
+  await stranger.waitForURL(pages);
+  assert.deepEqual(seen.left, { client_id: 'pages', post_logout_redirect_uri: pages, id_token_hint: 'who' });
   assert.deepEqual(stranger.errors, []);
   await stranger.context().close();
 });

@@ -4,7 +4,7 @@ import { Failure, isLoggedIn, logout, whenLoggedOut } from './api.js';
 import { note } from './components/parts.js';
 import { mountToasts } from './components/toast.js';
 import { loginView } from './login.js';
-import { finish, forget, isReturn, watchToken } from './oauth.js';
+import { farewell, finish, forget, isReturn, watchToken } from './oauth.js';
 import { find } from './pages.js';
 import { parse } from './router.js';
 import { Screen } from './screen.js';
@@ -46,8 +46,15 @@ function showLogin(failure) {
   render(root, loginView(start, failure));
 }
 
+function leave() {
+  const elsewhere = farewell();
+  logout();
+  showLogin();
+  if (elsewhere) location.assign(elsewhere);
+}
+
 async function start() {
-  const starting = new Shell(root, { onLogout: () => { logout(); showLogin(); }, onChange: showPage });
+  const starting = new Shell(root, { onLogout: leave, onChange: showPage });
   try {
     await starting.start();
   } catch (failure) {

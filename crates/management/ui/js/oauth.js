@@ -51,6 +51,20 @@ export function forget() {
   sessionStorage.removeItem(SESSION);
 }
 
+/**
+ * Where the provider ends its own session of this user and comes back from (OpenID Connect RP-Initiated Logout); undefined
+ * without such a session, or if the provider names no such place.
+ */
+export function farewell() {
+  const { end, idToken, parameters } = JSON.parse(sessionStorage.getItem(SESSION) ?? '{}');
+  if (!/^https?:/.test(end ?? '')) return undefined;
+  const target = new URL(end);
+  target.searchParams.set('client_id', parameters.client_id);
+  target.searchParams.set('post_logout_redirect_uri', document.baseURI.split(/[?#]/)[0]);
+  if (idToken) target.searchParams.set('id_token_hint', idToken);
+  return target;
+}
+
 async function start(provider) {
   if (provider.oauth_initiated_logon_type === 'idp_initiated') {
     location.assign(provider.oauth_provider_url);
@@ -60,7 +74,7 @@ async function start(provider) {
   const description = await discover(provider);
   const [state, verifier] = [secret(), secret()];
   const parameters = { ...provider.oauth_token_endpoint_params, client_id: provider.oauth_client_id ?? '', ...(provider.oauth_client_secret && { client_secret: provider.oauth_client_secret }) };
-  sessionStorage.setItem(PENDING, JSON.stringify({ state, verifier, hash: location.hash, endpoint: description.token_endpoint, parameters }));
+  sessionStorage.setItem(PENDING, JSON.stringify({ state, verifier, hash: location.hash, endpoint: description.token_endpoint, end: description.end_session_endpoint, parameters }));
   const target = new URL(description.authorization_endpoint);
   const asked = {
     ...provider.oauth_authorization_endpoint_params, response_type: 'code', client_id: provider.oauth_client_id ?? '', redirect_uri: CALLBACK, scope: provider.oauth_scopes ?? SCOPES,
@@ -90,8 +104,8 @@ async function ask(url, options, advice) {
   return said;
 }
 
-function keep({ endpoint, parameters }, { refresh_token: refresh, expires_in: seconds = 300 }) {
-  sessionStorage.setItem(SESSION, JSON.stringify({ endpoint, parameters, refresh, until: Date.now() + seconds * 1000 }));
+function keep({ endpoint, end, parameters }, { refresh_token: refresh, id_token: idToken, expires_in: seconds = 300 }) {
+  sessionStorage.setItem(SESSION, JSON.stringify({ endpoint, end, parameters, refresh, idToken, until: Date.now() + seconds * 1000 }));
   watchToken();
 }
 
@@ -99,7 +113,7 @@ async function renew(session) {
   try {
     const tokens = await tokensFor(session, { grant_type: 'refresh_token', refresh_token: session.refresh });
     renewToken(tokens.access_token);
-    keep(session, { refresh_token: session.refresh, ...tokens });
+    keep(session, { refresh_token: session.refresh, id_token: session.idToken, ...tokens });
   } catch {
     // The old token lives a little longer; when the broker refuses it, the login form comes.
     forget();
