@@ -7,14 +7,14 @@
 // open costs a large broker little; `isRoutine` tells a page that nobody asked and nothing was changed here, so that what
 // seldom changes can wait (`seldom`). What a failed load leaves behind stays on the page below the words of the failure.
 
-import { Failure } from './api.js';
+import { distance, Failure } from './api.js';
 import { h } from './view.js';
 import { heading, note } from './components/parts.js';
 import { link, replaceQuery } from './router.js';
 
-// Waiting between two loads is so many times as long as the load, but no longer than this for its sake.
-const REST = 20;
-const REST_SECONDS = 30;
+// Waiting between two loads is so many times as long as the broker worked for one, but no longer than this for its sake.
+const REST = 50;
+const REST_SECONDS = 15;
 
 // What seldom changes is asked for again after so long, if nothing else is a reason to.
 const SELDOM_MS = 30_000;
@@ -78,7 +78,8 @@ export class Screen {
     this.redraw();
     if (isFirst) this.shell.announce(this.page.title);
     const seconds = this.page.every ?? this.shell.seconds;
-    const rest = Math.min(REST_SECONDS, ((performance.now() - start) / 1000) * REST);
+    const work = Math.max(0, performance.now() - start - distance());
+    const rest = this.page.every ? 0 : Math.min(REST_SECONDS, (work / 1000) * REST);
     if (seconds > 0 && !document.hidden) this.timer = setTimeout(() => this.reload({ isRoutine: true }), Math.max(seconds, rest) * 1000);
   }
 

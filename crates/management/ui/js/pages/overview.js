@@ -11,8 +11,8 @@ import { firstSteps } from './first-steps.js';
 
 const TOP = 5;
 const TOP_COLUMNS = 'name,vhost,type,messages,messages_details.rate,messages_unacknowledged,consumers,head_message_timestamp,message_stats.publish_details.rate';
-const QUEUES_PER_MS = 2;
-const LONGEST_MS = 60_000;
+const QUEUES_PER_MS = 1;
+const LONGEST_MS = 120_000;
 
 const LENGTHS = [['Ready', 'messages_ready'], ['Unacked', 'messages_unacknowledged'], ['Total', 'messages']];
 const RATES = [
