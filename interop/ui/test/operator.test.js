@@ -227,6 +227,8 @@ test('messages are browsed, searched, moved, sent back and deleted', async (cont
   await tab.getByLabel('Choose message 2', { exact: true }).check();
   await tab.getByText('2 chosen').waitFor();
   await tab.getByRole('button', { name: 'Move …' }).click();
+  await tab.getByRole('dialog').getByLabel('Queue').fill('elsewh');
+  await tab.locator('datalist option[value=elsewhere]').waitFor({ state: 'attached' });
   await tab.getByRole('dialog').getByLabel('Queue').fill('elsewhere');
   await agree('Move 2 messages');
   await said('Moved 2 messages');
