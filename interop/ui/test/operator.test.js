@@ -217,6 +217,7 @@ test('messages are browsed, searched, moved, sent back and deleted', async (cont
   // What is typed here is looked for in the whole queue; a link leads to the same messages.
   await tab.getByLabel('Search in all messages').fill('"order":4');
   await tab.getByLabel('Search in all messages').press('Enter');
+  await tab.getByRole('status').getByText('1 message shown, of those that match').waitFor({ state: 'attached' });
   await tab.waitForFunction(() => document.querySelectorAll('.message').length === 1);
   assert.match(tab.url(), /text=/);
   await tab.getByText('More filters').click();
@@ -227,6 +228,8 @@ test('messages are browsed, searched, moved, sent back and deleted', async (cont
   await tab.getByLabel('Choose message 2', { exact: true }).check();
   await tab.getByText('2 chosen').waitFor();
   await tab.getByRole('button', { name: 'Move …' }).click();
+  await tab.getByRole('dialog').getByLabel('Queue').fill('elsewh');
+  await tab.locator('datalist option[value=elsewhere]').waitFor({ state: 'attached' });
   await tab.getByRole('dialog').getByLabel('Queue').fill('elsewhere');
   await agree('Move 2 messages');
   await said('Moved 2 messages');

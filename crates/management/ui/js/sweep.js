@@ -1,13 +1,15 @@
 // Moves, copies, sends back or deletes messages of a queue: those that are named, or all that a filter means. The broker
 // counts first, so that the operator agrees to a number.
 
-import { post } from './api.js';
+import { getOr, path, post } from './api.js';
 import { open } from './components/dialog.js';
 import { field, values } from './components/form.js';
 import { note } from './components/parts.js';
 import { attempt, failed } from './components/toast.js';
 import { count, plural } from './format.js';
 import { h } from './view.js';
+
+const SUGGESTIONS = 10;
 
 const WORDS = {
   move: { verb: 'Move', done: 'Moved', text: 'They are appended to the target first and leave this queue then: a failure may leave a message in both, never in neither.' },
@@ -60,20 +62,38 @@ export async function sweep({ action, queue, where, which, all }) {
 /** The dialog. Gives what the request says beside the action, or undefined. */
 function ask(action, words, queue, { matched, gone }, all) {
   const messages = plural(matched, 'message');
-  let kind = 'queue';
+  const target = { kind: 'queue', names: [] };
   return open((close, redraw) => h('form', { onsubmit: (event) => { event.preventDefault(); close(targetOf(action, values(event.target))); } },
     h('h2', { id: 'dialog-title' }, `${words.verb} ${messages} of ${queue.name}?`),
     h('p', null, all && `These are ${all}, ${count(matched)} just now. `, gone > 0 && `${plural(gone, 'chosen message is', 'chosen messages are')} no longer there. `, words.text),
-    (action === 'move' || action === 'copy') && [
-      field({ label: 'To', name: 'kind', form: 'sweep-', type: 'select', options: [['queue', 'a queue of this virtual host'], ['exchange', 'an exchange']], value: kind, onchange: (event) => { kind = event.target.value; redraw(); } }),
-      kind === 'queue' && field({ label: 'Queue', name: 'queue', form: 'sweep-', required: true }),
-      kind === 'exchange' && field({ label: 'Exchange', name: 'exchange', form: 'sweep-', required: true }),
-      kind === 'exchange' && field({ label: 'Routing key', name: 'routing_key', form: 'sweep-', hint: 'Empty: each message keeps its own.' }),
-    ],
+    (action === 'move' || action === 'copy') && targetFields(target, queue.vhost, redraw),
     action === 'requeue' && field({ label: 'By way of', name: 'origin', form: 'sweep-', type: 'select', options: [['queue', 'the queue it was in first'], ['exchange', 'the exchange and key it was published with']] }),
     matched === 0 && note('warn', 'There is no such message any more.'),
     h('div', { class: 'actions' }, h('button', { type: 'button', onclick: () => close() }, 'Cancel'),
       h('button', { type: 'submit', class: action === 'delete' ? 'danger' : 'primary', disabled: matched === 0 }, `${words.verb} ${messages}`))));
+}
+
+/** Where to. What is typed is completed from the names that have it in them. */
+function targetFields(target, vhost, redraw) {
+  const choose = (event) => {
+    Object.assign(target, { kind: event.target.value, names: [] });
+    redraw();
+  };
+  const suggest = async (event) => {
+    const name = event.target.value;
+    const query = { page: 1, page_size: SUGGESTIONS, name, columns: 'name', disable_stats: true, enable_queue_totals: true };
+    const { items = [] } = await getOr({}, path(`${target.kind}s`, vhost), query).catch(() => ({}));
+    if (event.target.value !== name) return;
+    target.names = items.map((one) => one.name);
+    redraw();
+  };
+  const isQueue = target.kind === 'queue';
+  return [
+    field({ label: 'To', name: 'kind', form: 'sweep-', type: 'select', options: [['queue', 'a queue of this virtual host'], ['exchange', 'an exchange']], value: target.kind, onchange: choose }),
+    field({ label: isQueue ? 'Queue' : 'Exchange', name: target.kind, form: 'sweep-', required: true, list: 'sweep-names', oninput: suggest }),
+    h('datalist', { id: 'sweep-names' }, target.names.map((name) => h('option', { value: name }))),
+    !isQueue && field({ label: 'Routing key', name: 'routing_key', form: 'sweep-', hint: 'Empty: each message keeps its own.' }),
+  ];
 }
 
 function targetOf(action, { kind, queue, exchange, routing_key: key, origin }) {

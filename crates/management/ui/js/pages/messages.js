@@ -70,6 +70,7 @@ function browser({ ctx, queue, where, shown, refresh }) {
       h('span', { class: 'spring' }),
       h('label', { class: 'inline' }, 'Show', h('select', { onchange: (event) => change(ctx, shown, { count: event.target.value }) }, SIZES.map((size) => h('option', { value: size, selected: size === (ctx.query.count ?? SIZES[0]) }, size))))),
     moreFilters(ctx, shown),
+    h('span', { class: 'visually-hidden', role: 'status' }, `${plural(items.length, 'message')} shown${isFiltered ? ', of those that match' : ''}`),
     state === 'ready' && items.length > 0 && actionBar({ ctx, queue, where, shown, refresh, isFiltered }),
     items.length > 0
       ? h('div', { class: 'messages inset' }, items.map((message) => row({ ctx, queue, shown, message, state })))

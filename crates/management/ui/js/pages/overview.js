@@ -11,6 +11,8 @@ import { firstSteps } from './first-steps.js';
 
 const TOP = 5;
 const TOP_COLUMNS = 'name,vhost,type,messages,messages_details.rate,messages_unacknowledged,consumers,head_message_timestamp,message_stats.publish_details.rate';
+// Messages per second from which on a queue that grows is marked; less comes and goes.
+const GROWING = 1;
 const QUEUES_PER_MS = 1;
 const LONGEST_MS = 120_000;
 
@@ -96,7 +98,8 @@ async function topQueues(ctx, { sort, show, reverse = true }, signal) {
 function growth({ type, consumers, messages_details: details }) {
   const change = details?.rate ?? 0;
   if (consumers === 0 && type !== 'stream') return badge('no consumer', 'warn');
-  return change > 0 ? badge(`+${rate(change)}`, 'warn') : change < 0 ? badge(rate(change), 'good') : '';
+  if (change === 0) return '';
+  return badge(`${change > 0 ? '+' : ''}${rate(change)}`, change >= GROWING ? 'warn' : change < 0 ? 'good' : '');
 }
 
 const topCard = ({ title, sort, value, more }, rows) =>
