@@ -256,11 +256,14 @@ test('messages are browsed, searched, moved, sent back and deleted', async (cont
 
 test('from a symptom to the message in three clicks', async (context) => {
   if (!(await browses('dead'))) return context.skip('the broker shows no messages without giving them away');
-  const publish = (payload) => api('POST', `${at('exchanges', VHOST, 'amq.default')}/publish`, { routing_key: 'origin', payload, payload_encoding: 'string', properties: {} });
+  await api('DELETE', `${at('queues', VHOST, 'origin')}/contents`);
+  const timestamp = Math.floor(Date.now() / 1000) - 3 * 3600;
+  const publish = (payload) => api('POST', `${at('exchanges', VHOST, 'amq.default')}/publish`, { routing_key: 'origin', payload, payload_encoding: 'string', properties: { timestamp } });
   for (let number = 1; number <= 3; number += 1) await publish(`{"lost":${number}}`);
   await api('POST', `${at('queues', VHOST, 'origin')}/get`, { count: 5, ackmode: 'reject_requeue_false', encoding: 'auto' });
   await visit(tab, '');
   const symptom = tab.getByRole('region', { name: 'Longest queues' }).getByRole('row', { name: /^dead .*no consumer/ });
+  await tab.getByRole('region', { name: 'Oldest first message' }).getByRole('row', { name: /^dead .*3 h 0 min/ }).waitFor();
   await symptom.getByRole('link', { name: 'dead' }).click();
   await tab.getByText('Messages are waiting and nobody consumes').waitFor();
   await tab.getByRole('link', { name: 'Messages', exact: true }).click();
