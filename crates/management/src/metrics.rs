@@ -192,10 +192,15 @@ impl Management {
         let name = "rabbitmq_identity_info";
         text.family(name, Kind::Untyped, "Who this is.");
         let cluster_name = self.broker.cluster_name();
+        let parameters = self.broker.list_global_parameters();
+        let id = parameters
+            .iter()
+            .find(|(name, _)| &**name == "internal_cluster_id");
+        let id = id.and_then(|(_, value)| value.as_str());
         let labels = [
             ("rabbitmq_node", options.node_name.as_str()),
             ("rabbitmq_cluster", cluster_name.as_str()),
-            ("rabbitmq_cluster_permanent_id", cluster_name.as_str()),
+            ("rabbitmq_cluster_permanent_id", id.unwrap_or(&cluster_name)),
             ("rabbitmq_endpoint", "aggregated"),
         ];
         text.sample(name, &labels, 1.0);

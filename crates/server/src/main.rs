@@ -15,6 +15,7 @@ mod block;
 mod certificates;
 mod cli;
 mod clock;
+mod cluster;
 mod config;
 mod connection;
 mod control;

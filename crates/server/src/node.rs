@@ -27,6 +27,7 @@ use tracing::{error, info, warn};
 use crate::audit::Audit;
 use crate::auth;
 use crate::clock::Clock;
+use crate::cluster;
 use crate::config::effective::HttpListener;
 use crate::config::{Access, Address, Effective, Loaded, Sources};
 use crate::doors::Doors;
@@ -81,6 +82,7 @@ pub(crate) fn run(
         };
         reset.resume(&broker)?;
         config.definitions.load(&broker, clock.now())?;
+        cluster::introduce(&broker, &config.cluster_tags)?;
         auth::start(config, &broker)?;
         broker
             .login_sources

@@ -60,6 +60,27 @@ fn ending(client: &mut Client) -> String {
 }
 
 #[test]
+fn a_cluster_keeps_its_id_and_takes_the_tags_of_its_configuration() {
+    let directory = Directory::new("operations");
+    let parameters = |settings: &[&str]| {
+        let node = start(&directory, settings);
+        let of = |name: &str| {
+            let answer = check(&node, &format!("GET /api/global-parameters/{name}"), 200);
+            answer.json()["value"].clone()
+        };
+        let (id, tags) = (of("internal_cluster_id"), of("cluster_tags"));
+        assert!(node.stop().unwrap().success());
+        (id.as_str().unwrap().to_owned(), tags.to_string())
+    };
+    let (first, tags) = parameters(&[]);
+    assert!(first.starts_with("rabbitmq-cluster-id-"), "{first}");
+    assert_eq!(tags, "[]");
+    let tagged = parameters(&["cluster_tags.region=north"]);
+    assert_eq!(tagged, (first.clone(), r#"{"region":"north"}"#.to_owned()));
+    assert_eq!(parameters(&[]), (first, "[]".to_owned()));
+}
+
+#[test]
 fn suspended_listeners_let_nobody_in_and_leave_those_inside() {
     let directory = Directory::new("operations");
     let node = start(&directory, &[]);

@@ -1,6 +1,7 @@
 //! The cluster as a whole.
 
 use leveret_broker::broker::listing::ObjectTotals;
+use leveret_broker::table::{Table, Value as BrokerValue};
 use serde_json::{Value, json};
 
 use crate::access::is_monitor;
@@ -12,7 +13,7 @@ use crate::call::{Call, Vhosts};
 use crate::list::reply_one;
 use crate::sampler::Key;
 use crate::stats::{CHURN, Gathered, LENGTHS, MESSAGE_STATS, Writer};
-use crate::table::value_from_json;
+use crate::table::{TableJson, value_from_json};
 
 pub(crate) fn show(call: &Call<'_>) -> Reply {
     let (options, broker) = (&call.management.options, call.broker());
@@ -34,7 +35,7 @@ pub(crate) fn show(call: &Call<'_>) -> Reply {
         object.field("product_version", options.leveret_version);
         object.field("rabbitmq_version", options.rabbitmq_version);
         object.field("cluster_name", &call.broker().cluster_name());
-        object.field("cluster_tags", &json!({}));
+        object.field("cluster_tags", &TableJson(&cluster_tags(call)));
         object.field("node_tags", &json!({}));
         object.field("erlang_version", ERLANG_VERSION);
         object.field("erlang_full_version", &erlang_full_version(call));
@@ -63,6 +64,15 @@ pub(crate) fn show(call: &Call<'_>) -> Reply {
         object.field("listeners", &listeners(call));
         object.field("contexts", &contexts(call));
     })
+}
+
+/// The global parameter, if it has tags.
+fn cluster_tags(call: &Call<'_>) -> Table {
+    let mut parameters = call.broker().list_global_parameters().into_iter();
+    match parameters.find(|(name, _)| &**name == "cluster_tags") {
+        Some((_, BrokerValue::Table(tags))) => tags,
+        _ => Table::new(),
+    }
 }
 
 /// Sums over the vhosts that the user may see, as of the last look at the counters.

@@ -218,6 +218,8 @@ fn vhosts_policies_and_parameters() {
         200 [{"component":"operator_policy","name":"cap"},{"component":"vhost-limits","name":"limits"}]
         PUT /api/global-parameters/cluster_tags {"value":{"region":"north"}}
         201
+        GET /api/overview?columns=cluster_tags
+        200 {"cluster_tags":{"region":"north"}}
         GET /api/global-parameters/cluster_tags
         200 {"name":"cluster_tags","value":{"region":"north"}}
         PUT /api/cluster-name {"name":"north"}

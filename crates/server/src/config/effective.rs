@@ -21,6 +21,7 @@ use crate::tls::login::CertificateLogin;
 pub(crate) struct Effective {
     pub(crate) node_name: String,
     pub(crate) cluster_name: Option<String>,
+    pub(crate) cluster_tags: BTreeMap<String, String>,
     pub(crate) data_dir: PathBuf,
     /// Start without what is damaged in the log (`--accept-loss`).
     pub(crate) accept_loss: bool,
@@ -389,6 +390,7 @@ impl Default for Effective {
         Self {
             node_name: format!("rabbit@{}", host_name()),
             cluster_name: None,
+            cluster_tags: BTreeMap::new(),
             data_dir: PathBuf::from("data"),
             accept_loss: false,
             files: Vec::new(),

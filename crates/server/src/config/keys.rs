@@ -542,6 +542,8 @@ const AFTER_LDAP_TLS: &[Key] = &[
         |c, _, v| put(&mut c.total_memory, size(v, 1..=u64::MAX).map(Some))).live(),
     one("cluster_name", "", "What the cluster is called; the node's name when not set.",
         |c, _, v| put(&mut c.cluster_name, text(v).map(Some))),
+    list("cluster_tags.*", "What the cluster is tagged with; programs read it in the overview.", |c| c.cluster_tags.clear(),
+        |c, name, v| { c.cluster_tags.insert(name.to_owned(), text(v)?); Ok(()) }),
     // The log.
     one("log.level", "info", "How much is logged where nothing else is said.",
         |c, _, v| put(&mut c.log.level, one_of(v, LEVELS))).live(),
@@ -947,7 +949,6 @@ const WITHOUT_EFFECT: &[&str] = &[
 const UNSUPPORTED: &[&str] = &[
     "auth_",
     "channel_interceptor.",
-    "cluster_tags.",
     "consumer_disconnected_timeout",
     "default_limits.",
     "default_policies.",
