@@ -409,8 +409,10 @@ def events():
         # The stream begins when the node says so; until then queues come and go.
         first = eventually(lambda: tell_of_a_queue(lines))
         event = json.loads(first)
-        told = event.get("event"), event.get("name"), event.get("vhost")
-        report("consume_event_stream", "" if told == ("queue.created", "cli-e", VHOST) else event)
+        # It may begin between the two.
+        is_told = event.get("event") in ("queue.created", "queue.deleted")
+        is_told &= (event.get("name"), event.get("vhost")) == ("cli-e", VHOST)
+        report("consume_event_stream", "" if is_told else event)
     finally:
         stream.kill()
         stream.wait()
