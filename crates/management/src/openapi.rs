@@ -8,6 +8,8 @@ use crate::answer::{Answer, Reply};
 use crate::call::Call;
 use crate::routes::{Endpoint, ROUTES, Route, Verb};
 
+mod operations;
+
 pub(crate) fn describe(call: &Call<'_>) -> Reply {
     let options = &call.management.options;
     let mut paths = Map::new();
@@ -30,6 +32,11 @@ pub(crate) fn describe(call: &Call<'_>) -> Reply {
                     "type": "object",
                     "required": ["error", "reason"],
                     "properties": {"error": {"type": "string"}, "reason": {}},
+                },
+                "Page": {
+                    "type": "object",
+                    "required": ["items", "page", "page_count", "page_size", "total_count", "item_count", "filtered_count"],
+                    "properties": {"items": {"type": "array"}},
                 },
             },
         },
@@ -73,33 +80,46 @@ fn operation(route: &Route, endpoint: &Endpoint) -> Value {
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
         })
     };
-    let json_body = json!({"application/json": {"schema": {}}});
+    let (verb, path) = (endpoint.verb, route.path);
+    let answer = operations::answer(verb, path);
     let mut responses = Map::new();
     let mut respond = |status: &str, response: Value| {
         responses.insert(status.to_owned(), response);
     };
-    match endpoint.verb {
+    match verb {
         Verb::Get => respond(
             "200",
-            json!({"description": route.about, "content": json_body}),
+            json!({"description": route.about, "content": answer}),
         ),
         Verb::Put | Verb::Post => {
-            respond("200", json!({"description": "Done.", "content": json_body}));
+            respond("200", json!({"description": "Done.", "content": answer}));
             respond("201", json!({"description": "Made."}));
             respond("204", json!({"description": "Changed."}));
         }
         Verb::Delete => respond("204", json!({"description": "Gone."})),
     }
+    if path.starts_with("/health/") {
+        let failed = json!({"application/json": {"schema": {"type": "object"}}});
+        let failed = json!({"description": "The check has failed.", "content": failed});
+        respond("503", failed);
+    }
     respond("400", failure("The request can't be understood or done."));
+    respond("401", failure("The user is not known, or may not do this."));
     respond("404", failure("What the path names is not there."));
+    respond("412", failure("What the path names is protected."));
     let mut operation = Map::new();
     operation.insert("description".to_owned(), who(endpoint.who).into());
     if endpoint.who != Who::Anyone {
-        respond("401", failure("The user is not known, or may not do this."));
         operation.insert("security".to_owned(), json!([{"basic": []}]));
     }
-    if matches!(endpoint.verb, Verb::Put | Verb::Post) {
-        operation.insert("requestBody".to_owned(), json!({"content": json_body}));
+    let query = operations::query(verb, path);
+    if !query.is_empty() {
+        operation.insert("parameters".to_owned(), query.into());
+    }
+    if let Some(schema) = operations::request(verb, path) {
+        let content = json!({"application/json": {"schema": schema}});
+        let body = json!({"required": true, "content": content});
+        operation.insert("requestBody".to_owned(), body);
     }
     operation.insert("responses".to_owned(), Value::Object(responses));
     Value::Object(operation)

@@ -125,13 +125,17 @@ impl World {
     }
 
     pub(crate) fn send(&self, builder: http::request::Builder, body: &str) -> Seen {
+        self.send_octets(builder, body.as_bytes())
+    }
+
+    pub(crate) fn send_octets(&self, builder: http::request::Builder, body: &[u8]) -> Seen {
         let (head, ()) = builder.body(()).unwrap().into_parts();
         let visit = Arc::new(Visit::new(head, self.caller));
         let answer = match self.management.admit(&visit, self.now) {
             Ok(admitted) if body.len() > self.management.body_bytes_max() => {
                 self.management.refuse_body(&admitted)
             }
-            Ok(admitted) => self.management.answer(&admitted, body.as_bytes(), self.now),
+            Ok(admitted) => self.management.answer(&admitted, body, self.now),
             Err(answer) => *answer,
         };
         Seen::new(answer)

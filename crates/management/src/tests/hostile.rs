@@ -79,3 +79,149 @@ fn a_name_of_a_binding_cannot_break_its_header() {
     let location = seen.headers[header::LOCATION].to_str().unwrap();
     assert!(!location.contains(['\r', '\n', ' ']), "{location}");
 }
+
+/// Values of every type where another is expected, to every path that takes a body.
+#[test]
+fn bodies_of_other_types_are_answered() {
+    let values = [
+        "null",
+        "true",
+        "1",
+        "-1",
+        "1e300",
+        "\"x\"",
+        "[]",
+        "[1]",
+        "{}",
+        "{\"a\":{}}",
+    ];
+    let fields = [
+        "name",
+        "type",
+        "arguments",
+        "durable",
+        "tags",
+        "password",
+        "password_hash",
+        "value",
+        "pattern",
+        "definition",
+        "priority",
+        "apply-to",
+        "configure",
+        "write",
+        "read",
+        "exchange",
+        "count",
+        "ackmode",
+        "encoding",
+        "truncate",
+        "properties",
+        "routing_key",
+        "payload",
+        "payload_encoding",
+        "users",
+        "vhosts",
+        "queues",
+        "bindings",
+        "policies",
+        "parameters",
+        "permissions",
+        "limits",
+        "metadata",
+        "description",
+        "default_queue_type",
+        "action",
+        "filter",
+        "to",
+        "enabled",
+        "level",
+        "expression",
+        "username",
+    ];
+    for route in routes::ROUTES {
+        let path = route.path.replace(":vhost", "%2F").replace(':', "x");
+        for endpoint in route.endpoints {
+            let method = endpoint.verb.name();
+            let world = World::with(|options| options.body_bytes_max = 10_000);
+            for value in values {
+                let all: Vec<_> = fields
+                    .iter()
+                    .map(|name| format!("\"{name}\":{value}"))
+                    .collect();
+                for body in [value.to_owned(), format!("{{{}}}", all.join(","))] {
+                    let seen = world.ask(&format!("{method} /api{path} {body}"));
+                    let served = seen.status < 500 || path.starts_with("/health/");
+                    assert!(
+                        served,
+                        "{method} {path} {body:.60}: {} {}",
+                        seen.status, seen.body
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn texts_that_are_not_json() {
+    let world = World::new();
+    let refused = |octets: &[u8]| {
+        let encoded = BASE64.encode("guest:guest");
+        let builder = Request::builder()
+            .method("PUT")
+            .uri("/api/queues/%2F/q")
+            .header(header::AUTHORIZATION, format!("Basic {encoded}"));
+        let seen = world.send_octets(builder, octets);
+        assert_eq!(seen.status, 400, "{octets:?}: {}", seen.body);
+    };
+    refused(b"{\"durable\":NaN}");
+    refused(b"{\"durable\":Infinity}");
+    refused(b"{\"a\":\"\xff\xfe\"}");
+    refused(b"{\"a\":\"\xed\xa0\x80\"}");
+    refused(b"{\"a\":\"\\ud800\"}");
+    refused(b"{\"a\":1,}");
+    refused(b"\xef\xbb\xbf{}");
+    refused(b"{\"durable\":true} {\"durable\":false}");
+    // Of two fields with one name the last counts, as with RabbitMQ.
+    world.check(
+        r#"
+        PUT /api/queues/%2F/twice {"durable":true,"durable":false}
+        201
+        GET /api/queues/%2F/twice?columns=durable
+        200 {"durable":false}
+        "#,
+    );
+}
+
+/// Expressions that take other engines forever: here time grows with the text alone.
+#[test]
+fn expressions_end() {
+    let world = World::with(|options| options.body_bytes_max = 10_000);
+    let name = "a".repeat(200);
+    for pattern in ["(a+)+$", "(a|a)*b", "(.*)*(.*)*(.*)*!", "a{1,100}{1,5}!"] {
+        let body = serde_json::json!({"pattern": pattern, "definition": {"max-length": 1}});
+        let put = world.ask(&format!("PUT /api/policies/%2F/p {body}"));
+        assert!(matches!(put.status, 201 | 204), "{pattern}: {}", put.body);
+        let declared = world.ask(&format!("PUT /api/queues/%2F/{name} {{}}"));
+        assert!(declared.status < 300, "{}", declared.body);
+        let encoded =
+            percent_encoding::utf8_percent_encode(pattern, percent_encoding::NON_ALPHANUMERIC);
+        let list = world.ask(&format!(
+            "GET /api/queues?page=1&use_regex=true&name={encoded}"
+        ));
+        assert_eq!(list.status, 200, "{pattern}: {}", list.body);
+    }
+    let huge = "(((a{100}){100}){100}){100}";
+    world.check(&format!(
+        r#"
+        PUT /api/policies/%2F/huge {{"pattern":"{huge}","definition":{{"max-length":1}}}}
+        400 ...
+        PUT /api/permissions/%2F/guest {{"configure":"{huge}","write":"","read":""}}
+        400 ...
+        GET /api/queues?page=1&use_regex=true&name={}
+        400 ...
+        "#,
+        huge.replace('{', "%7B").replace('}', "%7D"),
+    ));
+}
