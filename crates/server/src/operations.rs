@@ -10,6 +10,7 @@ use leveret_management::{
 };
 
 use crate::audit::Audit;
+use crate::cluster;
 use crate::config::{self, HIDDEN};
 use crate::host;
 use crate::reload::Current;
@@ -107,6 +108,7 @@ impl leveret_management::Operations for Operations {
         // A node that was reset takes in what a blank one would.
         if change == Change::StartApp && was_stopped {
             self.current.definitions().load(&self.broker, now)?;
+            cluster::introduce(&self.broker, &self.current.cluster_tags())?;
         }
         self.service.change(change)?;
         match change {

@@ -1,6 +1,7 @@
 //! The configuration of a node that runs. At SIGHUP it is read again, and operators change some of it; what a running node
 //! can take is taken, and each difference is logged.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use leveret_amqp091::connection::Limits;
@@ -124,5 +125,9 @@ impl Current {
     /// What is taken in at each start.
     pub(crate) fn definitions(&self) -> Definitions {
         self.loaded.lock().config.definitions.clone()
+    }
+
+    pub(crate) fn cluster_tags(&self) -> BTreeMap<String, String> {
+        self.loaded.lock().config.cluster_tags.clone()
     }
 }

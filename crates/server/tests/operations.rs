@@ -203,8 +203,13 @@ fn a_stopped_node_can_be_reset() {
     assert_eq!(names("vhosts"), ["/"]);
     assert_eq!(names("users"), ["guest"]);
     assert_eq!(names("queues"), Vec::<String>::new());
-    assert!(!names("global-parameters").contains(&"mine".to_owned()));
+    let known = |parameter: &str| names("global-parameters").contains(&parameter.to_owned());
+    assert!(!known("mine"));
     change(&node, "start_app");
+    assert!(
+        known("internal_cluster_id"),
+        "it is a cluster of its own again"
+    );
     check(&node, &publish.replace('\n', " "), 200);
     assert_eq!(names("vhosts"), ["/", "loaded"]);
     declare(&mut Client::connect(node.address).unwrap(), "q");
