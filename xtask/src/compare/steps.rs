@@ -24,7 +24,10 @@ const fn ours(name: &'static str, at: &'static [&'static str]) -> Step {
 
 /// In the order in which a sample is held against them.
 const STEPS: [Step; 7] = [
-    kernel("read the socket (kernel)", &["sys_recvfrom", "sock_recvmsg", "sys_read"]),
+    kernel(
+        "read the socket (kernel)",
+        &["sys_recvfrom", "sock_recvmsg", "sys_read"],
+    ),
     kernel(
         "write the socket (kernel, up to the other end's queue)",
         &["sys_sendmsg", "do_writev", "sock_write_iter", "sys_sendto"],
