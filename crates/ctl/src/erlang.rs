@@ -8,7 +8,7 @@ use serde_json::{Map, json};
 /// The first octet of every term in external form.
 const VERSION: u8 = 131;
 /// Terms lie no deeper in one another than this; nobody's configuration does.
-const DEPTH_MAX: usize = 32;
+const DEPTH_MAX: usize = 64;
 
 /// A term. A string is a list of code points, as in Erlang.
 #[derive(Debug, Clone, PartialEq)]
