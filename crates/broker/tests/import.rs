@@ -1,12 +1,14 @@
 //! Definitions that are taken in while the power goes: all of them are there afterwards, or none.
 #![expect(clippy::unwrap_used, reason = "all of this file is test")]
 
+mod node;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use leveret_broker::broker::Broker;
 use leveret_broker::broker::administration::{Detail, Wanted};
 use leveret_broker::broker::listing::BindingsOf;
-use leveret_broker::broker::{Broker, Restored};
 use leveret_broker::catalogue::{ExchangeDeclaration, VhostMetadata};
 use leveret_broker::error::ResourceKind;
 use leveret_broker::exchange::Kind;
@@ -21,18 +23,11 @@ const NOW: Timestamp = Timestamp(1000);
 const QUEUES: usize = 300;
 
 fn start(disk: &SimDisk) -> (Arc<Broker>, Log) {
-    let mut restored = Restored::default();
-    let options = storage::Options {
-        file_bytes: 1 << 20,
+    let storage = storage::Options {
         lazy: Duration::ZERO,
         ..storage::Options::default()
     };
-    let log = Log::open(Arc::new(disk.clone()), options, &mut |record| {
-        restored.take(record);
-    });
-    let log = log.unwrap();
-    let broker = Broker::start(Options::new(|| 7), log.clone(), restored, NOW).unwrap();
-    (broker, log)
+    node::open(disk, storage, Options::new(|| 7), NOW)
 }
 
 /// A vhost with an exchange, and queues that are bound to it.

@@ -5,8 +5,8 @@ mod node;
 
 use std::sync::Arc;
 
+use leveret_broker::broker::Broker;
 use leveret_broker::broker::definitions::QueueSpec;
-use leveret_broker::broker::{Broker, Restored};
 use leveret_broker::channel::{Channel, Publish};
 use leveret_broker::live_queue::Outbox;
 use leveret_broker::message::Message;
@@ -21,17 +21,7 @@ use node::connect;
 const NOW: Timestamp = Timestamp(1000);
 
 fn start(disk: &SimDisk) -> (Arc<Broker>, Log) {
-    let mut restored = Restored::default();
-    let options = storage::Options {
-        file_bytes: 1 << 20,
-        ..storage::Options::default()
-    };
-    let log = Log::open(Arc::new(disk.clone()), options, &mut |record| {
-        restored.take(record);
-    });
-    let log = log.unwrap();
-    let broker = Broker::start(Options::new(|| 7), log.clone(), restored, NOW).unwrap();
-    (broker, log)
+    node::open(disk, storage::Options::default(), Options::new(|| 7), NOW)
 }
 
 /// Routed before the queue's deletion and logged after it, as when another connection deletes it meanwhile.

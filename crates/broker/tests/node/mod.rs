@@ -51,22 +51,12 @@ impl Node {
         now: Timestamp,
         change: impl FnOnce(&mut Options),
     ) -> Self {
-        let mut restored = Restored::default();
-        let options = storage::Options {
-            file_bytes: FILE_BYTES,
-            segment_bytes: FILE_BYTES,
-            ..storage::Options::default()
-        };
-        let log = Log::open(Arc::new(disk.clone()), options, &mut |record| {
-            restored.take(record);
-        });
-        let log = log.unwrap();
         let mut options = Options {
             backlog_bytes_max: BUDGET,
             ..Options::new(|| 7)
         };
         change(&mut options);
-        let broker = Broker::start(options, log.clone(), restored, now).unwrap();
+        let (broker, log) = open(&disk, storage::Options::default(), options, now);
         let (principal, mailbox) = connect(&broker);
         Self {
             disk,
@@ -197,6 +187,27 @@ impl Node {
         after.power_on();
         after
     }
+}
+
+/// A broker with what its log on this disk holds, in files of [`FILE_BYTES`].
+pub(crate) fn open(
+    disk: &SimDisk,
+    storage: storage::Options,
+    options: Options,
+    now: Timestamp,
+) -> (Arc<Broker>, Log) {
+    let mut restored = Restored::default();
+    let storage = storage::Options {
+        file_bytes: FILE_BYTES,
+        segment_bytes: FILE_BYTES,
+        ..storage
+    };
+    let log = Log::open(Arc::new(disk.clone()), storage, &mut |record| {
+        restored.take(record);
+    });
+    let log = log.unwrap();
+    let broker = Broker::start(options, log.clone(), restored, now).unwrap();
+    (broker, log)
 }
 
 /// `guest` as the node's one connection.

@@ -28,7 +28,8 @@ const STATUS: [Column; 10] = [
     plain("Machine Version", "Machine Version"),
 ];
 
-const GROW_SWITCHES: &[Switch] = &[
+/// What chooses quorum queues, and says how they get members.
+pub(super) const GROW_SWITCHES: &[Switch] = &[
     Switch::text("vhost-pattern"),
     Switch::text("queue-pattern"),
     Switch::text("membership"),

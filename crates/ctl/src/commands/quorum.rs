@@ -5,9 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::all_columns;
 use super::lifecycle::not_offered;
-use super::queues::{no_target, queue_type};
+use super::queues::{GROW_SWITCHES, no_target, queue_type};
 use crate::call::Call;
-use crate::command::{Column, Command, QUEUES, Section, Switch, TIMEOUT, plain};
+use crate::command::{Column, Command, QUEUES, Section, TIMEOUT, plain};
 use crate::failure::{Failure, USAGE};
 use crate::node::{Node, encoded};
 use crate::output::{Format, Output, Rows};
@@ -16,13 +16,6 @@ use crate::term::{Kind, Term};
 /// Octets of a payload that are shown.
 const PAYLOAD_SHOWN: usize = 64;
 const PAYLOAD: &str = "payload (max 64 bytes)";
-
-const PATTERNS: &[Switch] = &[
-    Switch::text("vhost-pattern"),
-    Switch::text("queue-pattern"),
-    Switch::text("membership"),
-    Switch::flag("errors-only"),
-];
 
 pub(super) const COMMANDS: &[Command] = &[
     Command::new(
@@ -62,7 +55,7 @@ pub(super) const COMMANDS: &[Command] = &[
     )
     .usage("[--vhost-pattern <pattern>] [--queue-pattern <pattern>] [--errors-only]")
     .tools(QUEUES)
-    .switches(PATTERNS)
+    .switches(GROW_SWITCHES)
     .check(check_patterns)
     .table()
     .banner(|_| "Forcing checkpoint for all matching quorum queues...".to_owned()),
@@ -87,7 +80,7 @@ pub(super) const COMMANDS: &[Command] = &[
          [--membership <promotable|voter>]",
     )
     .tools(QUEUES)
-    .switches(PATTERNS)
+    .switches(GROW_SWITCHES)
     .check(check_growth)
     .table()
     .banner(|call| {
