@@ -3,7 +3,8 @@
 //!
 //! Counting must cost next to nothing. A queue counts plain numbers under the lock that it holds anyway. Channels and
 //! connections belong to one thread at a time: their counters are atomics with one writer, which are plain additions to
-//! the processor. Only what several write, an exchange's counters, is added to atomically, and then once per batch.
+//! the processor. Only what several write, an exchange's counters, is added to atomically, and then once per batch;
+//! messages that reach no queue are counted there one by one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

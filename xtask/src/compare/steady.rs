@@ -25,14 +25,12 @@ cargo xtask steady [--time 5] [--minutes 10] [--page docs/steady.md]
 const LOAD: &str = "throughput -A 10 -q 200 -s 16 --in-flight 10000";
 /// Until what runs beside the load is up.
 const SETTLE: Duration = Duration::from_secs(5);
-/// Longer than any measurement: it is ended when that is done.
-const BESIDE: &str = "600";
 
 struct Condition {
     what: &'static str,
     /// Runs to its end before.
     first: Option<&'static str>,
-    /// Goes on meanwhile; it gets its time behind it.
+    /// Goes on meanwhile, longer than any measurement: it is ended when that is done.
     beside: Option<&'static str>,
 }
 
@@ -45,7 +43,7 @@ const CONDITIONS: [Condition; 4] = [
     Condition {
         what: "5 000 idle connections",
         first: None,
-        beside: Some("connections -n 5000 --channels 1 --concurrency 8 --hold"),
+        beside: Some("connections -n 5000 --channels 1 --concurrency 8 --hold 600"),
     },
     Condition {
         what: "10 million messages in another queue",
@@ -55,7 +53,7 @@ const CONDITIONS: [Condition; 4] = [
     Condition {
         what: "a consumer beside that takes 100 of 1000 messages a second",
         first: None,
-        beside: Some("throughput -u slow -r 1000 -R 100 -q 200 -s 16 --time"),
+        beside: Some("throughput -u slow -r 1000 -R 100 -q 200 -s 16 --time 600"),
     },
 ];
 
@@ -142,14 +140,13 @@ impl Bench<'_> {
         if let Some(line) = condition.first {
             run(perf(&self.program, &node, line).stdout(Stdio::null()))?;
         }
-        let beside = condition.beside.map(|line| {
-            let beside =
-                Beside::start(&mut perf(&self.program, &node, &format!("{line} {BESIDE}")));
+        let start = |line| Beside::start(&mut perf(&self.program, &node, line));
+        let beside = condition.beside.map(start).transpose()?;
+        if beside.is_some() {
             thread::sleep(SETTLE);
-            beside
-        });
+        }
         let under = self.measure(&node, &load("under it", LOAD))?;
-        drop(beside);
+        beside.map_or(Ok(()), Beside::end)?;
         node.stop()?;
         let line = condition.first.or(condition.beside).unwrap_or_default();
         Ok(format!(
@@ -193,6 +190,7 @@ impl Bench<'_> {
             &node,
             &load("all it takes", "throughput -a -s 1024 --in-flight 10000"),
         )?;
+        // A scenario lives as long as the program.
         let line = format!("latency -a -s 1024 -r {:.0}", most.rate / 2.0);
         let half = self.measure(&node, &load("half of it", line.leak()))?;
         node.stop()?;
@@ -225,19 +223,26 @@ impl Bench<'_> {
 }
 
 /// What runs beside a measurement, until it is dropped.
-struct Beside(Option<Child>);
+struct Beside(Child);
 
 impl Beside {
-    fn start(command: &mut Command) -> Self {
-        Self(command.stdout(Stdio::null()).spawn().ok())
+    fn start(command: &mut Command) -> Result<Self, String> {
+        let child = command.stdout(Stdio::null()).spawn();
+        child.map(Self).map_err(|error| error.to_string())
+    }
+
+    /// What has ended by itself was no condition.
+    fn end(mut self) -> Result<(), String> {
+        match self.0.try_wait() {
+            Ok(None) => Ok(()),
+            ended => Err(format!("what should go on beside has ended: {ended:?}")),
+        }
     }
 }
 
 impl Drop for Beside {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
