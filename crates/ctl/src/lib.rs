@@ -29,7 +29,7 @@ mod help;
 mod http;
 mod node;
 mod output;
-mod prompt;
+pub mod prompt;
 mod term;
 mod tool;
 

@@ -6,7 +6,11 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 
 /// A line of standard input, which the terminal does not show. Nothing at the end of the input.
 pub(crate) fn secret(asking: &str) -> Option<String> {
-    let mut out = io::stdout();
+    secret_on(&mut io::stdout(), asking)
+}
+
+/// The same, asked for where `out` leads.
+pub fn secret_on(out: &mut dyn Write, asking: &str) -> Option<String> {
     out.write_all(asking.as_bytes()).ok()?;
     out.flush().ok()?;
     let hidden = Hidden::new();

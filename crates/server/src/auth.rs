@@ -25,6 +25,10 @@ mod remote;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BackendName {
     Internal,
+    /// The same for clients of this machine; others it does not know.
+    InternalLoopback,
+    /// Knows nobody: what it would allow is for clients inside of RabbitMQ.
+    Dummy,
     Http,
     Ldap,
     Oauth2,
@@ -51,6 +55,8 @@ impl Entry {
 #[derive(Clone)]
 enum Backend {
     Internal,
+    InternalLoopback,
+    Dummy,
     Http(Arc<http::Backend>),
     Ldap(Arc<ldap::Backend>),
     Oauth2(Arc<oauth2::Backend>),
@@ -61,7 +67,7 @@ impl Backend {
         match self {
             Self::Http(backend) => backend.forget_answers(),
             Self::Ldap(backend) => backend.forget_answers(),
-            Self::Internal | Self::Oauth2(_) => {}
+            Self::Internal | Self::InternalLoopback | Self::Dummy | Self::Oauth2(_) => {}
         }
     }
 }
@@ -124,6 +130,8 @@ impl Made {
         let auth = &config.auth;
         match name {
             BackendName::Internal => Ok(Backend::Internal),
+            BackendName::InternalLoopback => Ok(Backend::InternalLoopback),
+            BackendName::Dummy => Ok(Backend::Dummy),
             BackendName::Http => {
                 let made = || http::Backend::new(&auth.http, None).map(Arc::new);
                 get_or_make(&mut self.http, made).map(Backend::Http)
@@ -200,6 +208,8 @@ impl Inner {
         let failed = |error: String| info!(user = login.user, error, "log-in failed");
         match authn {
             Backend::Internal => self.internal(login),
+            Backend::InternalLoopback if login.address.is_loopback() => self.internal(login),
+            Backend::InternalLoopback | Backend::Dummy => None,
             Backend::Http(backend) => backend.user(login).await.map_err(failed).ok()?,
             Backend::Ldap(backend) => {
                 let known = backend.user(login).await.map_err(failed).ok()??;
@@ -227,8 +237,9 @@ impl Inner {
         match authz {
             // Tokens say both at once.
             Backend::Oauth2(_) => {}
+            Backend::Dummy => return None,
             // Without a user of that name there can be no permissions either.
-            Backend::Internal => {
+            Backend::Internal | Backend::InternalLoopback => {
                 let known = self.known(&identity.name, login)?;
                 identity.authority = known.authority;
                 add_tags(&mut identity, known.tags);

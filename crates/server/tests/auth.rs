@@ -306,6 +306,25 @@ fn the_first_backend_of_the_chain_that_knows_a_client_decides() {
 }
 
 #[test]
+fn the_catalogue_may_be_for_clients_of_this_machine_only() {
+    let settings = [
+        "auth_backends.1=internal_loopback",
+        "auth_backends.2=dummy",
+        "loopback_users=none",
+        "proxy_protocol=true",
+    ];
+    let directory = Directory::new("auth");
+    let node = start(&directory, &settings.map(str::to_owned));
+    let connect = |from: &str| {
+        let proxy = format!("PROXY TCP4 {from} 192.0.2.9 40000 5672\r\n");
+        Client::connect_by(node.address, &proxy, "guest", "guest")
+    };
+    connect("127.0.0.1").unwrap();
+    let refused = refusal(connect("192.0.2.1"));
+    assert!(refused.contains("403 ACCESS_REFUSED"), "{refused}");
+}
+
+#[test]
 fn a_backend_may_know_who_and_the_catalogue_what_they_may_do() {
     let web = Web::start(Arc::new(|_, asked| {
         let known = asked

@@ -510,6 +510,37 @@ fn a_configuration_can_be_looked_at_without_starting() {
     );
 }
 
+/// The value was encrypted by `rabbitmqctl encrypt_conf_value` of RabbitMQ 4.3.6.
+#[test]
+fn the_passphrase_of_encrypted_values_is_asked_for_once() {
+    let value = "encrypted:rxATShr2kCDaAO6NLR9CMy13gexdyQ4VKD9jt6rNNsyDKH5y/cWXqjQddlwBBhEL";
+    let text = format!(
+        "config_entry_decoder.passphrase = prompt\ndefault_pass = {value}\nssl_options.password = {value}\n"
+    );
+    let folder = Folder::new();
+    let file = folder.write("prompt.conf", &text);
+    let check = |typed: &str, is_good: bool, expected: &str| {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_leveret"))
+            .args(["config", "check", &file])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = process.stdin.take().unwrap();
+        stdin.write_all(typed.as_bytes()).unwrap();
+        drop(stdin);
+        let output = process.wait_with_output().unwrap();
+        let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.success(), is_good, "{printed}");
+        assert!(printed.contains(expected), "{printed}");
+        assert_eq!(printed.matches("Passphrase: ").count(), 1, "{printed}");
+    };
+    check("passphrase1\n", true, "can be started with");
+    check("passphrase2\n", false, "can't be decrypted");
+    check("", false, "nobody told the passphrase");
+}
+
 #[test]
 fn questions_are_answered_without_starting() {
     let check = |argument: &str, expected: &str| {

@@ -699,6 +699,13 @@ fn auth_backend(
 const BACKENDS: &[(&str, BackendName)] = &[
     ("internal", BackendName::Internal),
     ("rabbit_auth_backend_internal", BackendName::Internal),
+    ("internal_loopback", BackendName::InternalLoopback),
+    (
+        "rabbit_auth_backend_internal_loopback",
+        BackendName::InternalLoopback,
+    ),
+    ("dummy", BackendName::Dummy),
+    ("rabbit_auth_backend_dummy", BackendName::Dummy),
     ("http", BackendName::Http),
     ("rabbit_auth_backend_http", BackendName::Http),
     ("ldap", BackendName::Ldap),

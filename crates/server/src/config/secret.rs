@@ -2,13 +2,19 @@
 //!
 //! The term that was encrypted is a binary, a string or an atom.
 
+use std::io;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use leveret_ctl::encryption::Method;
 use leveret_ctl::erlang::Value;
+use leveret_ctl::prompt;
 
 /// What stands before an encrypted value.
 pub(super) const PREFIX: &str = "encrypted:";
+
+/// The passphrase that stands for asking whoever starts the node.
+const PROMPT: &str = "prompt";
 
 /// `config_entry_decoder.*`.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -37,8 +43,10 @@ impl Decoder {
     }
 
     fn passphrase(&self) -> Result<String, String> {
-        if let Some(passphrase) = &self.passphrase {
-            return Ok(passphrase.clone());
+        match &self.passphrase {
+            Some(passphrase) if passphrase == PROMPT => return asked_for(),
+            Some(passphrase) => return Ok(passphrase.clone()),
+            None => {}
         }
         let file = self
             .passphrase_file
@@ -48,6 +56,17 @@ impl Decoder {
         let text = text.map_err(|error| format!("{}: {error}", file.display()))?;
         Ok(text.lines().next().unwrap_or_default().to_owned())
     }
+}
+
+/// The passphrase of who sits at the terminal. They are asked once: nobody may be there when the configuration is read again.
+fn asked_for() -> Result<String, String> {
+    static ANSWER: OnceLock<Option<String>> = OnceLock::new();
+    let ask = || {
+        let asking = "\nPlease enter the passphrase to unlock encrypted configuration entries.\n\nPassphrase: ";
+        prompt::secret_on(&mut io::stderr(), asking)
+    };
+    let answer = ANSWER.get_or_init(ask).clone();
+    answer.ok_or_else(|| "is encrypted, and nobody told the passphrase".to_owned())
 }
 
 #[cfg(test)]

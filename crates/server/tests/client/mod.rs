@@ -79,6 +79,16 @@ impl Client {
 
     /// Connects as this user and opens the channel.
     pub(crate) fn connect_as(address: SocketAddr, user: &str, password: &str) -> io::Result<Self> {
+        Self::connect_by(address, "", user, password)
+    }
+
+    /// The same, with the line that a proxy says first.
+    pub(crate) fn connect_by(
+        address: SocketAddr,
+        proxy: &str,
+        user: &str,
+        password: &str,
+    ) -> io::Result<Self> {
         let socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
@@ -86,7 +96,7 @@ impl Client {
             socket,
             received: Vec::new(),
             at: 0,
-            out: AMQP_0_9_1.to_vec(),
+            out: [proxy.as_bytes(), &AMQP_0_9_1].concat(),
             early: VecDeque::new(),
         };
         client.flush()?;
