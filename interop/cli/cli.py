@@ -597,6 +597,9 @@ def diagnostics():
         re.compile(r"\tguest\thttp\t\d+\t\d+\t\d+\n"),
     )
     check_if(HAS_OUR_PATHS, "rabbitmq-diagnostics disable_auth_attempt_source_tracking")
+    sizes = "rabbitmq-diagnostics message_size_stats"
+    check_if(HAS_OUR_PATHS, sizes, re.compile("^Gathering .*\n┌─+┬─+┬─+┐\n│ Message Size +│ Count │ Percentage │\n"))
+    check_if(HAS_OUR_PATHS, f"{sizes} --formatter csv", lambda text: len(text.splitlines()) == 10)
     check("rabbitmq-diagnostics add_user a b", code=64, err=re.compile("Command 'add_user' not found"))
 
 

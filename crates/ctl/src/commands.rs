@@ -24,6 +24,7 @@ mod lifecycle;
 mod listing;
 mod machine;
 mod memory;
+mod message_sizes;
 mod parameters;
 mod permissions;
 mod plugins;
@@ -37,7 +38,7 @@ mod upgrade;
 mod users;
 mod vhosts;
 
-const ALL: [&[Command]; 24] = [
+const ALL: [&[Command]; 25] = [
     checks::COMMANDS,
     cluster::COMMANDS,
     connections::COMMANDS,
@@ -50,6 +51,7 @@ const ALL: [&[Command]; 24] = [
     listing::COMMANDS,
     machine::COMMANDS,
     memory::COMMANDS,
+    message_sizes::COMMANDS,
     parameters::COMMANDS,
     permissions::COMMANDS,
     plugins::COMMANDS,

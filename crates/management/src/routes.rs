@@ -251,6 +251,7 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/leveret/tls", "TLS versions and cipher suites that are spoken.", &[get(Administrator, operations::tls)]),
     route("/leveret/process", "The command line and the environment of the process.", &[get(Administrator, operations::process)]),
     route("/leveret/machine", "Network interfaces, and the threads of the process.", &[get(Administrator, operations::machine)]),
+    route("/leveret/message-sizes", "How large published messages were.", &[get(Administrator, operations::message_sizes)]),
     route("/leveret/certificates", "Certificates of the listeners.", &[get(Administrator, certificates::list)]),
     route("/leveret/events", "Events from now on, a line of JSON for each.", &[get(Administrator, events::listen)]),
 ];

@@ -193,6 +193,42 @@ fn queues_are_listed() {
 }
 
 #[test]
+fn messages_are_counted_by_size() {
+    let sizes = r#"{"items":[{"bytes_max":100,"messages":2},{"bytes_max":1000,"messages":1},
+        {"bytes_max":50000000,"messages":0},{"bytes_max":null,"messages":0}]}"#;
+    let check = |format: &str, out: &str| {
+        check(
+            &[
+                "rabbitmq-diagnostics",
+                "message_size_stats",
+                "-q",
+                "--formatter",
+                format,
+            ],
+            &[("GET /api/leveret/message-sizes", 200, sizes)],
+            out,
+            "",
+            0,
+        );
+    };
+    check(
+        "table",
+        "Message Size\tCount\tPercentage\n\
+         below 100B\t2\t66.67\n\
+         between 100B and 1KB\t1\t33.33\n\
+         between 1KB and 50MB\t0\t0.00\n\
+         above 50MB\t0\t0.00\n",
+    );
+    check(
+        "json",
+        "[\n{\"Message Size\":\"below 100B\",\"Count\":2,\"Percentage\":\"66.67\"}\n\
+         ,{\"Message Size\":\"between 100B and 1KB\",\"Count\":1,\"Percentage\":\"33.33\"}\n\
+         ,{\"Message Size\":\"between 1KB and 50MB\",\"Count\":0,\"Percentage\":\"0.00\"}\n\
+         ,{\"Message Size\":\"above 50MB\",\"Count\":0,\"Percentage\":\"0.00\"}\n]\n",
+    );
+}
+
+#[test]
 fn bindings_lead_away_from_exchanges() {
     let bindings = r#"[{"source":"ex1","vhost":"v","destination":"q1","destination_type":"queue",
         "routing_key":"a.*","arguments":{"k":"v","n":5},"properties_key":"a.%2A~qjCkxw"}]"#;

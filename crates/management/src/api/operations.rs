@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use http::{StatusCode, header};
+use leveret_broker::counters::MESSAGE_SIZE_BOUNDS;
 use serde_json::{Value, json};
 
 use super::access::try_password;
@@ -212,6 +213,16 @@ pub(crate) fn machine(call: &Call<'_>) -> Reply {
         "interfaces": machine.interfaces.iter().map(interface).collect::<Vec<_>>(),
         "threads": machine.threads.iter().map(thread).collect::<Vec<_>>(),
     })))
+}
+
+/// Messages up to each size and over the one before; the last has no bound.
+pub(crate) fn message_sizes(call: &Call<'_>) -> Reply {
+    let bounds = MESSAGE_SIZE_BOUNDS.into_iter().map(Some).chain([None]);
+    let items: Vec<Value> = bounds
+        .zip(call.broker().message_sizes().buckets)
+        .map(|(bound, messages)| json!({ "bytes_max": bound, "messages": messages }))
+        .collect();
+    Ok(Answer::value(&json!({ "items": items })))
 }
 
 /// Forgets what authentication backends have answered.
