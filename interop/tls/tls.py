@@ -1,5 +1,6 @@
 """What a node with certificates does with clients of all kinds."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -11,6 +12,8 @@ import sys
 import tempfile
 import time
 import traceback
+import urllib.request
+from base64 import b64encode
 
 import pika
 from pika.exceptions import AMQPError
@@ -35,14 +38,14 @@ def certificates(folder, user="hare"):
 class Node:
     def __init__(self, folder, settings="", user="hare"):
         self.certificates = certificates(folder / "certificates", user)
-        self.port, self.tls_port = free_port(), free_port()
+        self.port, self.tls_port, self.api_port = free_port(), free_port(), free_port()
         config = folder / "leveret.conf"
         config.write_text(
             f"""
 listeners.tcp.1 = 127.0.0.1:{self.port}
 listeners.ssl.1 = 127.0.0.1:{self.tls_port}
 management.tcp.ip = 127.0.0.1
-management.tcp.port = {free_port()}
+management.tcp.port = {self.api_port}
 prometheus.tcp.ip = 127.0.0.1
 prometheus.tcp.port = {free_port()}
 ssl_options.cacertfile = {self.certificates}/ca_certificate.pem
@@ -159,6 +162,31 @@ def test_certificates_log_their_users_in(node):
             stranger = certificates(pathlib.Path(folder) / "stranger")
             assert node.refuses(node.context(stranger), external), "somebody else has signed it"
             assert node.refuses(node.context(stranger)), "and no password helps"
+
+
+def test_listings_tell_of_certificates(node):
+    with node_of_hare() as node:
+        external = pika.credentials.ExternalCredentials()
+        connection = node.connect(node.context(node.certificates), external)
+        request = urllib.request.Request(f"http://127.0.0.1:{node.api_port}/api/connections")
+        request.add_header("Authorization", "Basic " + b64encode(b"hare:never-used").decode())
+        with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
+            (shown,) = json.load(answer)
+        connection.close()
+    printed = subprocess.run(
+        ["openssl", "x509", "-in", node.certificates / "client_certificate.pem", "-noout"]
+        + ["-subject", "-issuer", "-serial", "-dates", "-nameopt", "RFC2253", "-dateopt", "iso_8601"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    told = dict(line.split("=", 1) for line in printed.splitlines())
+    moments = [told[name].replace(" ", "T", 1) for name in ("notBefore", "notAfter")]
+    assert shown["peer_cert_subject"] == told["subject"], (shown, told)
+    assert shown["peer_cert_issuer"] == told["issuer"], (shown, told)
+    assert shown["peer_cert_serial_number"].zfill(len(told["serial"])) == told["serial"], (shown, told)
+    assert shown["peer_cert_validity"] == " - ".join(moments), (shown, told)
+    assert shown["ssl_protocol"] == "tlsv1.3"
 
 
 def test_users_without_a_name_here_are_refused(node):

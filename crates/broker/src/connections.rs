@@ -83,9 +83,32 @@ pub struct TlsFacts {
     pub key_exchange: String,
     pub cipher: String,
     pub hash: String,
-    /// The client's own certificate, DER.
-    pub peer_certificate: Option<Box<[u8]>>,
+    /// The client's own certificate, if it has shown one.
+    pub peer: Option<PeerCertificate>,
 }
+
+/// A client's certificate, in the words of RabbitMQ's `peer_cert_*` fields.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PeerCertificate {
+    /// Names are written as in RFC 4514.
+    pub subject: String,
+    pub issuer: String,
+    /// Hexadecimal.
+    pub serial_number: String,
+    /// `2026-01-01T00:00:00Z - 2027-01-01T00:00:00Z`.
+    pub validity: String,
+}
+
+/// A field that listings and events have of a client's certificate.
+pub type PeerField = (&'static str, fn(&PeerCertificate) -> &str);
+
+/// All of them.
+pub const PEER_FIELDS: [PeerField; 4] = [
+    ("peer_cert_subject", |it| &it.subject),
+    ("peer_cert_issuer", |it| &it.issuer),
+    ("peer_cert_serial_number", |it| &it.serial_number),
+    ("peer_cert_validity", |it| &it.validity),
+];
 
 /// The numbers of a connection that change. Written by the thread that the connection lives on.
 #[derive(Debug, Default)]
@@ -425,7 +448,8 @@ pub struct Attempt<'a> {
     pub connection: &'a str,
     pub peer: SocketAddr,
     pub local: SocketAddr,
-    pub is_tls: bool,
+    /// What was agreed on, if the connection is encrypted.
+    pub tls: Option<&'a TlsFacts>,
     pub succeeded: bool,
 }
 
@@ -449,9 +473,20 @@ impl Attempt<'_> {
             ("auth_mechanism", text(self.auth_mechanism)),
             ("peer_host", text(&self.peer.ip().to_string())),
             ("peer_port", Value::I64(self.peer.port().into())),
-            ("ssl", Value::Bool(self.is_tls)),
+            ("ssl", Value::Bool(self.tls.is_some())),
         ];
-        Event::new(name, facts.into_iter().chain(error))
+        let suite = self.tls.map(|tls| {
+            [
+                ("ssl_protocol", text(&tls.protocol)),
+                ("ssl_cipher", text(&tls.cipher)),
+            ]
+        });
+        let certificate = self.tls.and_then(|tls| tls.peer.as_ref());
+        let certificate =
+            certificate.map(|peer| PEER_FIELDS.map(|(name, field)| (name, text(field(peer)))));
+        let of_tls = suite.into_iter().flatten();
+        let of_tls = of_tls.chain(certificate.into_iter().flatten());
+        Event::new(name, facts.into_iter().chain(of_tls).chain(error))
     }
 }
 
@@ -527,7 +562,11 @@ impl Connected {
             (PERFORMED_BY, text(&self.principal.user)),
         ];
         let addresses = peer.into_iter().chain(local).flatten();
+        let certificate = tls.and_then(|it| it.peer.as_ref());
+        let certificate =
+            PEER_FIELDS.map(|(name, field)| (name, text(certificate.map_or("", field))));
         let properties = self.names(node).chain(properties).chain(addresses);
+        let properties = properties.chain(certificate);
         Event::new("connection.created", properties)
     }
 

@@ -14,6 +14,7 @@ use crate::table::{Table, Value};
 
 mod changes;
 mod exchange;
+mod term;
 
 pub(crate) use changes::Change;
 pub use exchange::EXCHANGE;

@@ -158,7 +158,7 @@ pub(crate) fn facts(session: &ServerConnection) -> TlsFacts {
         key_exchange,
         cipher,
         hash,
-        peer_certificate: certificate.map(|certificate| certificate.as_ref().into()),
+        peer: certificate.and_then(|certificate| login::peer(certificate)),
     }
 }
 

@@ -96,7 +96,10 @@ ACTIONS = [
 
 # By name: the header that has the name of the place, and further ones. All have `timestamp_in_ms`.
 EVENTS = {
-    "vhost.created": ("name", "cluster_state default_queue_type description protected_from_deletion tags tracing by"),
+    "vhost.created": (
+        "name",
+        "cluster_state default_queue_type description metadata protected_from_deletion tags tracing by",
+    ),
     "user.created": ("name", "by"),
     "user.tags.set": ("name", "tags by"),
     "user.password.changed": ("name", "by"),
@@ -120,7 +123,7 @@ EVENTS = {
     "connection.created": (
         "vhost",
         "auth_mechanism channel_max client_properties connected_at frame_max host name node peer_host peer_port pid port"
-        " protocol ssl timeout type user by",
+        " peer_cert_issuer peer_cert_serial_number peer_cert_subject peer_cert_validity protocol ssl timeout type user by",
     ),
     "channel.created": ("vhost", "connection name number pid user by"),
     "consumer.created": ("vhost", "ack_required arguments channel consumer_tag exclusive prefetch_count queue by"),

@@ -277,7 +277,7 @@ impl Connection {
             connection: &self.peer.name,
             peer: self.peer.remote,
             local: self.peer.local,
-            is_tls: self.peer.tls.is_some(),
+            tls: self.peer.tls.as_deref(),
             succeeded: identity.is_some(),
         });
     }

@@ -9,10 +9,11 @@ use crate::ids::{QueueId, VhostId};
 use crate::live_queue::Declaration;
 use crate::options::Options;
 use crate::policies::{Policy, Scope};
+use crate::queue::Kind;
 use crate::table::{Table, Value};
 use crate::users::{User, UserLimits};
 
-use super::{Event, PERFORMED_BY, connection_pid, text};
+use super::{Event, PERFORMED_BY, connection_pid, term, text};
 
 /// A change of definitions that is about to happen, for those who want to know.
 #[derive(Debug)]
@@ -91,13 +92,11 @@ fn events_of(options: &Options, catalogue: &Catalogue, command: &Command) -> Vec
             metadata,
         } => {
             let about = |vhost: &Vhost| {
-                vhost_event(
-                    "vhost.updated",
-                    options,
-                    &vhost.name,
-                    metadata,
-                    vhost.tracing,
-                )
+                let name = "vhost.updated";
+                let mut event = vhost_event(name, options, &vhost.name, metadata, vhost.tracing);
+                let protected = Value::Bool(metadata.protected_from_deletion);
+                event.properties.insert("deletion_protection", protected);
+                event
             };
             vhost(id).map(about).into_iter().collect()
         }
@@ -310,6 +309,7 @@ fn vhost_event(
             ("description", text(&metadata.description)),
             ("tags", texts(&metadata.tags)),
             ("default_queue_type", text(kind.name())),
+            ("metadata", text(&metadata_term(metadata, kind))),
             (
                 "protected_from_deletion",
                 Value::Bool(metadata.protected_from_deletion),
@@ -317,6 +317,21 @@ fn vhost_event(
             ("tracing", Value::Bool(tracing)),
             ("cluster_state", Value::Table(Table::from_iter(running))),
         ],
+    )
+}
+
+/// The map that RabbitMQ keeps of a vhost, as it prints it.
+fn metadata_term(metadata: &VhostMetadata, kind: Kind) -> String {
+    let tags: Vec<String> = metadata.tags.iter().map(|tag| term::atom(tag)).collect();
+    let protected = match metadata.protected_from_deletion {
+        true => ",protected_from_deletion => true",
+        false => "",
+    };
+    format!(
+        "#{{description => {},tags => [{}],default_queue_type => {}{protected}}}",
+        term::binary(&metadata.description),
+        tags.join(","),
+        term::binary(kind.name()),
     )
 }
 
@@ -530,4 +545,30 @@ fn exchange_deleted(vhost: &str, name: &str) -> Event {
         "exchange.deleted",
         [("name", text(name)), ("vhost", text(vhost))],
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As RabbitMQ 4.3.6 told of such vhosts.
+    #[test]
+    fn metadata_is_a_map_of_erlang() {
+        let check = |metadata: &VhostMetadata, expected: &str| {
+            assert_eq!(metadata_term(metadata, Kind::Classic), expected);
+        };
+        check(
+            &VhostMetadata::default(),
+            "#{description => <<>>,tags => [],default_queue_type => <<\"classic\">>}",
+        );
+        let described = VhostMetadata {
+            description: "d 1".into(),
+            tags: vec!["a".into(), "b".into()],
+            ..VhostMetadata::default()
+        };
+        check(
+            &described,
+            "#{description => <<\"d 1\">>,tags => [a,b],default_queue_type => <<\"classic\">>}",
+        );
+    }
 }

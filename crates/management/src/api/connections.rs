@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leveret_broker::connections::{ChannelInfo, ConnectionInfo, Facts};
+use leveret_broker::connections::{ChannelInfo, ConnectionInfo, Facts, PEER_FIELDS};
 use serde_json::{Value, json};
 
 use crate::access::is_administrator;
@@ -157,8 +157,9 @@ fn write_tls(object: &mut Object<'_>, facts: &Facts) {
     object.field("ssl_key_exchange", &tls.map(|tls| &tls.key_exchange));
     object.field("ssl_cipher", &tls.map(|tls| &tls.cipher));
     object.field("ssl_hash", &tls.map(|tls| &tls.hash));
-    for name in ["subject", "issuer", "validity"] {
-        object.field(&format!("peer_cert_{name}"), &Value::Null);
+    let peer = tls.and_then(|tls| tls.peer.as_ref());
+    for (name, value) in PEER_FIELDS {
+        object.field(name, &peer.map(value));
     }
 }
 

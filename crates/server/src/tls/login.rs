@@ -1,10 +1,13 @@
-//! The user that a client's certificate stands for (E11): `ssl_cert_login_from` and its companions.
+//! What a client's certificate says: the user that it stands for (E11, `ssl_cert_login_from` and its companions), and what
+//! listings tell of it.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use leveret_broker::connections::PeerCertificate;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
+use x509_parser::time::ASN1Time;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 /// Where in a certificate the name is.
@@ -72,6 +75,26 @@ impl CertificateLogin {
             _ => None,
         }
     }
+}
+
+/// What listings and events tell of a client's certificate. Nothing of what is none.
+pub(crate) fn peer(certificate: &[u8]) -> Option<PeerCertificate> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let validity = certificate.validity();
+    Some(PeerCertificate {
+        subject: distinguished_name(certificate.subject()),
+        issuer: distinguished_name(certificate.issuer()),
+        serial_number: format!("{:X}", certificate.serial),
+        validity: [validity.not_before, validity.not_after]
+            .map(moment)
+            .join(" - "),
+    })
+}
+
+fn moment(time: ASN1Time) -> String {
+    let time = time.to_datetime();
+    let (hour, minute, second) = time.to_hms();
+    format!("{}T{hour:02}:{minute:02}:{second:02}Z", time.date())
 }
 
 /// The names and addresses of a host that a certificate is for.
@@ -161,12 +184,16 @@ fn escaped(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use leveret_broker::connections::PEER_FIELDS;
     use rcgen::{CertificateParams, DnType, KeyPair, SanType as San};
 
     use super::*;
 
     fn certificate() -> Vec<u8> {
         let mut params = CertificateParams::default();
+        params.serial_number = Some(0x0ACD_0001.into());
+        params.not_before = rcgen::date_time_ymd(2026, 1, 2);
+        params.not_after = rcgen::date_time_ymd(2061, 11, 30);
         params.distinguished_name = rcgen::DistinguishedName::new();
         let name = &mut params.distinguished_name;
         name.push(DnType::CountryName, "NL");
@@ -183,6 +210,16 @@ mod tests {
         ];
         let key = KeyPair::generate().unwrap();
         params.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn what_is_told_of_a_certificate() {
+        let peer = peer(&certificate()).unwrap();
+        let told = PEER_FIELDS.map(|(_, field)| field(&peer));
+        let name = "CN=\\ alice,O=Hares\\, Inc.,C=NL";
+        let validity = "2026-01-02T00:00:00Z - 2061-11-30T00:00:00Z";
+        assert_eq!(told, [name, name, "ACD0001", validity]);
+        assert_eq!(super::peer(b"nonsense"), None);
     }
 
     #[test]
