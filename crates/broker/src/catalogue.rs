@@ -84,6 +84,8 @@ pub struct ExchangeDeclaration {
     pub auto_delete: bool,
     pub internal: bool,
     pub arguments: Table,
+    /// The user who did it; nobody: the node itself.
+    pub declared_by: Option<Arc<str>>,
 }
 
 impl Exchange {

@@ -48,6 +48,8 @@ pub struct Declaration {
     pub exclusive: Option<ConnectionId>,
     /// With `x-queue-type` filled in.
     pub arguments: Table,
+    /// The user who did it; nobody: the node itself.
+    pub declared_by: Option<Arc<str>>,
 }
 
 /// Where messages of the queue go when they die.

@@ -135,6 +135,7 @@ impl Node {
                     auto_delete: false,
                     internal: false,
                     arguments: Table::new(),
+                    declared_by: Some("ann".into()),
                 },
             },
             Step::Queue { name, durable } => Command::DeclareQueue {
@@ -145,6 +146,7 @@ impl Node {
                     auto_delete: false,
                     exclusive: None,
                     arguments: Table::new(),
+                    declared_by: Some("ann".into()),
                 }),
             },
             Step::Bind { from, to } => Command::Bind {

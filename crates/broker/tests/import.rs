@@ -48,6 +48,7 @@ fn wanted() -> Vec<Wanted> {
                 auto_delete: false,
                 internal: false,
                 arguments: Table::new(),
+                declared_by: None,
             },
         },
     ];
@@ -61,6 +62,7 @@ fn wanted() -> Vec<Wanted> {
                 auto_delete: false,
                 exclusive: None,
                 arguments: Table::new(),
+                declared_by: None,
             },
         });
         all.push(Wanted::Binding {

@@ -104,6 +104,7 @@ fn read(broker: &Broker, documents: &[&[u8]], how: &How<'_>) -> Result<Import, I
         read.map_err(|error| error.of_document(index))?;
     }
     if let Some(user) = &how.by {
+        import.sign(user);
         import.grant(broker, user);
     }
     Ok(import)

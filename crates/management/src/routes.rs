@@ -175,6 +175,7 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/users/:user", "A user.", &[get(Administrator, users::show), put(Administrator, users::changes::put), delete(Administrator, users::changes::delete)]),
     route("/users/:user/permissions", "What a user may do.", &[get(Administrator, users::permissions_of_user)]),
     route("/users/:user/topic-permissions", "Which routing keys a user may use.", &[get(Administrator, users::topic_permissions_of_user)]),
+    route("/users/:user/queues", "Queues that a user has declared.", &[get(User, queues::list_of_user)]),
     route("/permissions", "Who may do what where.", &[get(Administrator, users::permissions)]),
     route("/permissions/:vhost/:user", "What a user may do in a virtual host.", &[get(Administrator, users::show_permission), put(Administrator, users::changes::put_permissions), delete(Administrator, users::changes::delete_permissions)]),
     route("/topic-permissions", "Who may use which routing keys.", &[get(Administrator, users::topic_permissions)]),

@@ -62,6 +62,8 @@ pub struct ExchangeInfo {
     pub auto_delete: bool,
     pub internal: bool,
     pub arguments: Table,
+    /// The user who declared it; nobody: the node itself.
+    pub declared_by: Option<Arc<str>>,
     /// Its policies.
     pub applied: Applied,
     /// Since the node started.
@@ -513,6 +515,7 @@ impl ExchangeInfo {
             auto_delete: declaration.auto_delete,
             internal: declaration.internal,
             arguments: declaration.arguments.clone(),
+            declared_by: declaration.declared_by.clone(),
             applied: exchange.applied.clone(),
             counters: exchange.tally.read(),
         }

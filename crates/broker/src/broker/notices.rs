@@ -35,6 +35,7 @@ impl Broker {
                     auto_delete: false,
                     internal: true,
                     arguments: Table::default(),
+                    declared_by: None,
                 },
             };
             let declared: Result<(_, Option<Lsn>), _> = self.apply(&mut topology, command, None);

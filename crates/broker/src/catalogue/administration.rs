@@ -48,6 +48,7 @@ impl Catalogue {
                 auto_delete: false,
                 internal,
                 arguments: Table::new(),
+                declared_by: None,
             };
             changes.add(self.declare_exchange(id, name.into(), declaration)?);
         }

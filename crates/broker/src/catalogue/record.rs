@@ -7,8 +7,8 @@
 //! | 2 | user | name, hashing, password (binary), tags (array); max-connections, max-channels |
 //! | 3 | permissions | user, vhost, configure, write, read |
 //! | 4 | topic permissions | user, vhost, exchange, write, read |
-//! | 5 | exchange | vhost (number), name, type, auto_delete, internal, arguments |
-//! | 6 | queue | vhost, name, auto_delete, arguments |
+//! | 5 | exchange | vhost (number), name, type, auto_delete, internal, arguments; declared_by (user) |
+//! | 6 | queue | vhost, name, auto_delete, arguments; declared_by |
 //! | 7 | binding | vhost, source (number), to (`q` or `e`), destination (number), key (binary), arguments |
 //! | 8, 9 | policy, operator policy | vhost, name, pattern, apply-to, priority, definition |
 //! | 10 | parameter | vhost, component, name, value |
@@ -44,6 +44,8 @@ pub(super) const POLICY: u8 = 8;
 pub(super) const OPERATOR_POLICY: u8 = 9;
 pub(super) const PARAMETER: u8 = 10;
 pub(super) const GLOBAL_PARAMETER: u8 = 11;
+
+const DECLARED_BY: &str = "declared_by";
 
 /// A definition in the form in which the log keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,31 +173,27 @@ impl Definition {
         name: &str,
         declaration: &ExchangeDeclaration,
     ) -> Self {
-        Self::new(
-            EXCHANGE,
-            id.0.into(),
-            [
-                ("vhost", Value::I64(vhost.0.into())),
-                ("name", text(name)),
-                ("type", text(declaration.kind.name())),
-                ("auto_delete", Value::Bool(declaration.auto_delete)),
-                ("internal", Value::Bool(declaration.internal)),
-                ("arguments", Value::Table(declaration.arguments.clone())),
-            ],
-        )
+        let fields = [
+            ("vhost", Value::I64(vhost.0.into())),
+            ("name", text(name)),
+            ("type", text(declaration.kind.name())),
+            ("auto_delete", Value::Bool(declaration.auto_delete)),
+            ("internal", Value::Bool(declaration.internal)),
+            ("arguments", Value::Table(declaration.arguments.clone())),
+        ];
+        let by = declared_by(declaration.declared_by.as_deref());
+        Self::new(EXCHANGE, id.0.into(), fields.into_iter().chain(by))
     }
 
     pub(super) fn queue(vhost: VhostId, id: QueueId, declaration: &Declaration) -> Self {
-        Self::new(
-            QUEUE,
-            id.0.into(),
-            [
-                ("vhost", Value::I64(vhost.0.into())),
-                ("name", text(&declaration.name)),
-                ("auto_delete", Value::Bool(declaration.auto_delete)),
-                ("arguments", Value::Table(declaration.arguments.clone())),
-            ],
-        )
+        let fields = [
+            ("vhost", Value::I64(vhost.0.into())),
+            ("name", text(&declaration.name)),
+            ("auto_delete", Value::Bool(declaration.auto_delete)),
+            ("arguments", Value::Table(declaration.arguments.clone())),
+        ];
+        let by = declared_by(declaration.declared_by.as_deref());
+        Self::new(QUEUE, id.0.into(), fields.into_iter().chain(by))
     }
 
     pub(super) fn policy(id: u64, vhost: VhostId, scope: Scope, policy: &Policy) -> Self {
@@ -273,6 +271,13 @@ impl Catalogue {
         Ok(catalogue)
     }
 
+    /// Most are declared by a few users, whose names are here already.
+    fn declarer(&self, fields: &Fields) -> Option<Arc<str>> {
+        let name = fields.text(DECLARED_BY).ok()?;
+        let known = self.users.get_key_value(name);
+        Some(known.map_or_else(|| name.into(), |(known, _)| known.clone()))
+    }
+
     fn restore_one(&mut self, fields: &Fields) -> Result<(), RecordError> {
         match fields.table {
             VHOST => self.insert_vhost(fields.vhost()?),
@@ -307,7 +312,8 @@ impl Catalogue {
                 self.topic_permissions.insert(key, permissions);
             }
             EXCHANGE => {
-                let declaration = fields.exchange_declaration()?;
+                let mut declaration = fields.exchange_declaration()?;
+                declaration.declared_by = self.declarer(fields);
                 let id = ExchangeId(fields.own_id()?);
                 self.vhost_by_id(VhostId(fields.number("vhost")?))
                     .and_then(|vhost| {
@@ -320,7 +326,8 @@ impl Catalogue {
                     .map_err(|source| fields.misfit(source))?;
             }
             QUEUE => {
-                let declaration = fields.queue_declaration()?;
+                let mut declaration = fields.queue_declaration()?;
+                declaration.declared_by = self.declarer(fields);
                 let id = QueueId(fields.own_id()?);
                 self.vhost_by_id(VhostId(fields.number("vhost")?))
                     .map_err(|source| fields.misfit(source))?
@@ -523,6 +530,7 @@ impl Fields {
             auto_delete: self.flag("auto_delete")?,
             internal: self.flag("internal")?,
             arguments: self.inner("arguments")?,
+            declared_by: None,
         })
     }
 
@@ -535,6 +543,7 @@ impl Fields {
             auto_delete: self.flag("auto_delete")?,
             exclusive: None,
             arguments,
+            declared_by: None,
         })
     }
 
@@ -550,6 +559,10 @@ impl Fields {
             arguments: self.inner("arguments")?,
         })
     }
+}
+
+fn declared_by(user: Option<&str>) -> Option<(&'static str, Value)> {
+    user.map(|user| (DECLARED_BY, text(user)))
 }
 
 fn texts(texts: &[Box<str>]) -> Value {

@@ -2,6 +2,7 @@
 
 use leveret_broker::broker::definitions::ExchangeSpec;
 use leveret_broker::broker::listing::ExchangeInfo;
+use leveret_broker::events::PERFORMED_BY;
 
 use crate::answer::{Answer, Failure, Reply};
 use crate::api::flows;
@@ -12,6 +13,9 @@ use crate::sampler::Key;
 use crate::session::principal;
 use crate::stats::{EXCHANGE_STATS, Gathered, Writer};
 use crate::table::{TableJson, from_json};
+
+/// Who RabbitMQ says has declared what the node did by itself.
+const NODE: &str = "rmq-internal";
 
 pub(crate) fn list(call: &Call<'_>) -> Reply {
     let vhosts = call.vhosts();
@@ -59,6 +63,8 @@ fn write(object: &mut Object<'_>, exchange: &ExchangeInfo, numbers: &Writer) {
     object.field("auto_delete", &exchange.auto_delete);
     object.field("internal", &exchange.internal);
     object.field("arguments", &TableJson(&exchange.arguments));
+    let by = exchange.declared_by.as_deref().unwrap_or(NODE);
+    object.field(PERFORMED_BY, by);
     if let Some(policy) = &exchange.applied.user {
         object.field("policy", &*policy.name);
     }

@@ -30,6 +30,16 @@ pub(crate) fn list_in_vhost(call: &Call<'_>) -> Reply {
     reply_list(call, rows)
 }
 
+/// Those that a user has declared, where the caller may see them.
+pub(crate) fn list_of_user(call: &Call<'_>) -> Reply {
+    let user = call.parameter("user");
+    let vhosts = call.vhosts();
+    let mut rows = call.broker().unsorted_queues(None);
+    rows.retain(|queue| queue.declaration.declared_by.as_deref() == Some(user));
+    rows.retain(|queue| vhosts.contains(&queue.vhost_name));
+    reply_list(call, rows)
+}
+
 fn reply_list(call: &Call<'_>, rows: Vec<Arc<LiveQueue>>) -> Reply {
     let scene = Scene::of(call, Writer::rows(call)?);
     let sort_key = sort_key(call);

@@ -191,6 +191,18 @@ impl Import {
         self.wanted.splice(at + 1..at + 1, granted);
     }
 
+    /// What is declared is declared by that user.
+    pub(crate) fn sign(&mut self, user: &Arc<str>) {
+        for wanted in &mut self.wanted {
+            let declared_by = match wanted {
+                Wanted::Exchange { declaration, .. } => &mut declaration.declared_by,
+                Wanted::Queue { declaration, .. } => &mut declaration.declared_by,
+                _ => continue,
+            };
+            *declared_by = Some(user.clone());
+        }
+    }
+
     /// What taking it in would come to.
     pub(crate) fn preview(self, broker: &Broker, detail: Detail) -> Result<Report, ImportError> {
         Ok(broker.preview_import(self.wanted, detail)?)
@@ -404,6 +416,7 @@ fn exchange(item: &Json, place: &Place<'_>) -> Result<Wanted, ImportError> {
             auto_delete: place.flag(item, "auto_delete", false)?,
             internal: place.flag(item, "internal", false)?,
             arguments: place.table(item, "arguments")?,
+            declared_by: None,
         },
     })
 }
@@ -459,6 +472,7 @@ fn queue(item: &Json, place: &Place<'_>) -> Result<Wanted, ImportError> {
             auto_delete: place.flag(item, "auto_delete", false)?,
             exclusive: None,
             arguments,
+            declared_by: None,
         },
     })
 }

@@ -40,6 +40,7 @@ impl Broker {
             auto_delete: spec.auto_delete,
             internal: spec.internal,
             arguments: spec.arguments,
+            declared_by: Some(by.user.clone()),
         };
         if let Some(existing) = topology.vhost(by)?.exchange(spec.name) {
             return equivalent_exchange(resource, &existing.declaration, &declaration)

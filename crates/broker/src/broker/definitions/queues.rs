@@ -104,6 +104,7 @@ impl Broker {
             auto_delete: spec.auto_delete,
             exclusive: spec.exclusive.then_some(by.connection),
             arguments: with_type(spec.arguments, kind),
+            declared_by: Some(by.user.clone()),
         });
         let command = Command::DeclareQueue {
             vhost: by.vhost,
