@@ -220,7 +220,8 @@ def look():
         _, channels = ask("GET", f"/vhosts/{V}/channels")
         _, queue = ask("GET", f"/queues/{V}/classic")
         is_counted = "deliver" in (queue or {}).get("message_stats", {})
-        if connections and channels and is_counted and "recv_oct_details" in connections[0]:
+        is_idle = channels and "idle_since" in channels[0]
+        if connections and is_idle and is_counted and "recv_oct_details" in connections[0]:
             names["connection"] = urllib.request.quote(connections[0]["name"], safe="")
             names["channel"] = urllib.request.quote(channels[0]["name"], safe="")
             break

@@ -5,6 +5,7 @@
 //! queue's own deletion) is gathered in an [`Outbox`] and done by [`crate::broker::Broker::finish`] when no lock is held.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
@@ -289,6 +290,11 @@ impl LiveQueue {
     pub fn numbers(&self) -> (Stats, QueueCounters) {
         let state = self.state.lock();
         (state.core.stats(), state.counters)
+    }
+
+    /// Ready messages by priority, and how many of a quorum queue came back and go ahead of those.
+    pub fn ready_by_priority(&self) -> (BTreeMap<u16, u64>, u64) {
+        self.state.lock().core.ready_by_priority()
     }
 
     /// Where its messages go when they die.

@@ -391,5 +391,19 @@ pub struct Stats {
     pub dead_lettering: u64,
     /// How many of all these are persistent.
     pub persistent: u64,
+    /// What the bodies of those make of `ready_bytes` and `unsettled_bytes`.
+    pub persistent_bytes: u64,
+    pub on_disk: OnDisk,
     pub consumers: u64,
+}
+
+/// Messages of a queue that are not in memory, as far as they are counted among the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OnDisk {
+    /// Ready ones that have been paged out.
+    pub ready: u64,
+    pub ready_bytes: u64,
+    /// Unsettled ones that only the log has.
+    pub unsettled: u64,
+    pub unsettled_bytes: u64,
 }

@@ -82,12 +82,21 @@ impl Key {
 /// See the module's page.
 #[derive(Debug, Default)]
 pub(crate) struct Sampler {
-    /// A hash of the values, and the round in which they were seen.
-    quiet: Map<Key, (u32, u32)>,
+    quiet: Map<Key, Quiet>,
     busy: Map<Key, Busy>,
     watched: Map<Key, Watched>,
     /// Counts calls of [`Self::finish`]: what was not seen since the last one is gone.
     round: u32,
+}
+
+#[derive(Debug)]
+struct Quiet {
+    /// Of the values.
+    hash: u32,
+    /// In which it was seen last.
+    round: u32,
+    /// When its values changed last, as far as somebody looked.
+    since: Timestamp,
 }
 
 #[derive(Debug)]
@@ -114,19 +123,22 @@ impl Sampler {
             watched.put(values, now);
         }
         if let Some(busy) = self.busy.get_mut(&key) {
-            if busy.values == *values {
-                self.busy.remove(&key);
-            } else {
+            if busy.values != *values {
                 busy.advance(values, now);
                 busy.round = self.round;
                 return;
             }
+            let since = busy.at;
+            self.busy.remove(&key);
+            self.quiet.insert(key, self.quiet_since(since, values));
+            return;
         }
-        let hash = hash_of(values) as u32;
-        match self.quiet.insert(key, (hash, self.round)) {
-            Some((known, _)) if known == hash => {}
+        match self.quiet.get_mut(&key) {
+            Some(quiet) if quiet.hash == hash_of(values) as u32 => quiet.round = self.round,
             // A new object without any use is quiet; one with some may be in use.
-            None if values.iter().all(|value| *value == 0) => {}
+            None if values.iter().all(|value| *value == 0) => {
+                self.quiet.insert(key, self.quiet_since(now, values));
+            }
             _ => {
                 self.quiet.remove(&key);
                 let busy = Busy {
@@ -140,12 +152,25 @@ impl Sampler {
         }
     }
 
+    fn quiet_since(&self, since: Timestamp, values: &Values) -> Quiet {
+        Quiet {
+            hash: hash_of(values) as u32,
+            round: self.round,
+            since,
+        }
+    }
+
     /// All objects have been put: others are gone.
     pub(crate) fn finish(&mut self) {
         let round = self.round;
         self.busy.retain(|_, busy| busy.round == round);
-        self.quiet.retain(|_, (_, seen)| *seen == round);
+        self.quiet.retain(|_, quiet| quiet.round == round);
         self.round = round.wrapping_add(1);
+    }
+
+    /// When the values of an object changed last, if they have been the same for a while.
+    pub(crate) fn idle_since(&self, key: Key) -> Option<Timestamp> {
+        self.quiet.get(&key).map(|quiet| quiet.since)
     }
 
     /// How fast a value grows, per second.
@@ -189,7 +214,7 @@ impl Sampler {
         let watched = self.watched.values();
         let past: usize = watched.flat_map(|it| &it.levels).map(level).sum();
         past + self.busy.capacity() * size_of::<(Key, Busy)>()
-            + self.quiet.capacity() * size_of::<(Key, (u32, u32))>()
+            + self.quiet.capacity() * size_of::<(Key, Quiet)>()
     }
 
     fn watch(&mut self, key: Key, now: Timestamp) {
@@ -295,6 +320,24 @@ mod tests {
         let mut values = [0; VALUES_MAX];
         values[0] = first;
         values
+    }
+
+    #[test]
+    fn what_does_not_change_is_idle() {
+        let mut sampler = Sampler::default();
+        let times = [0, 1, 2, 3, 4].map(|round| Timestamp(1_000_000 + round * SAMPLE_PERIOD_MS));
+        let mut check = |round: usize, value, expected: Option<usize>| {
+            sampler.put(Key::Queue(1), &values(value), times[round]);
+            sampler.finish();
+            let idle_since = sampler.idle_since(Key::Queue(1));
+            assert_eq!(idle_since, expected.map(|it| times[it]), "round {round}");
+            assert_eq!(sampler.busy.is_empty(), expected.is_some(), "round {round}");
+        };
+        check(0, 0, Some(0));
+        check(1, 7, None);
+        check(2, 7, Some(1));
+        check(3, 7, Some(1));
+        check(4, 8, None);
     }
 
     /// Samples of one queue, one each period; the rate after each.

@@ -362,6 +362,11 @@ impl Writer {
         }
     }
 
+    /// See [`Sampler::idle_since`].
+    pub(crate) fn idle_since(&self, key: Key) -> Option<Timestamp> {
+        self.management.sampler.lock().idle_since(key)
+    }
+
     fn range(&self, stat: Stat) -> Option<Range> {
         match stat {
             Messages | MessagesReady | MessagesUnacknowledged => self.ranges.lengths,

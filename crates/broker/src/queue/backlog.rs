@@ -46,6 +46,15 @@ impl Entry {
         self.message.body().len() as u64
     }
 
+    /// The same, of a persistent message alone.
+    pub(super) fn persistent_bytes(&self) -> u64 {
+        if self.marks.persistent() {
+            self.bytes()
+        } else {
+            0
+        }
+    }
+
     /// What it costs to have it in memory, bytes: itself, and the block of the message as an allocator gives it.
     pub(super) fn footprint(&self) -> u64 {
         const BOOKKEEPING: usize = 64 + 64;
@@ -133,6 +142,8 @@ pub(super) struct Backlog {
     /// Those on disk included.
     length: u64,
     bytes: u64,
+    /// What persistent messages make of that.
+    persistent_bytes: u64,
     /// The footprint of those in memory.
     resident: u64,
     /// Where pages are; without it there are none.
@@ -148,6 +159,10 @@ struct Rare {
     counts: BTreeMap<u64, Counts>,
     /// The number of the next run to be paged out.
     next_run: u64,
+    /// What is in pages.
+    paged: Held,
+    /// Messages that are handed out and of which only the log has the body, and their bytes.
+    left: (u64, u64),
     /// Persistent messages of pages that could not be read.
     lost_persistent: u64,
     /// Messages from pages that came back once, of which the log may not know: it was told when they were on their way.
@@ -162,7 +177,7 @@ pub struct Freed(#[expect(dead_code, reason = "to be dropped")] Line<Entry>);
 const EXPIRY_PAGES: u32 = 32;
 
 /// Above every priority: what comes back in a quorum queue goes first.
-const RETURNED: u16 = 256;
+pub(super) const RETURNED: u16 = 256;
 
 const NEVER: Timestamp = Timestamp(u64::MAX);
 
@@ -175,6 +190,7 @@ impl Backlog {
             expiry_pages_left: 0,
             length: 0,
             bytes: 0,
+            persistent_bytes: 0,
             resident: 0,
             store: None,
             rare: None,
@@ -199,6 +215,40 @@ impl Backlog {
 
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// What persistent messages make of that.
+    pub(super) fn persistent_bytes(&self) -> u64 {
+        self.persistent_bytes
+    }
+
+    /// What is on disk.
+    pub(super) fn paged(&self) -> Held {
+        self.rare
+            .as_ref()
+            .map_or_else(Held::default, |rare| rare.paged)
+    }
+
+    /// How many messages are handed out and left in the log alone, and how many bytes they have.
+    pub(super) fn left(&self) -> (u64, u64) {
+        self.rare.as_ref().map_or((0, 0), |rare| rare.left)
+    }
+
+    /// A message that is handed out is left in the log alone.
+    pub(super) fn leave_in_log(&mut self, bytes: u32) {
+        let (count, all) = &mut self.rare.get_or_insert_default().left;
+        (*count, *all) = (*count + 1, *all + u64::from(bytes));
+    }
+
+    /// Such a message is settled, or has come back.
+    pub(super) fn come_from_log(&mut self, bytes: u32) {
+        let (count, all) = &mut self.rare.get_or_insert_default().left;
+        (*count, *all) = (*count - 1, *all - u64::from(bytes));
+    }
+
+    /// How many messages there are of each level that has any, highest level first.
+    pub(super) fn levels(&self) -> impl Iterator<Item = (u16, u64)> {
+        self.lanes.iter().map(|lane| (lane.level, lane.count()))
     }
 
     /// What those in memory take there, bytes.
@@ -243,6 +293,7 @@ impl Backlog {
     fn insert_at(&mut self, level: u16, Taken { entry, counts }: Taken) {
         self.length += 1;
         self.bytes += entry.bytes();
+        self.persistent_bytes += entry.persistent_bytes();
         self.resident += entry.footprint();
         if counts != Counts::default() {
             let rare = self.rare.get_or_insert_default();
@@ -361,6 +412,7 @@ impl Backlog {
     fn let_go(&mut self, entry: Entry) -> Taken {
         self.length -= 1;
         self.bytes -= entry.bytes();
+        self.persistent_bytes -= entry.persistent_bytes();
         self.resident -= entry.footprint();
         let rare = self.rare.as_mut();
         let counts = rare.and_then(|rare| rare.counts.remove(&entry.sequence));
@@ -435,8 +487,9 @@ impl Backlog {
         commit: impl FnOnce() -> PageId,
     ) -> Option<Freed> {
         let segment = self.find_run(leaving)?;
-        let entries = segment.replace_run(commit)?;
+        let (entries, held) = segment.replace_run(commit)?;
         self.resident -= leaving.footprint;
+        self.rare.get_or_insert_default().paged.gain(&held);
         Some(Freed(entries))
     }
 
@@ -458,6 +511,8 @@ impl Backlog {
     pub(super) fn insert_page(&mut self, level: u16, page: Page) {
         self.length += page.held.count;
         self.bytes += page.held.bytes;
+        self.persistent_bytes += page.held.persistent_bytes;
+        self.rare.get_or_insert_default().paged.gain(&page.held);
         let lane = self.lane(level);
         lane.behind.push_back(Segment::Paged(page));
         let head = lane.head_expiry();
@@ -480,15 +535,17 @@ impl Backlog {
                 let Segment::Paged(page) = segment else {
                     return true;
                 };
-                all.count += page.held.count;
-                all.bytes += page.held.bytes;
-                all.persistent += page.held.persistent;
+                all.gain(&page.held);
                 dropped(page.id);
                 false
             });
         }
         self.length -= all.count;
         self.bytes -= all.bytes;
+        self.persistent_bytes -= all.persistent_bytes;
+        if let Some(rare) = &mut self.rare {
+            rare.paged = Held::default();
+        }
         for at in (0..self.lanes.len()).rev() {
             if self.lanes[at].is_empty() {
                 self.retire(at);
@@ -546,12 +603,15 @@ impl Backlog {
         }
         let mut line = Line::new();
         entries.into_iter().for_each(|entry| line.push_back(entry));
+        let rare = self.rare.get_or_insert_default();
+        rare.paged.lose(&page.held);
         if found != page.held {
             error!(page = page.id.0, ?read, ?damage, expected = ?page.held, ?found, "messages of a page are lost");
             self.length = self.length - page.held.count + found.count;
             self.bytes = self.bytes - page.held.bytes + found.bytes;
-            let lost = page.held.persistent.saturating_sub(found.persistent);
-            self.rare.get_or_insert_default().lost_persistent += lost;
+            self.persistent_bytes =
+                self.persistent_bytes - page.held.persistent_bytes + found.persistent_bytes;
+            rare.lost_persistent += page.held.persistent.saturating_sub(found.persistent);
         }
         line
     }
@@ -587,6 +647,11 @@ impl Lane {
 
     pub(super) fn level(&self) -> u16 {
         self.level
+    }
+
+    fn count(&self) -> u64 {
+        let behind: u64 = self.behind.iter().map(Segment::count).sum();
+        self.line.len() + behind + self.between.len() as u64
     }
 
     /// The entries of its head from a place on.
@@ -843,19 +908,26 @@ impl Segment {
         }
     }
 
+    fn count(&self) -> u64 {
+        match self {
+            Self::Waiting(line) | Self::Leaving(_, line) => line.len(),
+            Self::Paged(page) => page.held.count,
+        }
+    }
+
     fn is_run(&self, number: u64) -> bool {
         matches!(self, Self::Leaving(run, _) if *run == number)
     }
 
     /// Becomes the page of its run, whose messages it gives back.
-    fn replace_run(&mut self, commit: impl FnOnce() -> PageId) -> Option<Line<Entry>> {
+    fn replace_run(&mut self, commit: impl FnOnce() -> PageId) -> Option<(Line<Entry>, Held)> {
         let Self::Leaving(_, entries) = self else {
             return None;
         };
         let page = Page::of(commit(), entries.iter());
-        let entries = std::mem::take(entries);
+        let (entries, held) = (std::mem::take(entries), page.held);
         *self = Self::Paged(page);
-        Some(entries)
+        Some((entries, held))
     }
 
     fn give_up_run(&mut self) {

@@ -31,6 +31,10 @@ impl<T> Line<T> {
         self.blocks.is_empty()
     }
 
+    pub(super) fn len(&self) -> u64 {
+        self.blocks.iter().map(|block| block.len() as u64).sum()
+    }
+
     pub(super) fn front(&self) -> Option<&T> {
         self.blocks.front()?.front()
     }

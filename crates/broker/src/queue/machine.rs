@@ -12,18 +12,19 @@
 //!                              └──> (released) at once, or when every target has it
 //! ```
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use tracing::error;
 
 use super::apart::Apart;
-use super::backlog::{Backlog, Entry, Expiry, Freed, Marks, Taken};
+use super::backlog::{Backlog, Entry, Expiry, Freed, Marks, RETURNED, Taken};
 use super::consumers::{ConsumerStatus, Consumers, Place};
 use super::pages::{Leaving, Page, PageSizes, PageStore};
 use super::slab::Slab;
 use super::{
-    Consumer, Counts, DeadLetter, Delivery, Effect, Incoming, Kind, Op, Overflow, Reason,
+    Consumer, Counts, DeadLetter, Delivery, Effect, Incoming, Kind, OnDisk, Op, Overflow, Reason,
     Recovered, RetryOn, Return, Settings, Standing, Stats,
 };
 use crate::ids::{ConsumerId, DeliveryId, MessageId, PageId};
@@ -46,6 +47,8 @@ pub struct QueueCore {
     backlog: Backlog,
     unsettled: Slab<Unsettled>,
     unsettled_bytes: u64,
+    /// What persistent messages make of that.
+    unsettled_persistent_bytes: u64,
     /// The footprint of those of them that are in memory.
     unsettled_resident: u64,
     /// Delayed messages and dead letters, once there were any.
@@ -102,6 +105,7 @@ impl QueueCore {
             backlog: Backlog::new(),
             unsettled: Slab::new(),
             unsettled_bytes: 0,
+            unsettled_persistent_bytes: 0,
             unsettled_resident: 0,
             apart: None,
             next_sequence: 0,
@@ -190,8 +194,27 @@ impl QueueCore {
                 .map_or(0, |apart| apart.delayed() as u64),
             dead_lettering: self.dead_letter_count() as u64,
             persistent: self.persistent - self.backlog.lost_persistent(),
+            persistent_bytes: self.backlog.persistent_bytes() + self.unsettled_persistent_bytes,
+            on_disk: self.on_disk(),
             consumers: self.consumers.as_ref().map_or(0, |all| all.len() as u64),
         }
+    }
+
+    fn on_disk(&self) -> OnDisk {
+        let (paged, (unsettled, unsettled_bytes)) = (self.backlog.paged(), self.backlog.left());
+        OnDisk {
+            ready: paged.count,
+            ready_bytes: paged.bytes,
+            unsettled,
+            unsettled_bytes,
+        }
+    }
+
+    /// How many messages wait of each priority that has any, and how many came back to a quorum queue and go ahead of all.
+    pub fn ready_by_priority(&self) -> (BTreeMap<u16, u64>, u64) {
+        let mut levels: BTreeMap<u16, u64> = self.backlog.levels().collect();
+        let returned = levels.remove(&RETURNED).unwrap_or_default();
+        (levels, returned)
     }
 
     /// Without consumers (`if-unused`).
@@ -542,6 +565,7 @@ impl QueueCore {
     /// Hands out a message that has to be settled.
     fn check_out(&mut self, now: Timestamp, holder: Holder, mut taken: Taken) -> Delivery {
         self.unsettled_bytes += taken.entry.bytes();
+        self.unsettled_persistent_bytes += taken.entry.persistent_bytes();
         let redelivered = taken.entry.marks.redelivered();
         let counts = taken.counts;
         let (message, left_in_log) = self.share(&mut taken.entry);
@@ -564,6 +588,7 @@ impl QueueCore {
         if self.unsettled_resident > UNSETTLED_RESIDENT_MAX && self.can_be_read(entry) {
             let message = std::mem::replace(&mut entry.message, Message::nothing());
             let bytes = u32::try_from(message.body().len()).expect("a block is smaller than 4 GiB");
+            self.backlog.leave_in_log(bytes);
             return (message, Some(bytes));
         }
         self.unsettled_resident += entry.footprint();
@@ -643,9 +668,15 @@ impl QueueCore {
         let unsettled = self.unsettled.remove(id)?;
         let entry = &unsettled.taken.entry;
         match unsettled.left_in_log {
-            Some(bytes) => self.unsettled_bytes -= u64::from(bytes),
+            // What the log has is persistent.
+            Some(bytes) => {
+                self.unsettled_bytes -= u64::from(bytes);
+                self.unsettled_persistent_bytes -= u64::from(bytes);
+                self.backlog.come_from_log(bytes);
+            }
             None => {
                 self.unsettled_bytes -= entry.bytes();
+                self.unsettled_persistent_bytes -= entry.persistent_bytes();
                 self.unsettled_resident -= entry.footprint();
             }
         }

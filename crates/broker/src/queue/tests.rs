@@ -386,6 +386,8 @@ impl Script {
             ("delayed", stats.delayed),
             ("dead", stats.dead_lettering),
             ("persistent", stats.persistent),
+            ("paged out", stats.on_disk.ready),
+            ("in the log", stats.on_disk.unsettled),
             ("consumers", stats.consumers),
         ];
         let set = figures.iter().filter(|(_, n)| *n > 0);

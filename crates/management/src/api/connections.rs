@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::access::is_administrator;
 use crate::answer::{Answer, Failure, Reply};
+use crate::api::queues::rfc3339;
 use crate::api::{consumers, flows};
 use crate::call::Call;
 use crate::json::Object;
@@ -255,11 +256,15 @@ fn write_channel(object: &mut Object<'_>, channel: &ChannelInfo, node: &str, num
     object.field("pending_raft_commands", &0);
     object.field("reductions", &0);
     object.field("reductions_details", &json!({"rate": 0.0}));
+    let key = Key::Channel(channel.connection.0, channel.number);
+    // One that is in use has no such field.
+    if let Some(since) = numbers.idle_since(key) {
+        object.field_with("idle_since", || rfc3339(since.0));
+    }
     object.object("message_stats", |object| {
         let gathered = Gathered::default()
             .with_publishes(&channel.counters.publishes)
             .with_deliveries(&channel.counters.deliveries());
-        let key = Key::Channel(channel.connection.0, channel.number);
         numbers.write(object, &MESSAGE_STATS[..12], key, &gathered);
     });
 }

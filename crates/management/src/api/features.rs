@@ -63,7 +63,10 @@ pub(crate) fn flags(call: &Call<'_>) -> Reply {
             object.field("desc", description);
             object.field("doc_url", "");
             object.field("state", "enabled");
-            object.field("stability", "stable");
+            object.field("stability", "required");
+            object.field("require_level", "hard");
+            object.field("experiment_level", "supported");
+            object.field("callbacks", &json!([]));
             object.field("provided_by", "rabbit");
         },
     );

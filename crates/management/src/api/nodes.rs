@@ -10,7 +10,7 @@ use crate::json::Object;
 use crate::list::{List, reply_one};
 use crate::memory::{Memory, PARTS};
 use crate::sampler::{Key, Sampler};
-use crate::stats::{DISK, Gathered, Writer};
+use crate::stats::{CHURN, DISK, Gathered, Writer};
 
 /// What RabbitMQ has as plug-ins and is part of this program.
 const PLUGINS: [&str; 4] = [
@@ -106,6 +106,8 @@ fn write(call: &Call<'_>, object: &mut Object<'_>) {
         figure(object, name, value);
     }
     write_disk(object, call, &host.disk);
+    let churn = Gathered::default().with_churn(&broker.churn());
+    Writer::rates(call).write(object, &CHURN, Key::Node, &churn);
     object.field("rates_mode", broker.options.rates_mode.name());
     object.field("net_ticktime", &60);
     object.field("partitions", &json!([]));
@@ -133,6 +135,7 @@ fn write_disk(object: &mut Object<'_>, call: &Call<'_>, disk: &DiskFigures) {
         ("io_sync_avg_time", disk.syncs),
     ] {
         object.field(name, &operations.average_ms());
+        object.field(&format!("{name}_details"), &json!({"rate": 0.0}));
     }
     for name in [
         "io_seek_count",

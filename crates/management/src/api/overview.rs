@@ -43,6 +43,7 @@ pub(crate) fn show(call: &Call<'_>) -> Reply {
         object.field("release_series_support_status", "supported");
         object.field("disable_stats", &false);
         object.field("is_op_policy_updating_enabled", &true);
+        object.field("require_definition_json_extension", &false);
         object.field("enable_queue_totals", &false);
         object.field(
             "default_queue_type",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use leveret_broker::broker::definitions::QueueSpec;
 use leveret_broker::live_queue::{ConsumerFacts, LiveQueue, QueueStatus};
 use leveret_broker::policies::{Applied, Policy};
-use leveret_broker::queue::Kind;
+use leveret_broker::queue::{DelayedRetry, Kind, OnDisk, RetryOn, Stats};
 use serde_json::json;
 
 use crate::answer::{Answer, Failure, Reply};
@@ -115,6 +115,9 @@ fn write(object: &mut Object<'_>, queue: &Arc<LiveQueue>, scene: &Scene) {
     object.field("durable", &declaration.durable);
     object.field("auto_delete", &declaration.auto_delete);
     object.field("exclusive", &declaration.exclusive.is_some());
+    // Those of plug-ins.
+    object.field("internal", &false);
+    object.field("internal_owner", &false);
     object.field("arguments", &TableJson(&declaration.arguments));
     object.field("node", &scene.node);
     if queue.kind == Kind::Quorum {
@@ -153,18 +156,15 @@ fn write_status(object: &mut Object<'_>, queue: &LiveQueue, status: &QueueStatus
         gathered.get(Stat::Messages),
         stats.ready_bytes + stats.unsettled_bytes,
     );
-    object.field("messages_ram", &messages);
+    write_places(object, queue.kind, stats, messages);
     object.field("messages_persistent", &stats.persistent);
     object.field("messages_dlx", &stats.dead_lettering);
     object.field("messages_delayed", &stats.delayed);
-    object.field("messages_paged_out", &0);
     object.field("message_bytes", &bytes);
     object.field("message_bytes_ready", &stats.ready_bytes);
     object.field("message_bytes_unacknowledged", &stats.unsettled_bytes);
-    object.field("message_bytes_ram", &bytes);
-    object.field("message_bytes_persistent", &0);
+    object.field("message_bytes_persistent", &stats.persistent_bytes);
     object.field("message_bytes_dlx", &0);
-    object.field("message_bytes_paged_out", &0);
     object.field("consumers", &stats.consumers);
     object.field("consumer_capacity", &capacity(stats.ready));
     object.field("consumer_utilisation", &capacity(stats.ready));
@@ -177,6 +177,11 @@ fn write_status(object: &mut Object<'_>, queue: &LiveQueue, status: &QueueStatus
     object.field_with("idle_since", || rfc3339(status.idle_since.0));
     if queue.kind == Kind::Quorum {
         object.field("delivery_limit", &status.settings.delivery_limit);
+        let retry = status.settings.delayed_retry.as_ref();
+        object.field_with("delayed_retry", || {
+            retry.map_or_else(|| "disabled".to_owned(), delayed_retry)
+        });
+        write_priorities(object, queue);
     }
     object.object("message_stats", |object| {
         scene.numbers.write(object, &MESSAGE_STATS, key, &gathered);
@@ -185,6 +190,58 @@ fn write_status(object: &mut Object<'_>, queue: &LiveQueue, status: &QueueStatus
     object.field("reductions", &0);
     object.field_with("reductions_details", || json!({"rate": 0.0}));
     object.field("storage_version", &2);
+}
+
+/// Where messages are: in memory, or on disk only.
+fn write_places(object: &mut Object<'_>, kind: Kind, stats: &Stats, messages: u64) {
+    let OnDisk {
+        ready,
+        ready_bytes,
+        unsettled,
+        unsettled_bytes,
+    } = stats.on_disk;
+    let bytes = stats.ready_bytes + stats.unsettled_bytes;
+    object.field("messages_ram", &(messages - ready - unsettled));
+    object.field(
+        "message_bytes_ram",
+        &(bytes - ready_bytes - unsettled_bytes),
+    );
+    object.field("messages_paged_out", &(ready + unsettled));
+    object.field("message_bytes_paged_out", &(ready_bytes + unsettled_bytes));
+    if kind == Kind::Classic {
+        object.field("messages_ready_ram", &(stats.ready - ready));
+        object.field(
+            "messages_unacknowledged_ram",
+            &(stats.unsettled - unsettled),
+        );
+    }
+}
+
+/// What quorum queues tell of their priorities, and of messages that came back.
+fn write_priorities(object: &mut Object<'_>, queue: &LiveQueue) {
+    let names = [
+        "messages_by_priority",
+        "messages_active_priorities",
+        "messages_ready_returned",
+    ];
+    if !names.iter().any(|name| object.wants(name)) {
+        return;
+    }
+    let (by_priority, returned) = queue.ready_by_priority();
+    object.field("messages_active_priorities", &by_priority.len());
+    object.field("messages_by_priority", &by_priority);
+    object.field("messages_ready_returned", &returned);
+}
+
+/// As RabbitMQ prints it.
+fn delayed_retry(retry: &DelayedRetry) -> String {
+    let on = match retry.on {
+        RetryOn::All => "all",
+        RetryOn::Failed => "failed",
+        RetryOn::Returned => "returned",
+    };
+    let (min, max) = (retry.min_ms, retry.max_ms);
+    format!("{on} (min: {min}ms, max: {max}ms)")
 }
 
 fn tag(consumer: &Option<Arc<ConsumerFacts>>) -> Option<&str> {

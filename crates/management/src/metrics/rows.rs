@@ -100,6 +100,16 @@ impl QueueRow {
         }
     }
 
+    /// Messages that are on disk only.
+    pub(super) fn paged_out(&self) -> u64 {
+        self.stats.on_disk.ready + self.stats.on_disk.unsettled
+    }
+
+    /// Bodies that are on disk only.
+    pub(super) fn paged_out_bytes(&self) -> u64 {
+        self.stats.on_disk.ready_bytes + self.stats.on_disk.unsettled_bytes
+    }
+
     /// Messages in it, wherever in their lives they are.
     pub(super) fn messages(&self) -> u64 {
         let stats = &self.stats;

@@ -48,6 +48,75 @@ fn a_queue_from_declaration_to_deletion() {
 }
 
 #[test]
+fn what_is_persistent_and_of_which_priority_is_told() {
+    let world = World::new();
+    world.check(
+        r#"
+        PUT /api/queues/%2F/c {}
+        201
+        PUT /api/queues/%2F/q {"arguments":{"x-queue-type":"quorum"}}
+        201
+        POST /api/exchanges/%2F/amq.default/publish {"properties":{"delivery_mode":2},"routing_key":"c","payload":"lasts","payload_encoding":"string"}
+        200 {"routed":true}
+        POST /api/exchanges/%2F/amq.default/publish {"properties":{},"routing_key":"c","payload":"not","payload_encoding":"string"}
+        200 {"routed":true}
+        GET /api/queues/%2F/c?columns=messages_persistent,message_bytes,message_bytes_persistent,message_bytes_ram,messages_ready_ram,messages_paged_out,internal
+        200 {"internal":false,"message_bytes_ram":8,"messages_paged_out":0,"messages_ready_ram":2,"messages_persistent":1,"message_bytes":8,"message_bytes_persistent":5}
+        POST /api/exchanges/%2F/amq.default/publish {"properties":{"priority":5},"routing_key":"q","payload":"x","payload_encoding":"string"}
+        200 {"routed":true}
+        POST /api/exchanges/%2F/amq.default/publish {"properties":{"priority":40},"routing_key":"q","payload":"x","payload_encoding":"string"}
+        200 {"routed":true}
+        GET /api/queues/%2F/q?columns=messages_by_priority,messages_active_priorities,messages_ready_returned,delayed_retry
+        200 {"delayed_retry":"disabled","messages_active_priorities":2,"messages_by_priority":{"5":1,"31":1},"messages_ready_returned":0}
+        POST /api/queues/%2F/q/get {"count":1,"ackmode":"ack_requeue_true","encoding":"auto"}
+        200 [...
+        GET /api/queues/%2F/q?columns=messages_by_priority,messages_ready_returned
+        200 {"messages_by_priority":{"5":1},"messages_ready_returned":1}
+        "#,
+    );
+}
+
+#[test]
+fn who_declared_it_is_known() {
+    let mut world = World::new();
+    world.check(
+        r#"
+        PUT /api/users/ann {"password":"secret","tags":"management"}
+        201
+        PUT /api/permissions/%2F/ann {"configure":".*","write":".*","read":".*"}
+        201
+        PUT /api/queues/%2F/of-guest {}
+        201
+        GET /api/exchanges/%2F/amq.topic?columns=user_who_performed_action
+        200 {"user_who_performed_action":"rmq-internal"}
+        POST /api/definitions {"exchanges":[{"vhost":"/","name":"imported","type":"fanout","arguments":{}}],"queues":[{"vhost":"/","name":"imported","arguments":{}}]}
+        204
+        "#,
+    );
+    world.user = Some(("ann", "secret"));
+    world.check(
+        r#"
+        PUT /api/queues/%2F/of-ann {}
+        201
+        PUT /api/exchanges/%2F/of-ann {"type":"topic"}
+        201
+        PUT /api/queues/%2F/of-guest {}
+        204
+        GET /api/users/ann/queues?columns=name
+        200 [{"name":"of-ann"}]
+        GET /api/users/guest/queues?columns=name
+        200 [{"name":"imported"},{"name":"of-guest"}]
+        GET /api/users/nobody/queues
+        200 []
+        GET /api/exchanges/%2F/of-ann?columns=user_who_performed_action
+        200 {"user_who_performed_action":"ann"}
+        GET /api/exchanges/%2F/imported?columns=user_who_performed_action
+        200 {"user_who_performed_action":"guest"}
+        "#,
+    );
+}
+
+#[test]
 fn exchanges_and_bindings() {
     let world = World::new();
     world.check(

@@ -12,7 +12,7 @@ fn a_paged_queue_is_as_before() {
          publish d 4
          publish e
          page 2 => 3 pages, resident 0
-         stats => ready 5, bytes 5, persistent 3
+         stats => ready 5, bytes 5, persistent 3, paged out 5
          get => got a left 4
          get noack => got b left 3, release 2
          attach 1 => attached, 1<c, 1<d, 1<e
@@ -198,7 +198,7 @@ fn a_purge_drops_pages_unread() {
          publish c 3
          page 2 => 2 pages, resident 0
          publish d 4
-         stats => ready 4, bytes 4, persistent 4
+         stats => ready 4, bytes 4, persistent 4, paged out 3
          purge => drop page 1, drop page 2, release 4, purged 4
          stats =>
          publish e
@@ -222,7 +222,7 @@ fn pages_of_an_earlier_process_come_back_among_the_others() {
          recover y 3
          repage 2
          recover z 6
-         stats => ready 6, bytes 6, persistent 6
+         stats => ready 6, bytes 6, persistent 6, paged out 3
          deadline => none
          get noack => got x left 5, release 1
          deadline => 70
@@ -273,7 +273,7 @@ fn pages_of_an_earlier_process_may_overlap() {
          repage 2
          recover c 5
          repage 3
-         stats => ready 7, bytes 7, persistent 7
+         stats => ready 7, bytes 7, persistent 7, paged out 6
          get noack => got a left 6, release 1
          leave 1 => nothing
          get noack => got b left 5, release 3
@@ -382,7 +382,7 @@ fn what_a_damaged_page_has_lost_is_not_counted() {
          page 2 => 2 pages, resident 0
          damage
          get noack => got a left 1, release 1
-         stats => ready 1, bytes 1, persistent 1
+         stats => ready 1, bytes 1, persistent 1, paged out 1
          get noack => got c left 0, release 3
          get => empty
          stats =>",
@@ -402,7 +402,7 @@ fn what_is_unsettled_in_masses_is_read_again_when_it_comes_back() {
          publish c 3 => 1<c
          publish d 4 => 1<d
          publish e => 1<e
-         stats => unsettled 5, bytes 17000004, persistent 4, consumers 1
+         stats => unsettled 5, bytes 17000004, persistent 4, in the log 3, consumers 1
          nack b => count 2 0/1, 1<b*
          ack c => release 3
          discard d => Rejected d, release 4
@@ -532,7 +532,7 @@ fn an_operator_takes_messages_out_of_pages_and_lines() {
         take d b f => taken b, taken d, taken f
         arrive => too late
         browse => a c e
-        stats => ready 3, bytes 3, unsettled 3, bytes 3, persistent 6
+        stats => ready 3, bytes 3, unsettled 3, bytes 3, persistent 6, paged out 1
         untake d =>
         ack b f => release 2, release 6
         browse => a c d e
