@@ -229,19 +229,15 @@ impl Site {
             Err(answer) => return *answer,
         };
         let management = &self.management;
-        let limited = Limited::new(body, management.body_bytes_max());
-        match timeout(BODY_TIMEOUT, limited.collect()).await {
-            Ok(Ok(body)) => {
-                let answer = self
-                    .answer_to(&visit, &admitted, body.to_bytes(), caller)
-                    .await;
+        match read(body, management.body_bytes_max()).await {
+            Ok(body) => {
+                let answer = self.answer_to(&visit, &admitted, body, caller).await;
                 let status = answer.response.status();
                 self.audit.note(&admitted, status, self.clock.now());
                 answer
             }
-            Ok(Err(error)) if error.is::<LengthLimitError>() => management.refuse_body(&admitted),
-            // The client is gone or silent, and will not read this.
-            Ok(Err(_)) | Err(_) => Answer::empty(StatusCode::REQUEST_TIMEOUT),
+            Err(Cut::TooLong) => management.refuse_body(&admitted),
+            Err(Cut::Unfinished) => Answer::empty(StatusCode::REQUEST_TIMEOUT),
         }
     }
 
@@ -281,13 +277,12 @@ impl Site {
     }
 
     async fn backup(&self, body: Incoming) -> Answer {
-        let limited = Limited::new(body, self.management.body_bytes_max());
-        match timeout(BODY_TIMEOUT, limited.collect()).await {
-            Ok(Ok(body)) => {
-                let (log, body) = (self.log.clone(), body.to_bytes());
+        match read(body, self.management.body_bytes_max()).await {
+            Ok(body) => {
+                let log = self.log.clone();
                 work(move || control::backup(&log, &body)).await
             }
-            Ok(Err(_)) | Err(_) => Answer::empty(StatusCode::BAD_REQUEST),
+            Err(_) => Answer::empty(StatusCode::BAD_REQUEST),
         }
     }
 
@@ -312,6 +307,28 @@ impl Site {
             }
             poll_fn(|context| mailbox.poll_poked(context)).await;
         }
+    }
+}
+
+/// Why a body has not been read.
+#[derive(Debug, PartialEq, Eq)]
+enum Cut {
+    TooLong,
+    /// The client is gone, or takes too long. It will hardly read an answer.
+    Unfinished,
+}
+
+/// A whole body, of so many bytes at most.
+async fn read<B>(body: B, bytes_max: usize) -> Result<Bytes, Cut>
+where
+    B: Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let limited = Limited::new(body, bytes_max);
+    match timeout(BODY_TIMEOUT, limited.collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Cut::TooLong),
+        Ok(Err(_)) | Err(_) => Err(Cut::Unfinished),
     }
 }
 
@@ -426,5 +443,60 @@ impl Body for Outgoing {
             }
             Self::Over => SizeHint::with_exact(0),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// An octet every ten seconds.
+    struct Trickle {
+        left: usize,
+        next: Pin<Box<Sleep>>,
+    }
+
+    impl Trickle {
+        const PERIOD: Duration = Duration::from_secs(10);
+
+        fn new(octets: usize) -> Self {
+            Self {
+                left: octets,
+                next: Box::pin(sleep(Self::PERIOD)),
+            }
+        }
+    }
+
+    impl Body for Trickle {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            if self.left == 0 {
+                return Poll::Ready(None);
+            }
+            std::task::ready!(self.next.as_mut().poll(context));
+            self.left -= 1;
+            self.next = Box::pin(sleep(Self::PERIOD));
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
+        }
+    }
+
+    /// In virtual time.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_in_has_a_minute() {
+        let began = Instant::now();
+        assert_eq!(read(Trickle::new(5), 5).await.unwrap(), "xxxxx");
+        assert_eq!(read(Trickle::new(5), 4).await, Err(Cut::TooLong));
+        assert_eq!(began.elapsed(), 2 * 5 * Trickle::PERIOD);
+
+        let began = Instant::now();
+        assert_eq!(read(Trickle::new(7), 100).await, Err(Cut::Unfinished));
+        assert_eq!(began.elapsed(), BODY_TIMEOUT);
     }
 }
