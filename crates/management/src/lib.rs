@@ -43,8 +43,8 @@ pub use definitions::{ImportError, Repetition, import};
 pub use events::event_line;
 pub use leveret_broker::broker::administration::Report;
 pub use operations::{
-    AddressFacts, AuditEntry, Change, InterfaceFacts, LogLines, MachineFacts, Operations,
-    ProcessFacts, Service, ThreadFacts, TlsFacts,
+    AddressFacts, AuditEntry, Change, InterfaceFacts, LogLines, LostLines, MachineFacts,
+    Operations, ProcessFacts, Service, ThreadFacts, TlsFacts,
 };
 pub use options::{
     CertificateFacts, CertificateFile, Cors, DiskFigures, DiskOperations, Host,

@@ -72,6 +72,7 @@ impl Management {
         write_global(&mut text, &node);
         write_message_sizes(&mut text, &self.broker.message_sizes());
         write_start(&mut text, &node);
+        self.write_lost_log_lines(&mut text);
         write_absent(&mut text);
         self.whole(text)
     }
@@ -82,10 +83,12 @@ impl Management {
         self.identity(&mut first);
         write_global(&mut first, &node);
         write_message_sizes(&mut first, &self.broker.message_sizes());
+        write_start(&mut first, &node);
         write_absent(&mut first);
         write_logins(&mut first, &node);
+        self.write_lost_log_lines(&mut first);
         self.scraped(&mut first, 0);
-        let families = FAMILIES.iter().collect();
+        let families = FAMILIES.iter().chain(ALARMS).collect();
         self.pieces(first, "rabbitmq_", families, node, Rows::in_order(self))
     }
 
@@ -204,6 +207,16 @@ impl Management {
             ("rabbitmq_endpoint", "aggregated"),
         ];
         text.sample(name, &labels, 1.0);
+    }
+
+    fn write_lost_log_lines(&self, text: &mut Text) {
+        let name = "leveret_log_lines_lost_total";
+        let help = "Lines of the log that were lost because nobody took them.";
+        text.family(name, Kind::Counter, help);
+        let lost = self.options.operations.lost_log_lines();
+        for (output, lines) in [("console", lost.console), ("exchange", lost.exchange)] {
+            text.sample(name, &[("output", output)], lines as f64);
+        }
     }
 
     /// Counts this scrape. How long scrapes take is not told: nobody below the listeners has a clock.

@@ -23,6 +23,9 @@ pub trait Operations: Send + Sync {
     /// number.
     fn log(&self, from: u64, count: usize) -> LogLines;
 
+    /// How many lines of the log were lost since the node started.
+    fn lost_log_lines(&self) -> LostLines;
+
     /// What administrators did last, oldest first, `count` at most.
     fn audit(&self, count: usize) -> Vec<AuditEntry>;
 
@@ -69,6 +72,13 @@ pub struct LogLines {
     pub lines: Vec<String>,
     /// The number of the line that will be logged next.
     pub next: u64,
+}
+
+/// Lines of the log that nobody took in time, by where they should have gone.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct LostLines {
+    pub console: u64,
+    pub exchange: u64,
 }
 
 /// What an administrator did, or tried to.

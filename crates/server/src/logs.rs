@@ -28,8 +28,9 @@ mod tail;
 
 pub(crate) use console::Console;
 pub(crate) use exchange::Lines;
+use exchange::LinesOut;
 use file::LogFile;
-use leveret_management::LogLines;
+use leveret_management::{LogLines, LostLines};
 use tail::Tail;
 
 /// What an event is about. RabbitMQ's words; `audit`, of what administrators do, is ours.
@@ -173,6 +174,7 @@ pub(crate) struct Logs {
     console: Console,
     file: Option<Arc<LogFile>>,
     tail: Tail,
+    published: LinesOut,
     lines: Mutex<Option<Lines>>,
 }
 
@@ -209,7 +211,7 @@ pub(crate) fn start(config: &Effective) -> Result<Logs, String> {
     });
     let (lines_out, lines) = exchange::open(log.exchange.format);
     let published = log.exchange.on.then(|| {
-        let lines = layer(log.exchange.format, lines_out, false);
+        let lines = layer(log.exchange.format, lines_out.clone(), false);
         lines.with_filter(ForOutput {
             options: Arc::clone(&options),
             output: |options| &options.exchange,
@@ -226,6 +228,7 @@ pub(crate) fn start(config: &Effective) -> Result<Logs, String> {
         console,
         file,
         tail,
+        published: lines_out,
         lines: Mutex::new(Some(lines)),
     })
 }
@@ -269,6 +272,14 @@ impl Logs {
     /// As [`leveret_management::Operations::log`].
     pub(crate) fn last(&self, from: u64, count: usize) -> LogLines {
         self.tail.read(from, count)
+    }
+
+    /// As [`leveret_management::Operations::lost_log_lines`].
+    pub(crate) fn lost(&self) -> LostLines {
+        LostLines {
+            console: self.console.lost(),
+            exchange: self.published.lost(),
+        }
     }
 
     /// Where the log goes, as RabbitMQ tells it.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use leveret_broker::broker::Broker;
 use leveret_broker::time::Timestamp;
 use leveret_management::{
-    AuditEntry, Change, ListenerCertificates, ListenerFacts, LogLines, MachineFacts, ProcessFacts,
-    Service, TlsFacts,
+    AuditEntry, Change, ListenerCertificates, ListenerFacts, LogLines, LostLines, MachineFacts,
+    ProcessFacts, Service, TlsFacts,
 };
 
 use crate::audit::Audit;
@@ -47,6 +47,10 @@ impl leveret_management::Operations for Operations {
 
     fn log_files(&self) -> Vec<String> {
         self.current.live.logs.places()
+    }
+
+    fn lost_log_lines(&self) -> LostLines {
+        self.current.live.logs.lost()
     }
 
     fn log(&self, from: u64, count: usize) -> LogLines {

@@ -72,6 +72,14 @@ fn objects_are_summed_or_told_apart() {
     assert!(each.contains("rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"a\"} 1\n"));
     assert!(each.contains("rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"b\\\"\"} 0\n"));
 
+    let info = r#"queue_info{vhost="/",queue="a",queue_type="rabbit_classic_queue",membership="leader"} 1"#;
+    assert!(each.contains(&format!("\nrabbitmq_{info}\n")), "{each}");
+    assert!(!all.contains("queue_info"));
+    for text in [&all, &each] {
+        assert!(text.contains("\nleveret_log_lines_lost_total{output=\"console\"} 3\n"));
+    }
+    assert!(each.contains("\nrabbitmq_alarms_memory_used_watermark 0\n"));
+
     for protocol in ["http", "amqp091"] {
         let line = format!("\nrabbitmq_auth_attempts_detailed_total{{protocol=\"{protocol}\"}} ");
         assert!(each.contains(&line), "{protocol}");

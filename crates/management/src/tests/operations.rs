@@ -40,6 +40,13 @@ impl Operations for Still {
         vec!["<stdout>".to_owned()]
     }
 
+    fn lost_log_lines(&self) -> LostLines {
+        LostLines {
+            console: 3,
+            exchange: 0,
+        }
+    }
+
     fn log(&self, from: u64, count: usize) -> LogLines {
         LogLines {
             lines: vec![format!("{count} from {from}")],

@@ -35,6 +35,8 @@ struct State {
     waiting: Vec<u8>,
     is_writing: bool,
     /// Lines that found no room since the last that did.
+    untold: u64,
+    /// And since the start.
     lost: u64,
 }
 
@@ -59,6 +61,11 @@ impl Console {
         self.shared.put(text);
     }
 
+    /// How many lines found no room.
+    pub(super) fn lost(&self) -> u64 {
+        self.shared.state.lock().lost
+    }
+
     /// Waits until all is written, for so long at most: what nobody reads by then is lost.
     pub(crate) fn flush(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
@@ -80,11 +87,12 @@ impl Shared {
     fn put(&self, text: &[u8]) {
         let mut state = self.state.lock();
         if state.waiting.len() + text.len() > KEPT_BYTES {
+            state.untold += 1;
             state.lost += 1;
             return;
         }
-        if state.lost > 0 {
-            let lost = std::mem::take(&mut state.lost);
+        if state.untold > 0 {
+            let lost = std::mem::take(&mut state.untold);
             let told =
                 format!("{lost} lines of the log are lost: nobody read the standard output\n");
             state.waiting.extend_from_slice(told.as_bytes());
@@ -205,5 +213,6 @@ mod tests {
         let told = "2 lines of the log are lost: nobody read the standard output\n";
         let expected = format!("first\n{long}{told}last\n");
         assert!(*written.lock() == expected.into_bytes());
+        assert_eq!(console.lost(), 2);
     }
 }

@@ -40,20 +40,29 @@ struct Line {
 #[derive(Debug, Clone)]
 pub(super) struct LinesOut {
     sender: Sender<Line>,
-    lost: Arc<AtomicU64>,
+    lost: Arc<Lost>,
+}
+
+/// Lines that found no room.
+#[derive(Debug, Default)]
+struct Lost {
+    /// Since it was told how many.
+    untold: AtomicU64,
+    /// Since the start.
+    all: AtomicU64,
 }
 
 /// The lines that wait to be published.
 #[derive(Debug)]
 pub(crate) struct Lines {
     receiver: Receiver<Line>,
-    lost: Arc<AtomicU64>,
+    lost: Arc<Lost>,
     content_type: &'static str,
 }
 
 pub(super) fn open(format: Format) -> (LinesOut, Lines) {
     let (sender, receiver) = channel(KEPT);
-    let lost = Arc::<AtomicU64>::default();
+    let lost = Arc::<Lost>::default();
     let out = LinesOut {
         sender,
         lost: Arc::clone(&lost),
@@ -74,7 +83,7 @@ impl Lines {
     /// Publishes lines, for as long as it is polled.
     pub(crate) async fn publish(mut self, broker: Arc<Broker>, vhost: String, clock: Clock) {
         while let Some(line) = self.receiver.recv().await {
-            let lost = self.lost.swap(0, Ordering::Relaxed);
+            let lost = self.lost.untold.swap(0, Ordering::Relaxed);
             PUBLISHING.set(true);
             if lost > 0 {
                 let text =
@@ -104,6 +113,11 @@ impl Lines {
 }
 
 impl LinesOut {
+    /// How many lines found no room.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.all.load(Ordering::Relaxed)
+    }
+
     fn writer(&self, level: Level) -> LineWriter<'_> {
         let level = match level {
             Level::ERROR => "error",
@@ -164,7 +178,8 @@ impl Drop for LineWriter<'_> {
             text: std::mem::take(&mut self.line.text),
         };
         if let Err(TrySendError::Full(_)) = self.out.sender.try_send(line) {
-            self.out.lost.fetch_add(1, Ordering::Relaxed);
+            self.out.lost.untold.fetch_add(1, Ordering::Relaxed);
+            self.out.lost.all.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -190,6 +205,7 @@ mod tests {
         assert_eq!((first.level, &*first.text), ("warning", b"one".as_slice()));
         let second = lines.receiver.try_recv().unwrap();
         assert_eq!((second.level, second.text.len()), ("info", LINE_BYTES_MAX));
-        assert_eq!(lines.lost.load(Ordering::Relaxed), 1);
+        assert_eq!(lines.lost.untold.load(Ordering::Relaxed), 1);
+        assert_eq!(out.lost(), 1);
     }
 }
