@@ -18,6 +18,7 @@ use tracing::warn;
 use crate::Management;
 use crate::answer::Failure;
 use crate::call::{Admitted, Caller};
+use crate::cross_site;
 use crate::routes::{Endpoint, Parameters};
 use crate::visit::{Undecided, Visit};
 
@@ -90,6 +91,9 @@ impl Management {
         parameters: Parameters,
         now: Timestamp,
     ) -> Result<Admitted, Failure> {
+        if endpoint.who != Who::Anyone && cross_site::is_forged(&visit.head, &self.options.cors) {
+            return Err(refuse_page(&visit.head));
+        }
         let user = match (endpoint.who, visit.caller) {
             (Who::Anyone, _) => None,
             (_, Caller::Operator) => Some(operator()),
@@ -123,7 +127,17 @@ impl Management {
             None => return Err(self.not_authenticated()),
         };
         let known = visit.log_in(&self.broker, peer, (name, password))?;
+        let known = known.filter(|user| !self.is_tricked(visit, peer, user));
         known.ok_or_else(|| self.refuse_password(name, peer, now))
+    }
+
+    /// Whether a page elsewhere may have a browser on this machine log in as somebody who can from here alone.
+    fn is_tricked(&self, visit: &Visit, peer: IpAddr, user: &Identity) -> bool {
+        let options = &self.broker.options;
+        let (_, host) = options.node_name.rsplit_once('@').unwrap_or_default();
+        peer.to_canonical().is_loopback()
+            && options.loopback_users.iter().any(|it| **it == *user.name)
+            && cross_site::may_be_rebound(&visit.head, host)
     }
 
     /// A wrong name or password: counted, told to operators, and told to the client after a while.
@@ -187,6 +201,15 @@ impl Management {
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+fn refuse_page(head: &Parts) -> Failure {
+    warn!(origin = ?head.headers.get(header::ORIGIN), "a request of another site's page is refused");
+    Failure::new(
+        StatusCode::FORBIDDEN,
+        "forbidden",
+        "pages of other origins may not send forms here",
+    )
 }
 
 fn refuse(user: &Identity, reason: &'static str) -> Failure {

@@ -19,6 +19,7 @@ mod access;
 mod answer;
 mod api;
 mod call;
+mod cross_site;
 mod definitions;
 mod events;
 mod json;

@@ -225,3 +225,81 @@ fn expressions_end() {
         huge.replace('{', "%7B").replace('}', "%7D"),
     ));
 }
+
+/// A request with these headers besides name and password.
+fn with_headers(world: &World, request: &str, headers: &[(&str, &str)]) -> u16 {
+    let (method, path) = request.split_once(' ').unwrap();
+    let encoded = BASE64.encode("guest:guest");
+    let builder = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::AUTHORIZATION, format!("Basic {encoded}"));
+    let builder = headers
+        .iter()
+        .fold(builder, |it, (name, value)| it.header(*name, *value));
+    world.send(builder, "{\"name\":\"q\"}").status
+}
+
+/// What a page elsewhere can have a browser send that knows name and password. RabbitMQ does what it asks for.
+#[test]
+fn pages_of_other_origins_send_no_forms() {
+    let world = World::new();
+    let (host, evil) = (
+        ("host", "localhost:15672"),
+        ("origin", "https://evil.example"),
+    );
+    let bind = "POST /api/bindings/%2F/e/amq.topic/q/q";
+    assert_eq!(world.ask("PUT /api/queues/%2F/q {}").status, 201);
+    for form in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+    ] {
+        let form = ("content-type", form);
+        assert_eq!(with_headers(&world, bind, &[host, evil, form]), 403);
+        // No browser: whatever the content type is.
+        assert_eq!(with_headers(&world, bind, &[host, form]), 201);
+    }
+    for (request, headers) in [
+        ("POST /api/definitions", [host, evil]),
+        ("POST /api/leveret/node/stop", [host, ("origin", "null")]),
+    ] {
+        assert_eq!(with_headers(&world, request, &headers), 403, "{request}");
+    }
+    let own = ("origin", "http://localhost:15672");
+    assert_eq!(with_headers(&world, bind, &[host, own]), 201);
+    // A browser asks first whether it may send JSON, and is not told so.
+    let preflight = [
+        host,
+        evil,
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "content-type"),
+    ];
+    let asked = preflight.iter().fold(
+        Request::builder().method("OPTIONS").uri("/api/definitions"),
+        |it, (name, value)| it.header(*name, *value),
+    );
+    let seen = world.send(asked, "");
+    let allowed = header::ACCESS_CONTROL_ALLOW_ORIGIN;
+    assert!(!seen.headers.contains_key(allowed), "{seen:?}");
+}
+
+/// A page whose name was made to lead here (DNS rebinding) knows the password that everybody knows, from this machine.
+#[test]
+fn a_page_that_moved_here_is_not_the_user_of_this_machine() {
+    let world = World::new();
+    let check = |host: &str, status| {
+        let seen = with_headers(&world, "GET /api/overview", &[("host", host)]);
+        assert_eq!(seen, status, "{host}");
+    };
+    check("localhost:15672", 200);
+    check("127.0.0.1:15672", 200);
+    check("evil.example:15672", 401);
+    let options = BrokerOptions {
+        loopback_users: Vec::new(),
+        ..BrokerOptions::new(|| 7)
+    };
+    let open = World::on(options, |_| {});
+    let host = ("host", "mq.example");
+    assert_eq!(with_headers(&open, "GET /api/overview", &[host]), 200);
+}

@@ -113,7 +113,7 @@ async function ask(method, url, { authorization, body, headers, signal }) {
       signal,
       // Without cookies the browser also keeps its own password dialog to itself.
       credentials: 'omit',
-      headers: { ...(authorization && { authorization }), ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      headers: { ...(authorization && { authorization }), ...(body === undefined && method !== 'POST' ? {} : { 'content-type': 'application/json' }), ...headers },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
     quickest = Math.min(quickest, performance.now() - start);
