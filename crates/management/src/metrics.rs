@@ -11,6 +11,7 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 use leveret_broker::connections::{GlobalCounters, Protocol};
 use leveret_broker::counters::{DeadLettered, Deliveries, MESSAGE_SIZE_BOUNDS, MessageSizes};
+use leveret_broker::queue::{self, DeadLetter};
 use leveret_broker::time::Timestamp;
 
 use crate::Management;
@@ -29,6 +30,13 @@ use text::{CONTENT_TYPE, Kind, Label, Text};
 
 /// Samples that are written between two pieces of an answer.
 const SAMPLES_PER_PIECE: usize = 1000;
+
+/// Who asks `/metrics/detailed` for one of these is told what each queue is.
+const QUEUE_GROUPS: [&str; 3] = [
+    "queue_coarse_metrics",
+    "queue_consumer_count",
+    "queue_metrics",
+];
 
 /// What has been scraped, for the metrics about metrics.
 #[derive(Debug, Default)]
@@ -64,7 +72,10 @@ impl Management {
         let rows = Rows::unsorted(self);
         let mut text = Text::default();
         self.identity(&mut text);
-        for family in FAMILIES.iter().chain(ALARMS) {
+        let summed = FAMILIES
+            .iter()
+            .filter(|family| !matches!(family.source, Source::QueueInfo));
+        for family in summed.chain(ALARMS) {
             let name = format!("rabbitmq_{}", family.name);
             text.family(&name, family.kind, family.help);
             text.sample(&name, &[], sum(family, &node, &rows));
@@ -124,10 +135,12 @@ impl Management {
             }
         }
         self.scraped(&mut first, 0);
-        let families = FAMILIES
-            .iter()
-            .filter(|family| groups.contains(&family.group));
-        self.pieces(first, "rabbitmq_detailed_", families.collect(), node, rows)
+        let is_wanted = |family: &&Family| match family.source {
+            Source::QueueInfo => QUEUE_GROUPS.iter().any(|group| groups.contains(group)),
+            _ => groups.contains(&family.group),
+        };
+        let families = FAMILIES.iter().filter(is_wanted).collect();
+        self.pieces(first, "rabbitmq_detailed_", families, node, rows)
     }
 
     fn memory_breakdown(&self) -> Answer {
@@ -251,6 +264,7 @@ fn sum(family: &Family, node: &NodeRow, rows: &Rows) -> f64 {
         Source::Node(value) => value(node),
         Source::Queue(value) => total(&rows.queues, value),
         Source::QueueShare(value) => rows.queues.iter().map(value).sum(),
+        Source::QueueInfo => rows.queues.len() as f64,
         Source::Exchange(value) => total(&rows.exchanges, value),
         Source::Connection(value) => total(&rows.connections, value),
         Source::Channel(value)
@@ -291,6 +305,19 @@ fn write_samples(
                     ("queue", row.queue.name()),
                 ];
                 text.sample(name, &labels, value);
+            }
+            is_more
+        }
+        Source::QueueInfo => {
+            let (part, is_more) = part(&rows.queues, range);
+            for row in part {
+                let labels = [
+                    ("vhost", &*row.queue.vhost_name),
+                    ("queue", row.queue.name()),
+                    ("queue_type", type_label(row.queue.kind)),
+                    ("membership", "leader"),
+                ];
+                text.sample(name, &labels, 1.0);
             }
             is_more
         }
@@ -418,17 +445,22 @@ fn write_message_sizes(text: &mut Text, sizes: &MessageSizes) {
 fn strategy_labels(
     totals: &leveret_broker::broker::listing::DeadLetterTotals,
 ) -> [Label<'static>; 2] {
-    use leveret_broker::queue::{DeadLetter, Kind};
-    let kind = match totals.kind {
-        Kind::Classic => "rabbit_classic_queue",
-        Kind::Quorum => "rabbit_quorum_queue",
-    };
     let strategy = match totals.strategy {
         DeadLetter::Off => "disabled",
         DeadLetter::AtMostOnce => "at_most_once",
         DeadLetter::AtLeastOnce => "at_least_once",
     };
-    [("queue_type", kind), ("dead_letter_strategy", strategy)]
+    [
+        ("queue_type", type_label(totals.kind)),
+        ("dead_letter_strategy", strategy),
+    ]
+}
+
+fn type_label(kind: queue::Kind) -> &'static str {
+    match kind {
+        queue::Kind::Classic => "rabbit_classic_queue",
+        queue::Kind::Quorum => "rabbit_quorum_queue",
+    }
 }
 
 fn write_start(text: &mut Text, node: &NodeRow) {

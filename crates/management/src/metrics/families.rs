@@ -21,6 +21,8 @@ pub(super) struct Family {
 pub(super) enum Source {
     Node(fn(&NodeRow) -> f64),
     Queue(fn(&QueueRow) -> u64),
+    /// 1 for each queue, with labels that say what it is. It has no sum.
+    QueueInfo,
     /// A number between 0 and 1, whose sum over queues means nothing: RabbitMQ sums it all the same.
     QueueShare(fn(&QueueRow) -> f64),
     Exchange(fn(&ExchangeInfo) -> u64),
@@ -51,7 +53,7 @@ const fn family(
 
 use Source::{
     Channel, ChannelExchange, ChannelQueue, ChannelQueueExchange, Connection, Exchange, Node,
-    Queue, QueueShare,
+    Queue, QueueInfo, QueueShare,
 };
 
 #[rustfmt::skip]
@@ -134,6 +136,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family("queue_delivery_metrics", "queue_messages_redelivered_total", Counter, "Messages delivered again.", Queue(|q| q.counters.deliveries.redeliver)),
     family("queue_delivery_metrics", "queue_messages_acked_total", Counter, "Messages acknowledged.", Queue(|q| q.counters.deliveries.ack)),
     family("queue_exchange_metrics", "queue_messages_published_total", Counter, "Messages published to a queue.", Queue(|q| q.counters.publish)),
+    family("queue_metrics", "queue_info", Gauge, "1 for each queue, with its type.", QueueInfo),
     // Exchanges.
     family("exchange_metrics", "exchange_messages_published_total", Counter, "Messages published to an exchange.", Exchange(|x| x.counters.publish_in)),
     family("exchange_metrics", "exchange_messages_confirmed_total", Counter, "Not counted.", Exchange(|_| 0)),

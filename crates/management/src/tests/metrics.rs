@@ -92,6 +92,7 @@ fn objects_are_summed_or_told_apart() {
     assert!(some.contains("# TYPE rabbitmq_detailed_queue_messages_ready gauge\n"));
     assert!(!some.contains("rabbitmq_detailed_queue_messages_ready{"));
     assert!(!some.contains("rabbitmq_detailed_queue_consumers"));
+    assert!(some.contains("# TYPE rabbitmq_detailed_queue_info gauge\n"));
 
     check_format(&world.scrape("/metrics/memory-breakdown").body);
     assert_eq!(world.scrape("/elsewhere").status, 404);
@@ -119,6 +120,12 @@ fn sizes_of_published_messages_are_told() {
     check(r#"bucket{protocol="amqp091",le="+Inf"} 5"#);
     check(r#"count{protocol="amqp091"} 5"#);
     check(r#"sum{protocol="amqp091"} 902"#);
+    world.check(
+        r#"
+        GET /api/leveret/message-sizes
+        200 {"items":[{"bytes_max":100,"messages":2},{"bytes_max":1000,"messages":3},{"bytes_max":10000,"messages":0},...
+        "#,
+    );
 }
 
 #[test]
