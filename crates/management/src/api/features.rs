@@ -26,45 +26,39 @@ pub(crate) fn extensions(_: &Call<'_>) -> Reply {
     Ok(Answer::value(&json!([])))
 }
 
-/// Feature flags that clients and tools ask for: name and description. What they stand for is always on here.
-const FLAGS: [(&str, &str); 12] = [
-    (
-        "classic_queue_leader_locator",
-        "Leader locator of classic queues",
-    ),
-    (
-        "classic_queue_type_delivery_support",
-        "Delivery of classic queues by queue type",
-    ),
-    (
-        "detailed_queues_endpoint",
-        "The endpoint /api/queues/detailed",
-    ),
-    ("feature_flags_v2", "Feature flags, second generation"),
-    ("khepri_db", "Metadata in one replicated log"),
-    ("message_containers", "Messages of any protocol in one form"),
-    ("quorum_queue", "Quorum queues"),
-    ("rabbitmq_4.0.0", "What RabbitMQ 4.0.0 brought"),
-    ("rabbitmq_4.1.0", "What RabbitMQ 4.1.0 brought"),
-    ("rabbitmq_4.2.0", "What RabbitMQ 4.2.0 brought"),
-    ("rabbitmq_4.3.0", "What RabbitMQ 4.3.0 brought"),
-    (
-        "user_limits",
-        "Limits of connections and channels of a user",
-    ),
+/// Feature flags that clients and tools ask for: name, description, and how much RabbitMQ 4.3 requires them. What they stand
+/// for is always on here.
+#[rustfmt::skip]
+const FLAGS: [(&str, &str, &str); 12] = [
+    ("classic_queue_leader_locator", "Leader locator of classic queues", "hard"),
+    ("classic_queue_type_delivery_support", "Delivery of classic queues by queue type", "hard"),
+    ("detailed_queues_endpoint", "The endpoint /api/queues/detailed", "soft"),
+    ("feature_flags_v2", "Feature flags, second generation", "hard"),
+    ("khepri_db", "Metadata in one replicated log", "soft"),
+    ("message_containers", "Messages of any protocol in one form", "hard"),
+    ("quorum_queue", "Quorum queues", "hard"),
+    ("rabbitmq_4.0.0", "What RabbitMQ 4.0.0 brought", "soft"),
+    ("rabbitmq_4.1.0", "What RabbitMQ 4.1.0 brought", "soft"),
+    ("rabbitmq_4.2.0", "What RabbitMQ 4.2.0 brought", "soft"),
+    ("rabbitmq_4.3.0", "What RabbitMQ 4.3.0 brought", "none"),
+    ("user_limits", "Limits of connections and channels of a user", "hard"),
 ];
 
 pub(crate) fn flags(call: &Call<'_>) -> Reply {
     let list = List::new(
         FLAGS.to_vec(),
-        |(name, _)| name,
-        |(name, description), object| {
+        |(name, ..)| name,
+        |(name, description, required), object| {
+            let stability = match *required {
+                "none" => "stable",
+                _ => "required",
+            };
             object.field("name", name);
             object.field("desc", description);
             object.field("doc_url", "");
             object.field("state", "enabled");
-            object.field("stability", "required");
-            object.field("require_level", "hard");
+            object.field("stability", stability);
+            object.field("require_level", required);
             object.field("experiment_level", "supported");
             object.field("callbacks", &json!([]));
             object.field("provided_by", "rabbit");
@@ -75,7 +69,7 @@ pub(crate) fn flags(call: &Call<'_>) -> Reply {
 
 pub(crate) fn enable_flag(call: &Call<'_>) -> Reply {
     let name = call.parameter("name");
-    if name == "all" || FLAGS.iter().any(|(known, _)| *known == name) {
+    if name == "all" || FLAGS.iter().any(|(known, ..)| *known == name) {
         return Ok(Answer::done());
     }
     Err(Failure::bad_request("unsupported"))
