@@ -46,12 +46,12 @@ impl Entry {
         self.message.body().len() as u64
     }
 
-    /// The same, of a persistent message alone.
-    pub(super) fn persistent_bytes(&self) -> u64 {
+    /// The same, of a message that is not persistent alone.
+    pub(super) fn transient_bytes(&self) -> u64 {
         if self.marks.persistent() {
-            self.bytes()
-        } else {
             0
+        } else {
+            self.bytes()
         }
     }
 
@@ -142,8 +142,6 @@ pub(super) struct Backlog {
     /// Those on disk included.
     length: u64,
     bytes: u64,
-    /// What persistent messages make of that.
-    persistent_bytes: u64,
     /// The footprint of those in memory.
     resident: u64,
     /// Where pages are; without it there are none.
@@ -159,6 +157,8 @@ struct Rare {
     counts: BTreeMap<u64, Counts>,
     /// The number of the next run to be paged out.
     next_run: u64,
+    /// What messages that are not persistent make of the bytes of those that wait, and of those that are handed out.
+    transient_bytes: u64,
     /// What is in pages.
     paged: Held,
     /// Messages that are handed out and of which only the log has the body, and their bytes.
@@ -190,7 +190,6 @@ impl Backlog {
             expiry_pages_left: 0,
             length: 0,
             bytes: 0,
-            persistent_bytes: 0,
             resident: 0,
             store: None,
             rare: None,
@@ -217,9 +216,25 @@ impl Backlog {
         self.bytes
     }
 
-    /// What persistent messages make of that.
-    pub(super) fn persistent_bytes(&self) -> u64 {
-        self.persistent_bytes
+    /// What messages that are not persistent make of the bytes here and of those that are handed out.
+    pub(super) fn transient_bytes(&self) -> u64 {
+        self.rare.as_ref().map_or(0, |rare| rare.transient_bytes)
+    }
+
+    /// A message is here, or is handed out.
+    #[inline]
+    pub(super) fn count_in(&mut self, entry: &Entry) {
+        if !entry.marks.persistent() {
+            self.rare.get_or_insert_default().transient_bytes += entry.bytes();
+        }
+    }
+
+    /// It is so no longer.
+    #[inline]
+    pub(super) fn count_out(&mut self, entry: &Entry) {
+        if !entry.marks.persistent() {
+            self.rare.get_or_insert_default().transient_bytes -= entry.bytes();
+        }
     }
 
     /// What is on disk.
@@ -293,7 +308,7 @@ impl Backlog {
     fn insert_at(&mut self, level: u16, Taken { entry, counts }: Taken) {
         self.length += 1;
         self.bytes += entry.bytes();
-        self.persistent_bytes += entry.persistent_bytes();
+        self.count_in(&entry);
         self.resident += entry.footprint();
         if counts != Counts::default() {
             let rare = self.rare.get_or_insert_default();
@@ -412,7 +427,7 @@ impl Backlog {
     fn let_go(&mut self, entry: Entry) -> Taken {
         self.length -= 1;
         self.bytes -= entry.bytes();
-        self.persistent_bytes -= entry.persistent_bytes();
+        self.count_out(&entry);
         self.resident -= entry.footprint();
         let rare = self.rare.as_mut();
         let counts = rare.and_then(|rare| rare.counts.remove(&entry.sequence));
@@ -511,8 +526,9 @@ impl Backlog {
     pub(super) fn insert_page(&mut self, level: u16, page: Page) {
         self.length += page.held.count;
         self.bytes += page.held.bytes;
-        self.persistent_bytes += page.held.persistent_bytes;
-        self.rare.get_or_insert_default().paged.gain(&page.held);
+        let rare = self.rare.get_or_insert_default();
+        rare.paged.gain(&page.held);
+        rare.transient_bytes += page.held.transient_bytes;
         let lane = self.lane(level);
         lane.behind.push_back(Segment::Paged(page));
         let head = lane.head_expiry();
@@ -542,9 +558,9 @@ impl Backlog {
         }
         self.length -= all.count;
         self.bytes -= all.bytes;
-        self.persistent_bytes -= all.persistent_bytes;
         if let Some(rare) = &mut self.rare {
             rare.paged = Held::default();
+            rare.transient_bytes -= all.transient_bytes;
         }
         for at in (0..self.lanes.len()).rev() {
             if self.lanes[at].is_empty() {
@@ -609,8 +625,8 @@ impl Backlog {
             error!(page = page.id.0, ?read, ?damage, expected = ?page.held, ?found, "messages of a page are lost");
             self.length = self.length - page.held.count + found.count;
             self.bytes = self.bytes - page.held.bytes + found.bytes;
-            self.persistent_bytes =
-                self.persistent_bytes - page.held.persistent_bytes + found.persistent_bytes;
+            rare.transient_bytes =
+                rare.transient_bytes - page.held.transient_bytes + found.transient_bytes;
             rare.lost_persistent += page.held.persistent.saturating_sub(found.persistent);
         }
         line

@@ -47,8 +47,6 @@ pub struct QueueCore {
     backlog: Backlog,
     unsettled: Slab<Unsettled>,
     unsettled_bytes: u64,
-    /// What persistent messages make of that.
-    unsettled_persistent_bytes: u64,
     /// The footprint of those of them that are in memory.
     unsettled_resident: u64,
     /// Delayed messages and dead letters, once there were any.
@@ -105,7 +103,6 @@ impl QueueCore {
             backlog: Backlog::new(),
             unsettled: Slab::new(),
             unsettled_bytes: 0,
-            unsettled_persistent_bytes: 0,
             unsettled_resident: 0,
             apart: None,
             next_sequence: 0,
@@ -194,7 +191,8 @@ impl QueueCore {
                 .map_or(0, |apart| apart.delayed() as u64),
             dead_lettering: self.dead_letter_count() as u64,
             persistent: self.persistent - self.backlog.lost_persistent(),
-            persistent_bytes: self.backlog.persistent_bytes() + self.unsettled_persistent_bytes,
+            persistent_bytes: self.backlog.bytes() + self.unsettled_bytes
+                - self.backlog.transient_bytes(),
             on_disk: self.on_disk(),
             consumers: self.consumers.as_ref().map_or(0, |all| all.len() as u64),
         }
@@ -565,7 +563,7 @@ impl QueueCore {
     /// Hands out a message that has to be settled.
     fn check_out(&mut self, now: Timestamp, holder: Holder, mut taken: Taken) -> Delivery {
         self.unsettled_bytes += taken.entry.bytes();
-        self.unsettled_persistent_bytes += taken.entry.persistent_bytes();
+        self.backlog.count_in(&taken.entry);
         let redelivered = taken.entry.marks.redelivered();
         let counts = taken.counts;
         let (message, left_in_log) = self.share(&mut taken.entry);
@@ -668,15 +666,13 @@ impl QueueCore {
         let unsettled = self.unsettled.remove(id)?;
         let entry = &unsettled.taken.entry;
         match unsettled.left_in_log {
-            // What the log has is persistent.
             Some(bytes) => {
                 self.unsettled_bytes -= u64::from(bytes);
-                self.unsettled_persistent_bytes -= u64::from(bytes);
                 self.backlog.come_from_log(bytes);
             }
             None => {
                 self.unsettled_bytes -= entry.bytes();
-                self.unsettled_persistent_bytes -= entry.persistent_bytes();
+                self.backlog.count_out(entry);
                 self.unsettled_resident -= entry.footprint();
             }
         }

@@ -163,7 +163,7 @@ pub(super) struct Held {
     pub(super) count: u64,
     pub(super) bytes: u64,
     pub(super) persistent: u64,
-    pub(super) persistent_bytes: u64,
+    pub(super) transient_bytes: u64,
 }
 
 impl Held {
@@ -171,21 +171,21 @@ impl Held {
         self.count += 1;
         self.bytes += entry.bytes();
         self.persistent += u64::from(entry.marks.persistent());
-        self.persistent_bytes += entry.persistent_bytes();
+        self.transient_bytes += entry.transient_bytes();
     }
 
     pub(super) fn gain(&mut self, more: &Self) {
         self.count += more.count;
         self.bytes += more.bytes;
         self.persistent += more.persistent;
-        self.persistent_bytes += more.persistent_bytes;
+        self.transient_bytes += more.transient_bytes;
     }
 
     pub(super) fn lose(&mut self, less: &Self) {
         self.count -= less.count;
         self.bytes -= less.bytes;
         self.persistent -= less.persistent;
-        self.persistent_bytes -= less.persistent_bytes;
+        self.transient_bytes -= less.transient_bytes;
     }
 }
 
@@ -370,17 +370,17 @@ impl Page {
             None => return Err(RecordError::Short),
         };
         let u32_at = |at: usize| u64::from(u32::from_be_bytes(array(meta, at)));
-        // What was not persistent is gone.
-        let (count, bytes) = (u32_at(6), u64::from_be_bytes(array(meta, 10)));
+        let count = u32_at(6);
         let page = Self {
             id,
             first: ids.start().0,
             last: ids.end().0,
             held: Held {
                 count,
-                bytes,
+                bytes: u64::from_be_bytes(array(meta, 10)),
                 persistent: count,
-                persistent_bytes: bytes,
+                // What was not persistent is gone.
+                transient_bytes: 0,
             },
             base: Expiry::from_bytes(array(meta, 18)),
             head_expiry: Expiry::from_bytes(array(meta, 24)),
