@@ -268,7 +268,8 @@ fn events_are_told_while_something_is_bound_to_their_exchange() {
     );
     let events = std::mem::take(&mut *heard.events.lock().unwrap());
     let names: Vec<&str> = events.iter().map(|event| event.name).collect();
-    assert_eq!(names, ["queue.created", "channel.closed"]);
+    let expected = ["binding.created", "queue.created", "channel.closed"];
+    assert_eq!(names, expected);
     for event in &events {
         let now = world.now;
         world.broker().publish_event(event, 1_700_000_000_123, now);
@@ -285,4 +286,8 @@ fn events_are_told_while_something_is_bound_to_their_exchange() {
           b queue.declare-ok unheard 0 0
         ",
     );
+    let events = heard.events.lock().unwrap();
+    let of_definitions = ["binding.deleted", "queue.created"];
+    let told = events.iter().any(|it| of_definitions.contains(&it.name));
+    assert!(!told, "nothing is bound any more: {events:?}");
 }

@@ -59,8 +59,8 @@ impl Broker {
         by: Option<&str>,
         done: &mut Done,
     ) -> std::result::Result<Changes, ApplyError> {
-        let sink = self.events.sink();
-        let change = sink.map(|_| Change::of(&self.options, &topology.catalogue, &command, by));
+        let is_told = self.events.sink().is_some() || self.opens_events(topology, &command);
+        let change = is_told.then(|| Change::of(&self.options, &topology.catalogue, &command, by));
         let changes = topology.catalogue.apply(command)?;
         for definition in &changes.defined {
             let (table, id) = (definition.table, definition.id);
@@ -88,12 +88,13 @@ impl Broker {
         if let Some(Lsn(at)) = durable_at {
             self.last_change.store(at, Ordering::Release);
         }
+        // The first binding of the exchange is told as an event already, the end of the last one no longer.
+        self.look_at_event_exchange(topology);
         if let Some(sink) = self.events.sink() {
             for event in done.events {
                 sink.take(event);
             }
         }
-        self.look_at_event_exchange(topology);
         durable_at
     }
 

@@ -93,6 +93,20 @@ impl Broker {
         self.finish(&mut outbox, now);
     }
 
+    /// Whether a command binds something to the event exchange.
+    pub(super) fn opens_events(&self, topology: &Topology, command: &Command) -> bool {
+        let Command::Bind { vhost, binding } = command else {
+            return false;
+        };
+        let vhost = topology.catalogue.vhost_of(*vhost);
+        let source =
+            vhost.and_then(|vhost| Some((&vhost.name, vhost.exchange_of(binding.source)?)));
+        source.is_some_and(|(vhost, exchange)| {
+            Some(&**vhost) == self.options.event_exchange_vhost.as_deref()
+                && *exchange.name == *events::EXCHANGE
+        })
+    }
+
     /// Whether anything is bound to the event exchange decides whether events are told. Under the topology's lock.
     pub(super) fn look_at_event_exchange(&self, topology: &Topology) {
         let Some(vhost) = &self.options.event_exchange_vhost else {
