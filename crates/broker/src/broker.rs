@@ -42,6 +42,7 @@ use crate::reply_to::ReplyConsumers;
 use crate::time::Timestamp;
 use crate::timers::Timers;
 use crate::users::{Access, PasswordHash, User, UserLimits};
+use listing::KnownRoll;
 
 pub mod administration;
 pub mod definitions;
@@ -73,6 +74,8 @@ pub struct Broker {
     connections: Mutex<Connections>,
     last_connection: AtomicU64,
     churn: ChurnTally,
+    /// What lists of queues begin with.
+    roll: Mutex<KnownRoll>,
     logins: [LoginTally; Protocol::ALL.len()],
     /// Where log-ins come from, whatever protocol they are by.
     pub login_sources: LoginSources,
@@ -279,6 +282,7 @@ impl Broker {
             connections: Mutex::default(),
             last_connection: AtomicU64::new(0),
             churn: ChurnTally::default(),
+            roll: Mutex::default(),
             logins: Default::default(),
             login_sources: LoginSources::default(),
             events: Arc::default(),

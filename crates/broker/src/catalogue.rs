@@ -39,6 +39,9 @@ pub struct Catalogue {
     numbers: BTreeMap<(u8, String), u64>,
     /// The last number given to a definition; vhosts, exchanges, queues and bindings share the count.
     last_id: u64,
+    /// The last one that was used again, once there had been 2^32 of them: a million exclusive queues an hour come to that in
+    /// half a year.
+    last_used_again: u32,
 }
 
 /// A virtual host and what is in it.
@@ -563,9 +566,27 @@ impl Catalogue {
         (table, names.join("\0"))
     }
 
+    /// The number of a vhost, an exchange or a queue.
     fn small_id(&mut self) -> u32 {
         self.last_id += 1;
-        u32::try_from(self.last_id).expect("fewer than 2^32 definitions in the life of a node")
+        u32::try_from(self.last_id).unwrap_or_else(|_| {
+            self.last_used_again = self.first_unused(self.last_used_again);
+            self.last_used_again
+        })
+    }
+
+    /// The first number behind that one that no vhost, exchange or queue has.
+    fn first_unused(&self, after: u32) -> u32 {
+        let is_used = |id: &u32| {
+            let has = |vhost: &Vhost| {
+                vhost.queue_names.contains_key(&QueueId(*id))
+                    || vhost.exchange_names.contains_key(&ExchangeId(*id))
+            };
+            self.vhost_names.contains_key(&VhostId(*id)) || self.vhosts.values().any(has)
+        };
+        let mut behind = (after..=u32::MAX).skip(1).chain(1..=after);
+        let found = behind.find(|id| !is_used(id));
+        found.expect("a machine has no memory for 2^32 queues")
     }
 }
 
@@ -839,5 +860,39 @@ impl Changes {
         self.dropped.extend(other.dropped);
         self.configured.extend(other.configured);
         self.gone.extend(other.gone);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_used_again_when_there_have_been_so_many() {
+        let mut catalogue = Catalogue::default();
+        // Itself and its exchanges have the first numbers.
+        let vhost = Command::AddVhost {
+            name: "/".into(),
+            metadata: VhostMetadata::default(),
+        };
+        catalogue.apply(vhost).unwrap();
+        let (vhost, first_free) = (VhostId(1), u32::try_from(catalogue.last_id).unwrap() + 1);
+        catalogue.last_id = u64::from(u32::MAX) - 1;
+        let mut declare = |name: &str| {
+            let declaration = Declaration {
+                name: name.into(),
+                durable: false,
+                auto_delete: false,
+                exclusive: None,
+                arguments: Table::new(),
+            };
+            let declaration = Arc::new(declaration);
+            let changes = catalogue.apply(Command::DeclareQueue { vhost, declaration });
+            changes.unwrap().queue.unwrap().0
+        };
+        let ids = ["a", "b", "c"].map(&mut declare);
+        assert_eq!(ids, [u32::MAX, first_free, first_free + 1]);
+        catalogue.last_used_again = u32::MAX - 1;
+        assert_eq!(catalogue.small_id(), first_free + 2);
     }
 }

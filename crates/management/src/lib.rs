@@ -30,6 +30,7 @@ mod openapi;
 mod operations;
 mod options;
 mod query;
+mod rankings;
 mod routes;
 mod sampler;
 mod session;
@@ -59,6 +60,7 @@ pub use sampler::SAMPLE_PERIOD_MS;
 use access::Attempts;
 use answer::Failure;
 use metrics::Scrapes;
+use rankings::Rankings;
 use routes::Found;
 use sampler::Sampler;
 use stats::Totals;
@@ -70,6 +72,7 @@ pub struct Management {
     pub(crate) attempts: Attempts,
     pub(crate) sampler: Mutex<Sampler>,
     pub(crate) totals: Mutex<Totals>,
+    pub(crate) rankings: Rankings,
     pub(crate) scrapes: Scrapes,
     pub(crate) started_at: Timestamp,
 }
@@ -82,6 +85,7 @@ impl Management {
             attempts: Attempts::default(),
             sampler: Mutex::default(),
             totals: Mutex::default(),
+            rankings: Rankings::default(),
             scrapes: Scrapes::default(),
             started_at: now,
         })

@@ -1,10 +1,11 @@
 //! Lists: chosen, ordered and cut to a page as RabbitMQ does it, and written as the client takes them.
 //!
-//! Rows come in the default order, or say what it is. Only the rows of the page are put in order and written whole; to
-//! sort by a column, its value is asked of every row.
+//! Rows come in the default order. Only the rows of the page are put in order and written whole; to sort by a column, its
+//! value is asked of every row, unless it is known.
 
 use std::cmp::Ordering;
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -18,61 +19,80 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// How one row becomes JSON.
 pub(crate) type Write<T> = Box<dyn Fn(&T, &mut Object<'_>) + Send>;
 
-/// How the value of the column that rows are sorted by is found.
-pub(crate) type SortKey<T> = Box<dyn Fn(&T) -> Value + Send>;
-
 /// The rows of a list, and how to read them.
 pub(crate) struct List<T> {
-    rows: Vec<T>,
+    /// In the default order.
+    rows: Arc<[T]>,
+    /// Which rows the list has, by their places.
+    chosen: Vec<u32>,
     /// What the filter `name` looks at.
     name: fn(&T) -> &str,
-    /// The default order, as far as the rows are not in it.
-    order: fn(&T, &T) -> Ordering,
-    sort_key: Option<SortKey<T>>,
+    keys: SortKeys<T>,
     write: Write<T>,
 }
 
-/// A row on its way to its place: the value of the column that rows are sorted by, and where it stood.
-struct Placed<T> {
-    key: Option<Value>,
-    index: usize,
-    row: T,
+/// How the value of the column that rows are sorted by is found without writing it.
+pub(crate) type SortKey<T> = Box<dyn Fn(&T) -> Value + Send>;
+
+/// How the values of the column that rows are sorted by are found.
+pub(crate) enum SortKeys<T> {
+    /// By writing that column of each row.
+    Written,
+    /// Of each row that is chosen.
+    Of(SortKey<T>),
+    /// They are known, of all rows.
+    Known(Arc<[Value]>),
 }
 
-impl<T: Send + 'static> List<T> {
+impl<T: Send + Sync + 'static> List<T> {
     /// Rows in the default order.
     pub(crate) fn new(
         rows: Vec<T>,
         name: fn(&T) -> &str,
         write: impl Fn(&T, &mut Object<'_>) + Send + 'static,
     ) -> Self {
+        let all = 0..rows.len();
+        Self::of(rows.into(), all, name, write)
+    }
+
+    /// Some of the rows that others have, too.
+    pub(crate) fn of(
+        rows: Arc<[T]>,
+        chosen: Range<usize>,
+        name: fn(&T) -> &str,
+        write: impl Fn(&T, &mut Object<'_>) + Send + 'static,
+    ) -> Self {
+        let place = |at| u32::try_from(at).expect("a node has fewer than 2^32 objects");
         Self {
             rows,
+            chosen: chosen.map(place).collect(),
             name,
-            order: |_, _| Ordering::Equal,
-            sort_key: None,
+            keys: SortKeys::Written,
             write: Box::new(write),
         }
     }
 
-    /// The rows are in no order, and this is the default one: of very many, only those that are shown are put in it.
-    pub(crate) fn ordered_by(self, order: fn(&T, &T) -> Ordering) -> Self {
-        Self { order, ..self }
+    /// Leaves out the rows that `is_meant` does not admit.
+    pub(crate) fn retain(mut self, is_meant: impl Fn(&T) -> bool) -> Self {
+        let rows = &self.rows;
+        self.chosen.retain(|&at| is_meant(&rows[at as usize]));
+        self
     }
 
-    /// The column that `query` sorts by is known, and can be had without asking for the row; `None`: it is not.
-    pub(crate) fn sorted_by(self, sort_key: Option<SortKey<T>>) -> Self {
-        Self { sort_key, ..self }
+    /// How `query` has to find what it sorts by, if there is a better way than to write it.
+    pub(crate) fn sorted_by(self, keys: SortKeys<T>) -> Self {
+        Self { keys, ..self }
     }
 
     /// The list as `query` wants it: a page of it, or all.
     pub(crate) fn reply(mut self, query: &Query) -> Reply {
         let page = query.page()?;
-        let total = self.rows.len();
+        let total = self.chosen.len();
         if let Some(page) = &page {
-            self.rows.retain(|row| page.name.admits((self.name)(row)));
+            let name = self.name;
+            self = self.retain(|row| page.name.admits(name(row)));
         }
-        let filtered = self.rows.len();
+        let filtered = self.chosen.len();
         let range = page
             .as_ref()
             .map_or(Ok(0..filtered), |page| page.range(filtered))?;
@@ -85,46 +105,48 @@ impl<T: Send + 'static> List<T> {
 
     /// Leaves the rows of `range`: by the column `sort`, then in the default order; `sort_reverse` turns all of it around.
     fn put_in_order(&mut self, query: &Query, range: Range<usize>) {
-        let path = query.sort();
-        let rows = std::mem::take(&mut self.rows).into_iter().enumerate();
-        let mut rows: Vec<Placed<T>> = rows
-            .map(|(index, row)| Placed {
-                key: path.as_deref().map(|path| self.sort_key(&row, path)),
-                index,
-                row,
-            })
-            .collect();
-        let order = |left: &Placed<T>, right: &Placed<T>| {
-            let by_key = match (&left.key, &right.key) {
-                (Some(left), Some(right)) => compare(left, right),
-                _ => Ordering::Equal,
-            };
-            by_key
-                .then_with(|| (self.order)(&left.row, &right.row))
-                .then_with(|| left.index.cmp(&right.index))
+        let is_reverse = query.is_true("sort_reverse");
+        let mut chosen = std::mem::take(&mut self.chosen);
+        let Some(path) = query.sort() else {
+            if is_reverse {
+                chosen.reverse();
+            }
+            self.chosen = chosen[range].to_vec();
+            return;
         };
-        if query.is_true("sort_reverse") {
-            keep_in_order(&mut rows, range, |left, right| order(right, left));
+        let keys = self.sort_keys(&chosen, &path);
+        let key = |at: &u32| &keys[*at as usize];
+        let order = |left: &u32, right: &u32| {
+            let by_key = compare(key(left), key(right));
+            by_key.then_with(|| left.cmp(right))
+        };
+        if is_reverse {
+            keep_in_order(&mut chosen, range, |left, right| order(right, left));
         } else {
-            keep_in_order(&mut rows, range, order);
+            keep_in_order(&mut chosen, range, order);
         }
-        self.rows = rows.into_iter().map(|placed| placed.row).collect();
+        self.chosen = chosen;
     }
 
-    /// What is not there counts as 0.
-    fn sort_key(&self, row: &T, path: &[String]) -> Value {
-        if let Some(sort_key) = &self.sort_key {
-            return sort_key(row);
+    /// By the places of the rows; of those that are not chosen it may be anything.
+    fn sort_keys(&self, chosen: &[u32], path: &[String]) -> Arc<[Value]> {
+        let find: &dyn Fn(&T) -> Value = match &self.keys {
+            SortKeys::Known(keys) => return keys.clone(),
+            SortKeys::Of(find) => find,
+            SortKeys::Written => &|row| written(path, |object| (self.write)(row, object)),
+        };
+        let mut keys = vec![Value::Null; self.rows.len()];
+        for &at in chosen {
+            keys[at as usize] = find(&self.rows[at as usize]);
         }
-        let found = json::value_at(path, |object| (self.write)(row, object));
-        found.unwrap_or_else(|| Value::from(0))
+        keys.into()
     }
 
     fn page(self, page: &Page, [total, filtered]: [usize; 2], query: &Query) -> Answer {
         let mut out = Vec::new();
         json::object(&mut out, Columns::ALL, |object| {
             object.field("filtered_count", &filtered);
-            object.field("item_count", &self.rows.len());
+            object.field("item_count", &self.chosen.len());
             object.field("page", &page.number);
             object.field("page_count", &filtered.div_ceil(page.size));
             object.field("page_size", &page.size);
@@ -132,25 +154,22 @@ impl<T: Send + 'static> List<T> {
         });
         out.pop();
         out.extend(b",\"items\":[");
-        self.write_rows(&mut out, &self.rows, query);
-        out.extend(b"]}");
-        Answer::json(out)
-    }
-
-    fn write_rows(&self, out: &mut Vec<u8>, rows: &[T], query: &Query) {
-        for (index, row) in rows.iter().enumerate() {
+        for (index, &at) in self.chosen.iter().enumerate() {
             if index > 0 {
                 out.push(b',');
             }
             let columns = Columns::new(query.columns());
-            json::object(out, columns, |object| (self.write)(row, object));
+            let row = &self.rows[at as usize];
+            json::object(&mut out, columns, |object| (self.write)(row, object));
         }
+        out.extend(b"]}");
+        Answer::json(out)
     }
 
     fn all(self, query: &Query) -> Answer {
         let columns = query.columns().map(<[_]>::to_vec);
-        let mut rows = self.rows.into_iter();
-        let write = self.write;
+        let (rows, write) = (self.rows, self.write);
+        let mut chosen = self.chosen.into_iter();
         let mut is_first = true;
         let mut is_over = false;
         Answer::pieces(std::iter::from_fn(move || {
@@ -162,7 +181,7 @@ impl<T: Send + 'static> List<T> {
                 piece.push(b'[');
             }
             while piece.len() < PIECE_BYTES && !is_over {
-                let Some(row) = rows.next() else {
+                let Some(at) = chosen.next() else {
                     piece.push(b']');
                     is_over = true;
                     break;
@@ -172,11 +191,17 @@ impl<T: Send + 'static> List<T> {
                 }
                 is_first = false;
                 let columns = Columns::new(columns.as_deref());
-                json::object(&mut piece, columns, |object| write(&row, object));
+                let row = &rows[at as usize];
+                json::object(&mut piece, columns, |object| write(row, object));
             }
             Some(piece)
         }))
     }
+}
+
+/// A value of a row as it would be shown. What is not there counts as 0.
+pub(crate) fn written(path: &[String], fill: impl FnOnce(&mut Object<'_>)) -> Value {
+    json::value_at(path, fill).unwrap_or_else(|| Value::from(0))
 }
 
 /// Leaves the items that would be in `range` if all were in order, in order.

@@ -58,7 +58,7 @@ impl Memory {
             past: management.sampler.lock().bytes() as u64,
             ..Self::default()
         };
-        for queue in broker.unsorted_queues(None) {
+        for queue in broker.list_queues(None).iter() {
             let part = match queue.kind {
                 Kind::Classic => &mut memory.classic,
                 Kind::Quorum => &mut memory.quorum,

@@ -69,7 +69,7 @@ impl Management {
 
     fn aggregated(&self, now: Timestamp) -> Answer {
         let node = NodeRow::of(self, now);
-        let rows = Rows::unsorted(self);
+        let rows = Rows::of(self);
         let mut text = Text::default();
         self.identity(&mut text);
         let summed = FAMILIES
@@ -100,7 +100,7 @@ impl Management {
         self.write_lost_log_lines(&mut first);
         self.scraped(&mut first, 0);
         let families = FAMILIES.iter().chain(ALARMS).collect();
-        self.pieces(first, "rabbitmq_", families, node, Rows::in_order(self))
+        self.pieces(first, "rabbitmq_", families, node, Rows::of(self))
     }
 
     fn detailed(self: &Arc<Self>, query: &Query, now: Timestamp) -> Answer {
@@ -108,7 +108,7 @@ impl Management {
         let vhosts: Vec<&str> = query.all("vhost").collect();
         let wanted = |vhost: &str| vhosts.is_empty() || vhosts.contains(&vhost);
         let node = NodeRow::of(self, now);
-        let mut rows = Rows::in_order(self);
+        let mut rows = Rows::of(self);
         rows.queues.retain(|row| wanted(&row.queue.vhost_name));
         rows.exchanges.retain(|row| wanted(&row.vhost));
         rows.connections.retain(|row| wanted(&row.vhost));

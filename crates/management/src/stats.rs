@@ -418,13 +418,13 @@ impl Management {
             .into_iter()
             .map(|vhost| (vhost.name, Gathered::default()))
             .collect();
-        let queues = broker.unsorted_queues(None);
+        let queues = broker.list_queues(None);
         let exchanges = broker.list_exchanges(None);
         let connections = broker.list_connections();
         let channels = broker.list_channels();
         let flows = self.flows();
         let mut sampler = self.sampler.lock();
-        for queue in &queues {
+        for queue in queues.iter() {
             let (stats, counters) = queue.numbers();
             let gathered = Gathered::default()
                 .with_lengths(&stats)
@@ -472,6 +472,7 @@ impl Management {
         }
         drop(sampler);
         *self.totals.lock() = Totals { node, vhosts };
+        self.rankings.tidy(now);
     }
 
     /// What is told apart between objects; nothing, unless that is wanted.

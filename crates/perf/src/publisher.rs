@@ -19,6 +19,9 @@ use crate::error::Error;
 use crate::messages::{Ring, Stamp, put_channel_close};
 use crate::worker::{Turn, Wish};
 
+/// Messages of one turn, if few of them go into one write: to poll after every small write would cost more than the writes.
+const SMALL_WRITES: usize = 64;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Publishing,
@@ -38,6 +41,7 @@ pub(crate) struct Publisher {
     published: u64,
     limit: u64,
     write_max: usize,
+    writes_per_turn: usize,
     pace: Option<Pace>,
     window: Option<Window>,
     farewell: Vec<u8>,
@@ -153,6 +157,7 @@ impl Publisher {
             published: 0,
             limit: plan.limit,
             write_max: plan.write_max,
+            writes_per_turn: SMALL_WRITES.div_ceil(plan.write_max),
             pace: plan.pace,
             window: plan.window,
             farewell: Vec::new(),
@@ -163,7 +168,7 @@ impl Publisher {
         self.stage == Stage::Done
     }
 
-    /// Reads what there is, and writes once what may be written.
+    /// Reads what there is, and writes what may be written.
     pub(crate) fn turn(
         &mut self,
         client: &mut Client,
@@ -173,6 +178,20 @@ impl Publisher {
         if readable && client.inbox.fill(&mut client.socket)? {
             self.read(client, turn)?;
         }
+        let mut wish = Wish::default();
+        for _ in 0..self.writes_per_turn {
+            wish = self.advance(client, turn)?;
+            if wish != Wish::default() || self.stage != Stage::Publishing || self.must_wait(turn) {
+                break;
+            }
+        }
+        // As long as it could go on at once, the socket alone decides when.
+        wish.write |= self.stage == Stage::Publishing && wish.at.is_none() && !self.must_wait(turn);
+        Ok(wish)
+    }
+
+    /// Writes once what may be written.
+    fn advance(&mut self, client: &mut Client, turn: &mut Turn<'_>) -> Result<Wish, Error> {
         let mut wish = Wish::default();
         if self.stage == Stage::Publishing {
             if self.unwritten.is_empty() {
@@ -187,8 +206,6 @@ impl Publisher {
             self.stage = Stage::Closing;
         }
         wish.write = self.write(client)?;
-        // As long as it could go on at once, the socket alone decides when.
-        wish.write |= self.stage == Stage::Publishing && wish.at.is_none() && !self.must_wait(turn);
         Ok(wish)
     }
 

@@ -4,6 +4,7 @@
 //! all of them at one moment. Those that may be long copy no more than a reference per object under the topology's lock:
 //! to show a page of a hundred thousand queues, list them, choose, and ask [`LiveQueue::status`] of those on the page.
 
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use super::{Broker, Topology};
@@ -126,6 +127,24 @@ pub enum BindingsOf<'a> {
     },
 }
 
+/// Some queues by vhost and name, as they were at one moment. To have it costs nothing per queue, unless queues came or went
+/// since somebody last had it.
+#[derive(Debug, Clone)]
+pub struct QueueRoll {
+    /// Those of all vhosts.
+    pub all: Arc<[Arc<LiveQueue>]>,
+    /// Which of them are meant.
+    pub range: Range<usize>,
+}
+
+/// The roll that was asked for last.
+#[derive(Debug)]
+pub(super) struct KnownRoll {
+    queues: Arc<[Arc<LiveQueue>]>,
+    /// How often queues had come and gone.
+    changes: u64,
+}
+
 impl Broker {
     /// Every vhost, by name.
     pub fn list_vhosts(&self) -> Vec<VhostInfo> {
@@ -196,23 +215,18 @@ impl Broker {
     }
 
     /// Every queue of a vhost (`None`: of all), by vhost and name.
-    pub fn list_queues(&self, vhost: Option<&str>) -> Vec<Arc<LiveQueue>> {
-        let mut list = self.unsorted_queues(vhost);
-        // Sorted without the lock.
-        list.sort_unstable_by(LiveQueue::by_name);
-        list
-    }
-
-    /// The same in no order: for sums, which need none, and for whoever shows a few of many.
-    pub fn unsorted_queues(&self, vhost: Option<&str>) -> Vec<Arc<LiveQueue>> {
+    pub fn list_queues(&self, vhost: Option<&str>) -> QueueRoll {
         let topology = self.topology.read();
-        let Some(vhost) = vhost else {
-            return topology.queues.values().cloned().collect();
-        };
-        let vhost = topology.catalogue.vhost(vhost);
-        let ids = vhost.into_iter().flat_map(Vhost::queues).map(|(id, _)| id);
-        ids.filter_map(|id| topology.queues.get(&id).cloned())
-            .collect()
+        // Both are counted while the topology is locked for the change.
+        let churn = self.churn.read();
+        let changes = churn.queue_created + churn.queue_deleted;
+        let mut known = self.roll.lock();
+        if known.changes != changes {
+            let queues = known.queues_now(&topology);
+            drop(topology);
+            known.replace(queues, changes);
+        }
+        QueueRoll::of(&known.queues, vhost)
     }
 
     /// The queue of that name.
@@ -291,7 +305,7 @@ impl Broker {
     /// Every consumer of a vhost's queues (`None`: of all vhosts), by queue.
     pub fn list_consumers(&self, vhost: Option<&str>) -> Vec<ConsumerListing> {
         let mut list = Vec::new();
-        for queue in self.list_queues(vhost) {
+        for queue in self.list_queues(vhost).iter() {
             for consumer in queue.consumers() {
                 let queue = queue.clone();
                 list.push(ConsumerListing { queue, consumer });
@@ -366,6 +380,67 @@ impl Broker {
     /// How often connections, channels and queues came and went since the node started.
     pub fn churn(&self) -> Churn {
         self.churn.read()
+    }
+}
+
+impl Default for KnownRoll {
+    fn default() -> Self {
+        Self {
+            queues: Arc::new([]),
+            changes: 0,
+        }
+    }
+}
+
+impl KnownRoll {
+    /// What is there now: first those that are known, in their order, then the others.
+    fn queues_now(&self, topology: &Topology) -> Vec<Arc<LiveQueue>> {
+        let is_there = |queue: &&Arc<LiveQueue>| {
+            let now = topology.queues.get(&queue.id);
+            now.is_some_and(|now| Arc::ptr_eq(now, queue))
+        };
+        let mut queues: Vec<_> = self.queues.iter().filter(is_there).cloned().collect();
+        let all = topology.queues.values();
+        if queues.len() < all.len() {
+            let last = self.queues.iter().map(|queue| queue.id).max();
+            queues.extend(all.clone().filter(|queue| Some(queue.id) > last).cloned());
+        }
+        // Ids grow, until after 2^32 of them they are used again.
+        if queues.len() != all.len() {
+            queues = all.cloned().collect();
+        }
+        queues
+    }
+
+    fn replace(&mut self, mut queues: Vec<Arc<LiveQueue>>, changes: u64) {
+        // Few are new, as a rule: a stable sort makes use of the order of the rest.
+        queues.sort_by(LiveQueue::by_name);
+        *self = Self {
+            queues: queues.into(),
+            changes,
+        };
+    }
+}
+
+impl QueueRoll {
+    fn of(all: &Arc<[Arc<LiveQueue>]>, vhost: Option<&str>) -> Self {
+        let range = vhost.map_or(0..all.len(), |vhost| {
+            let start = all.partition_point(|queue| &*queue.vhost_name < vhost);
+            let end = all.partition_point(|queue| &*queue.vhost_name <= vhost);
+            start..end
+        });
+        Self {
+            all: all.clone(),
+            range,
+        }
+    }
+}
+
+impl Deref for QueueRoll {
+    type Target = [Arc<LiveQueue>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.all[self.range.clone()]
     }
 }
 

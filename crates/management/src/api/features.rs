@@ -150,7 +150,7 @@ pub(crate) fn deprecated_in_use(call: &Call<'_>) -> Reply {
     };
     let mut features = deprecated_features(call);
     features.retain(|feature| match feature.name {
-        "transient_nonexcl_queues" => broker.unsorted_queues(None).iter().any(is_transient),
+        "transient_nonexcl_queues" => broker.list_queues(None).iter().any(is_transient),
         "global_qos" => {
             let channels = broker.list_channels();
             channels.iter().any(|it| it.global_prefetch_count > 0)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use leveret_broker::broker::definitions::QueueSpec;
+use leveret_broker::broker::listing::QueueRoll;
 use leveret_broker::live_queue::{ConsumerFacts, LiveQueue, QueueStatus};
 use leveret_broker::policies::{Applied, Policy};
 use leveret_broker::queue::{DelayedRetry, Kind, OnDisk, RetryOn, Stats};
@@ -12,7 +13,8 @@ use crate::answer::{Answer, Failure, Reply};
 use crate::api::{consumers, flows};
 use crate::call::Call;
 use crate::json::Object;
-use crate::list::{List, SortKey, reply_one};
+use crate::list::{List, SortKey, SortKeys, reply_one, written};
+use crate::rankings;
 use crate::sampler::Key;
 use crate::session::principal;
 use crate::stats::{Column, Gathered, LENGTHS, MESSAGE_STATS, Stat, Writer};
@@ -20,56 +22,71 @@ use crate::table::{TableJson, from_json};
 
 pub(crate) fn list(call: &Call<'_>) -> Reply {
     let vhosts = call.vhosts();
-    let mut rows = call.broker().unsorted_queues(None);
-    rows.retain(|queue| vhosts.contains(&queue.vhost_name));
-    reply_list(call, rows)
+    let list = list_of(call, call.broker().list_queues(None))?;
+    list.retain(|queue| vhosts.contains(&queue.vhost_name))
+        .reply(&call.query)
 }
 
 pub(crate) fn list_in_vhost(call: &Call<'_>) -> Reply {
-    let rows = call.broker().unsorted_queues(Some(call.vhost()?));
-    reply_list(call, rows)
+    let vhost = call.vhost()?;
+    list_of(call, call.broker().list_queues(Some(vhost)))?.reply(&call.query)
 }
 
 /// Those that a user has declared, where the caller may see them.
 pub(crate) fn list_of_user(call: &Call<'_>) -> Reply {
     let user = call.parameter("user");
     let vhosts = call.vhosts();
-    let mut rows = call.broker().unsorted_queues(None);
-    rows.retain(|queue| queue.declaration.declared_by.as_deref() == Some(user));
-    rows.retain(|queue| vhosts.contains(&queue.vhost_name));
-    reply_list(call, rows)
-}
-
-fn reply_list(call: &Call<'_>, rows: Vec<Arc<LiveQueue>>) -> Reply {
-    let scene = Scene::of(call, Writer::rows(call)?);
-    let sort_key = sort_key(call);
-    let list = List::new(
-        rows,
-        |queue| queue.name(),
-        move |queue, object| write(object, queue, &scene),
-    );
-    list.ordered_by(LiveQueue::by_name)
-        .sorted_by(sort_key)
+    let list = list_of(call, call.broker().list_queues(None))?;
+    list.retain(|queue| queue.declaration.declared_by.as_deref() == Some(user))
+        .retain(|queue| vhosts.contains(&queue.vhost_name))
         .reply(&call.query)
 }
 
-/// Of very many queues, what they are sorted by is had without looking at the rest of each.
-fn sort_key(call: &Call<'_>) -> Option<SortKey<Arc<LiveQueue>>> {
-    let path = call.query.sort()?;
-    if path == ["name"] {
-        return Some(Box::new(|queue| queue.name().into()));
+fn list_of(call: &Call<'_>, queues: QueueRoll) -> Result<List<Arc<LiveQueue>>, Failure> {
+    let scene = Arc::new(Scene::of(call, Writer::rows(call)?));
+    let keys = sort_keys(call, &queues.all, &scene);
+    let list = List::of(
+        queues.all,
+        queues.range,
+        |queue| queue.name(),
+        move |queue, object| write(object, queue, &scene),
+    );
+    Ok(list.sorted_by(keys))
+}
+
+/// Of very many queues, what they are sorted by is had without looking at the rest of each, and remembered for a moment.
+fn sort_keys(
+    call: &Call<'_>,
+    queues: &Arc<[Arc<LiveQueue>]>,
+    scene: &Arc<Scene>,
+) -> SortKeys<Arc<LiveQueue>> {
+    let Some(path) = call.query.sort() else {
+        return SortKeys::Written;
+    };
+    let key = sort_key(&path, scene);
+    if queues.len() <= rankings::LONG {
+        return SortKeys::Of(key);
     }
-    let column = Column::of_queues(&path)?;
-    let numbers = Writer::rates(call);
-    Some(Box::new(move |queue| {
-        let key = Key::Queue(queue.id.0);
-        numbers.value(column, key, || {
+    let rankings = &call.management.rankings;
+    SortKeys::Known(rankings.keys(&path, queues, call.now, key))
+}
+
+fn sort_key(path: &[String], scene: &Arc<Scene>) -> SortKey<Arc<LiveQueue>> {
+    let (path, scene) = (path.to_vec(), scene.clone());
+    if path == ["name"] {
+        return Box::new(|queue| queue.name().into());
+    }
+    let Some(column) = Column::of_queues(&path) else {
+        return Box::new(move |queue| written(&path, |object| write(object, queue, &scene)));
+    };
+    Box::new(move |queue| {
+        scene.numbers.value(column, Key::Queue(queue.id.0), || {
             let (stats, counters) = queue.numbers();
             Gathered::default()
                 .with_lengths(&stats)
                 .with_queue(&counters)
         })
-    }))
+    })
 }
 
 pub(crate) fn show(call: &Call<'_>) -> Reply {

@@ -114,8 +114,8 @@ fn write_objects(object: &mut Object<'_>, broker: &Broker, vhost: Option<&str>) 
         name_vhost(object, &it.vhost);
         policies::write(object, &it.policy);
     });
-    let mut queues = broker.list_queues(vhost);
-    queues.retain(|queue| is_exported(queue));
+    let queues = broker.list_queues(vhost);
+    let queues = queues.iter().filter(|queue| is_exported(queue));
     object.list("queues", queues, |queue, object| {
         object.field("name", queue.name());
         name_vhost(object, &queue.vhost_name);

@@ -83,10 +83,10 @@ pub(super) struct QueueRow {
 }
 
 impl QueueRow {
-    pub(super) fn of(queue: Arc<LiveQueue>) -> Self {
+    pub(super) fn of(queue: &Arc<LiveQueue>) -> Self {
         let (stats, counters) = queue.numbers();
         Self {
-            queue,
+            queue: queue.clone(),
             stats,
             counters,
         }
@@ -127,19 +127,11 @@ pub(super) struct Rows {
 
 impl Rows {
     /// In an order that does not change between two scrapes.
-    pub(super) fn in_order(management: &Management) -> Self {
-        Self::of(management, management.broker.list_queues(None))
-    }
-
-    /// For sums.
-    pub(super) fn unsorted(management: &Management) -> Self {
-        Self::of(management, management.broker.unsorted_queues(None))
-    }
-
-    fn of(management: &Management, queues: Vec<Arc<LiveQueue>>) -> Self {
+    pub(super) fn of(management: &Management) -> Self {
         let broker = &management.broker;
+        let queues = broker.list_queues(None);
         Self {
-            queues: queues.into_iter().map(QueueRow::of).collect(),
+            queues: queues.iter().map(QueueRow::of).collect(),
             exchanges: broker.list_exchanges(None),
             connections: broker.list_connections(),
             channels: broker.list_channels(),

@@ -10,6 +10,8 @@ use leveret_broker::message::Message;
 use leveret_broker::options::RatesMode;
 use leveret_broker::publish::Batch;
 
+use crate::rankings::LONG;
+
 #[test]
 fn a_queue_from_declaration_to_deletion() {
     let world = World::new();
@@ -532,6 +534,41 @@ fn queues_are_sorted_by_what_they_show() {
     check("message_stats.nothing&sort_reverse=true", "dcb");
     check("message_bytes", "cad");
     check("state&sort_reverse=true", "dcb");
+}
+
+/// RabbitMQ's figures are as old, all of them.
+#[test]
+fn a_long_list_is_ordered_by_figures_of_a_moment_ago() {
+    let mut world = World::new();
+    let put = |world: &World, queue: &str| {
+        let seen = world.ask(&format!("PUT /api/queues/%2F/{queue} {{}}"));
+        assert_eq!(seen.status, 201);
+    };
+    for number in 0..=LONG {
+        put(&world, &format!("q{number:04}"));
+    }
+    let check = |world: &World, expected: [(&str, u64); 2]| {
+        let query = "page=1&page_size=2&sort=messages&sort_reverse=true";
+        let page = world.ask(&format!("GET /api/queues/%2F?{query}")).json();
+        let rows = [0, 1].map(|at| {
+            let row = &page["items"][at];
+            let name = row["name"].as_str().unwrap().to_owned();
+            (name, row["messages"].as_u64().unwrap())
+        });
+        assert_eq!(rows, expected.map(|(name, count)| (name.to_owned(), count)));
+    };
+    publish_to(&world, "amq.default", "q0500");
+    check(&world, [("q0500", 1), ("q2000", 0)]);
+    (0..3).for_each(|_| publish_to(&world, "amq.default", "q0700"));
+    publish_to(&world, "amq.default", "q0500");
+    check(&world, [("q0500", 2), ("q2000", 0)]);
+    world.now = world.now.plus_ms(SAMPLE_PERIOD_MS);
+    check(&world, [("q0700", 3), ("q0500", 2)]);
+    // What is there is as of now, and so is the order then.
+    put(&world, "r");
+    check(&world, [("q0700", 3), ("q0500", 2)]);
+    assert_eq!(world.ask("DELETE /api/queues/%2F/q0700").status, 204);
+    check(&world, [("q0500", 2), ("r", 0)]);
 }
 
 fn publish_to(world: &World, exchange: &str, key: &str) {
