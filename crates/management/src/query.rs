@@ -114,10 +114,12 @@ impl Query {
         let Some(name) = self.get("name").filter(|name| !name.is_empty()) else {
             return Ok(NameFilter::All);
         };
-        if !self.is_true("use_regex") {
-            return Ok(NameFilter::Contains(name.to_lowercase()));
-        }
-        let regex = RegexBuilder::new(name)
+        let part = regex::escape(name);
+        let pattern = match self.is_true("use_regex") {
+            true => name,
+            false => &part,
+        };
+        let regex = RegexBuilder::new(pattern)
             .case_insensitive(true)
             .size_limit(REGEX_BYTES_MAX)
             .build();
@@ -160,8 +162,6 @@ impl Page {
 #[derive(Debug)]
 pub(crate) enum NameFilter {
     All,
-    /// In lower case.
-    Contains(String),
     Matches(Regex),
 }
 
@@ -169,7 +169,6 @@ impl NameFilter {
     pub(crate) fn admits(&self, name: &str) -> bool {
         match self {
             Self::All => true,
-            Self::Contains(part) => name.to_lowercase().contains(part),
             Self::Matches(regex) => regex.is_match(name),
         }
     }
