@@ -5,8 +5,9 @@
 //! the few objects that somebody watches (who asks for samples begins to watch).
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher};
 
+use foldhash::fast::FixedState;
 use leveret_broker::flows::{DeliveryFlow, PublishFlow, RoutedFlow};
 use leveret_broker::time::Timestamp;
 
@@ -34,7 +35,7 @@ const WATCHED_MAX: usize = 256;
 /// The samples of one answer, at most.
 const SAMPLES_MAX: u64 = 500;
 
-type Map<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
+type Map<K, V> = HashMap<K, V, FixedState>;
 
 /// The counters and gauges of one object.
 pub(crate) type Values = [u64; VALUES_MAX];
@@ -134,7 +135,7 @@ impl Sampler {
             return;
         }
         match self.quiet.get_mut(&key) {
-            Some(quiet) if quiet.hash == hash_of(values) as u32 => quiet.round = self.round,
+            Some(quiet) if quiet.hash == brief(values) => quiet.round = self.round,
             // A new object without any use is quiet; one with some may be in use.
             None if values.iter().all(|value| *value == 0) => {
                 self.quiet.insert(key, self.quiet_since(now, values));
@@ -154,7 +155,7 @@ impl Sampler {
 
     fn quiet_since(&self, since: Timestamp, values: &Values) -> Quiet {
         Quiet {
-            hash: hash_of(values) as u32,
+            hash: brief(values),
             round: self.round,
             since,
         }
@@ -274,6 +275,12 @@ impl Watched {
     }
 }
 
+/// What tells values from others, nearly always.
+fn brief(values: &Values) -> u32 {
+    FixedState::default().hash_one(values) as u32
+}
+
+/// Of names, which clients choose.
 fn hash_of<T: Hash + ?Sized>(value: &T) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
