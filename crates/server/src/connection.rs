@@ -95,6 +95,7 @@ impl Driver {
     }
 
     fn turn(&mut self, context: &mut Context<'_>, alarm: Pin<&mut Sleep>) -> Poll<io::Result<End>> {
+        lull::wake_rested();
         let now = self.clock.now();
         let mut progress = false;
         if self
@@ -134,6 +135,7 @@ impl Driver {
         context: &mut Context<'_>,
         now: Timestamp,
     ) -> Poll<io::Result<usize>> {
+        ready!(self.reads.poll_ready(context));
         let kept = self.rest.len();
         if kept == 0
             && let Some(target) = self.protocol.body_target()
