@@ -138,11 +138,11 @@ pub struct QueueRoll {
 }
 
 /// The roll that was asked for last.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct KnownRoll {
     queues: Arc<[Arc<LiveQueue>]>,
-    /// How often queues had come and gone.
-    changes: u64,
+    /// How often queues had come and gone; `None`: nobody has asked since the start, when what was restored came.
+    changes: Option<u64>,
 }
 
 impl Broker {
@@ -219,7 +219,7 @@ impl Broker {
         let topology = self.topology.read();
         // Both are counted while the topology is locked for the change.
         let churn = self.churn.read();
-        let changes = churn.queue_created + churn.queue_deleted;
+        let changes = Some(churn.queue_created + churn.queue_deleted);
         let mut known = self.roll.lock();
         if known.changes != changes {
             let queues = known.queues_now(&topology);
@@ -383,15 +383,6 @@ impl Broker {
     }
 }
 
-impl Default for KnownRoll {
-    fn default() -> Self {
-        Self {
-            queues: Arc::new([]),
-            changes: 0,
-        }
-    }
-}
-
 impl KnownRoll {
     /// What is there now: first those that are known, in their order, then the others.
     fn queues_now(&self, topology: &Topology) -> Vec<Arc<LiveQueue>> {
@@ -412,7 +403,7 @@ impl KnownRoll {
         queues
     }
 
-    fn replace(&mut self, mut queues: Vec<Arc<LiveQueue>>, changes: u64) {
+    fn replace(&mut self, mut queues: Vec<Arc<LiveQueue>>, changes: Option<u64>) {
         // Few are new, as a rule: a stable sort makes use of the order of the rest.
         queues.sort_by(LiveQueue::by_name);
         *self = Self {
