@@ -884,6 +884,7 @@ mod tests {
                 durable: false,
                 auto_delete: false,
                 exclusive: None,
+                declared_by: None,
                 arguments: Table::new(),
             };
             let declaration = Arc::new(declaration);
