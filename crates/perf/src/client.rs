@@ -1,6 +1,7 @@
 //! A connection to the broker that waits for its answers: set-up before a run, and whatever needs no speed.
 
 use std::io::Write;
+use std::sync::LazyLock;
 
 use leveret_amqp091::frame::FrameType;
 use leveret_amqp091::method::*;
@@ -33,54 +34,38 @@ pub(crate) struct Client {
 impl Client {
     /// Connects and logs in; asks for frames of at most `frame_max` octets.
     pub(crate) fn connect(uri: &Uri, trust: &Trust, frame_max: u32) -> Result<Self, Error> {
-        let mut client = Self {
-            socket: Socket::connect(uri, trust)?,
+        let mut client = Self::over(Socket::connect(uri, trust)?, frame_max);
+        client.out.extend_from_slice(&AMQP_0_9_1);
+        let mut handshake = Handshake::new(uri, frame_max);
+        let mut product = None;
+        loop {
+            client.flush()?;
+            let mut out = std::mem::take(&mut client.out);
+            let is_open = client.receive(0, |method| {
+                if let Method::ConnectionStart(start) = &method {
+                    product = Some(product_of(start));
+                }
+                handshake.answer(&method, &mut out)
+            })?;
+            client.out = out;
+            if is_open {
+                break;
+            }
+        }
+        client.frame_max = handshake.frame_max;
+        client.product = product.unwrap_or_default();
+        Ok(client)
+    }
+
+    /// A connection on which nothing has been said yet.
+    pub(crate) fn over(socket: Socket, frame_max: u32) -> Self {
+        Self {
+            socket,
             inbox: Inbox::new(frame_max),
             frame_max,
             product: String::new(),
-            out: AMQP_0_9_1.to_vec(),
-        };
-        client.flush()?;
-        client
-            .receive(0, |method| match method {
-                Method::ConnectionStart(start) => Ok(product(&start)),
-                other => Err(Error::unexpected(&other)),
-            })
-            .map(|product| client.product = product)?;
-        let response = format!("\0{}\0{}", uri.user, uri.password);
-        client.send(
-            0,
-            ConnectionStartOk {
-                client_properties: RawTable(&properties()),
-                mechanism: "PLAIN",
-                response: response.as_bytes(),
-                locale: "en_US",
-            },
-        );
-        client.flush()?;
-        let (channel_max, offered) = client.receive(0, |method| match method {
-            Method::ConnectionTune(tune) => Ok((tune.channel_max, tune.frame_max)),
-            other => Err(Error::unexpected(&other)),
-        })?;
-        if offered != 0 {
-            client.frame_max = frame_max.min(offered);
+            out: Vec::new(),
         }
-        client.send(
-            0,
-            ConnectionTuneOk {
-                channel_max,
-                frame_max: client.frame_max,
-                heartbeat: 0,
-            },
-        );
-        let open = ConnectionOpen {
-            virtual_host: &uri.vhost,
-        };
-        client.call(0, open, |method| match method {
-            Method::ConnectionOpenOk(_) => Ok(()),
-            other => Err(Error::unexpected(&other)),
-        })?;
-        Ok(client)
     }
 
     /// Opens [`CHANNEL`] as well.
@@ -153,6 +138,54 @@ impl Client {
     }
 }
 
+/// What a client says to each word of the broker, from the protocol header to the open connection.
+pub(crate) struct Handshake<'a> {
+    uri: &'a Uri,
+    /// What is asked for, and then what was agreed on.
+    frame_max: u32,
+}
+
+impl<'a> Handshake<'a> {
+    pub(crate) fn new(uri: &'a Uri, frame_max: u32) -> Self {
+        Self { uri, frame_max }
+    }
+
+    /// Puts the answer to `method` into `out`. `true`: there is none, the connection is open.
+    pub(crate) fn answer(&mut self, method: &Method<'_>, out: &mut Vec<u8>) -> Result<bool, Error> {
+        let Uri { user, password, .. } = self.uri;
+        match method {
+            Method::ConnectionStart(_) => {
+                let response = format!("\0{user}\0{password}");
+                let start = ConnectionStartOk {
+                    client_properties: RawTable(&PROPERTIES),
+                    mechanism: "PLAIN",
+                    response: response.as_bytes(),
+                    locale: "en_US",
+                };
+                Method::from(start).encode(0, out);
+            }
+            Method::ConnectionTune(tune) => {
+                if tune.frame_max != 0 {
+                    self.frame_max = self.frame_max.min(tune.frame_max);
+                }
+                let agreed = ConnectionTuneOk {
+                    channel_max: tune.channel_max,
+                    frame_max: self.frame_max,
+                    heartbeat: 0,
+                };
+                Method::from(agreed).encode(0, out);
+                let open = ConnectionOpen {
+                    virtual_host: &self.uri.vhost,
+                };
+                Method::from(open).encode(0, out);
+            }
+            Method::ConnectionOpenOk(_) => return Ok(true),
+            other => return Err(Error::unexpected(other)),
+        }
+        Ok(false)
+    }
+}
+
 /// Takes any method as a yes, except those that close.
 pub(crate) fn no_refusal(method: Method<'_>) -> Result<(), Error> {
     match method {
@@ -162,7 +195,7 @@ pub(crate) fn no_refusal(method: Method<'_>) -> Result<(), Error> {
 }
 
 /// Who we are, and that we want to hear of alarms. Octets of a table, without its length.
-fn properties() -> Vec<u8> {
+static PROPERTIES: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let text = |text: &str| Value::String(text.as_bytes().into());
     let capabilities: Table = [
         "publisher_confirms",
@@ -182,7 +215,7 @@ fn properties() -> Vec<u8> {
     .into_iter()
     .collect();
     table_octets(&table)
-}
+});
 
 /// A table as [`RawTable`] wants it.
 pub(crate) fn table_octets(table: &Table) -> Vec<u8> {
@@ -191,7 +224,7 @@ pub(crate) fn table_octets(table: &Table) -> Vec<u8> {
     out.split_off(4)
 }
 
-fn product(start: &ConnectionStart<'_>) -> String {
+fn product_of(start: &ConnectionStart<'_>) -> String {
     let table = start.server_properties.decode().unwrap_or_default();
     let text = |key| {
         table

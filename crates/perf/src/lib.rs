@@ -4,12 +4,13 @@
 //! write, deliveries are read where they lie, and nothing is allocated for a message.
 //!
 //! To read it: `options` for what can be asked for; `load` is a run of publishers and consumers, whose threads are
-//! in `worker` with `publisher` and `consumer`; `counting` is where they count. `many` has the other
-//! commands: many connections, many queues, churn. `report` is what is told at the end, `chart` its picture. Below
+//! in `worker` with `publisher` and `consumer`; `counting` is where they count. The other
+//! commands are `many`, many connections or queues, and `churn`. `report` is what is told at the end, `chart` its picture. Below
 //! them `client` talks to a broker, with `inbox`, `socket` and `uri`, and `messages` has the octets to publish.
 #![forbid(unsafe_code)]
 
 mod chart;
+mod churn;
 mod client;
 mod clock;
 mod consumer;
@@ -56,7 +57,7 @@ fn carry_out(options: &Options) -> Result<(), error::Error> {
         Command::Latency(load) => finish(&load.output, &load::run("latency", &load.paced())?),
         Command::Connections(many) => finish(&many.output, &many::connections(many)?),
         Command::Queues(many) => finish(&many.output, &many::queues(many)?),
-        Command::Churn(churn) => finish(&churn.output, &many::churn(churn)?),
+        Command::Churn(churn) => finish(&churn.output, &churn::churn(churn)?),
     }
 }
 

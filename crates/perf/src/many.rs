@@ -1,5 +1,5 @@
-//! Many connections, many queues, and things that come and go. A thread each for as many as go on at a time: they wait
-//! for answers all the time, and nothing here is fast enough to be worth more.
+//! Many connections and many queues. A thread each for as many connections as are opened at a time: they wait for answers
+//! all the time, and nothing here is fast enough to be worth more.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use leveret_amqp091::method::*;
 use crate::client::{CHANNEL, Client, FRAME_MIN, no_refusal};
 use crate::counting::{Times, times};
 use crate::error::Error;
-use crate::options::{Churn, Connections, Queues, Target, What};
+use crate::options::{Connections, Queues};
 use crate::report::{Operations, Percentiles, Report, Watch};
 use crate::socket::Trust;
 use crate::topology;
@@ -22,7 +22,7 @@ pub(crate) fn connections(options: &Connections) -> Result<Report, Error> {
     let watch = Watch::start(&options.target.server_pids);
     let started = Instant::now();
     let open = Mutex::new(Vec::with_capacity(options.count));
-    let opened = at_once(options.concurrency, Some(options.count as u64), None, |n| {
+    let opened = at_once(options.concurrency, options.count as u64, |n| {
         let uri = options.target.uri(n as usize);
         let mut client = Client::connect(uri, &trust, FRAME_MIN)?;
         for channel in 1..=options.channels {
@@ -132,96 +132,20 @@ fn answer(
 ) -> Result<(), Error> {
     client.receive(CHANNEL, no_refusal)?;
     if let Some(sent) = sent.pop_front() {
-        done.times
-            .saturating_record(sent.elapsed().as_nanos() as u64);
+        done.note(sent);
     }
     Ok(())
 }
 
-/// Opens and closes something as often as it goes.
-pub(crate) fn churn(options: &Churn) -> Result<Report, Error> {
-    let trust = Trust::new(&options.target)?;
-    let control = Client::connect(options.target.uri(0), &trust, FRAME_MIN)?;
-    let watch = Watch::start(&options.target.server_pids);
-    let limit = Duration::from_secs_f64(options.seconds.max(0.0));
-    let until = options.count.is_none().then(|| Instant::now() + limit);
-    let idle = Mutex::new(Vec::new());
-    for n in 0..options.concurrency {
-        if options.what != What::Connection {
-            let client = Client::connect_channel(options.target.uri(usize::from(n)), &trust)?;
-            idle.lock()
-                .unwrap_or_else(|idle| idle.into_inner())
-                .push(client);
-        }
-    }
-    let done = at_once(options.concurrency, options.count, until, |n| {
-        if options.what == What::Connection {
-            return connection_churn(&options.target, &trust, n);
-        }
-        let lock = || idle.lock().unwrap_or_else(|idle| idle.into_inner());
-        let mut client = lock().pop().expect("there is one for each thread");
-        let result = match options.what {
-            What::Channel => channel_churn(&mut client),
-            other => queue_churn(&mut client, n, other == What::ExclusiveQueue),
-        };
-        lock().push(client);
-        result
-    })?;
-    let (client, server) = watch.stop(done.seconds, done.times.len());
-    let report = Report {
-        name: options.output.name.clone(),
-        command: "churn",
-        broker: control.product.clone(),
-        seconds: done.seconds,
-        operations: vec![done.operations(&format!("{} churn", options.what.name()))],
-        client,
-        server,
-        ..Default::default()
-    };
-    for client in idle.into_inner().unwrap_or_else(|idle| idle.into_inner()) {
-        client.close()?;
-    }
-    control.close()?;
-    Ok(report)
-}
-
-fn connection_churn(target: &Target, trust: &Trust, n: u64) -> Result<(), Error> {
-    let mut client = Client::connect(target.uri(n as usize), trust, FRAME_MIN)?;
-    client.ask(CHANNEL, ChannelOpen {})?;
-    client.close()
-}
-
-fn channel_churn(client: &mut Client) -> Result<(), Error> {
-    let channel = CHANNEL + 1;
-    client.ask(channel, ChannelOpen {})?;
-    client.ask(channel, ChannelClose::default())
-}
-
-fn queue_churn(client: &mut Client, n: u64, exclusive: bool) -> Result<(), Error> {
-    let queue = &*format!("leveret-perf-churn-{n}");
-    let declare = QueueDeclare {
-        queue,
-        durable: !exclusive,
-        exclusive,
-        ..Default::default()
-    };
-    client.ask(CHANNEL, declare)?;
-    let delete = QueueDelete {
-        queue,
-        ..Default::default()
-    };
-    client.ask(CHANNEL, delete)
-}
-
 /// How long each of many took, and all of them.
-struct Done {
+pub(crate) struct Done {
     started: Instant,
-    seconds: f64,
-    times: Times,
+    pub(crate) seconds: f64,
+    pub(crate) times: Times,
 }
 
 impl Done {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self {
             started: Instant::now(),
             seconds: 0.0,
@@ -232,17 +156,22 @@ impl Done {
     fn time(&mut self, work: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
         let started = Instant::now();
         work()?;
-        self.times
-            .saturating_record(started.elapsed().as_nanos() as u64);
+        self.note(started);
         Ok(())
     }
 
-    fn end(mut self) -> Self {
+    /// One that has been under way since `started` is done.
+    pub(crate) fn note(&mut self, started: Instant) {
+        self.times
+            .saturating_record(started.elapsed().as_nanos() as u64);
+    }
+
+    pub(crate) fn end(mut self) -> Self {
         self.seconds = self.started.elapsed().as_secs_f64();
         self
     }
 
-    fn operations(&self, what: &str) -> Operations {
+    pub(crate) fn operations(&self, what: &str) -> Operations {
         Operations {
             what: what.to_owned(),
             count: self.times.len(),
@@ -252,22 +181,19 @@ impl Done {
     }
 }
 
-/// Does something over and over on so many threads, up to a count or a time. The first error ends all.
+/// Does something `count` times on so many threads. The first error ends all.
 fn at_once(
     threads: u16,
-    count: Option<u64>,
-    until: Option<Instant>,
+    count: u64,
     work: impl Fn(u64) -> Result<(), Error> + Sync,
 ) -> Result<Done, Error> {
     let next = AtomicU64::new(0);
     let failed = AtomicBool::new(false);
-    let go_on =
-        || !failed.load(Ordering::Relaxed) && until.is_none_or(|until| Instant::now() < until);
     let one_thread = || {
         let mut done = Done::start();
-        while go_on() {
+        while !failed.load(Ordering::Relaxed) {
             let n = next.fetch_add(1, Ordering::Relaxed);
-            if count.is_some_and(|count| n >= count) {
+            if n >= count {
                 break;
             }
             done.time(|| work(n))
@@ -296,7 +222,7 @@ mod tests {
     #[test]
     fn each_is_done_once() {
         let seen = Mutex::new(Vec::new());
-        let done = at_once(4, Some(1000), None, |n| {
+        let done = at_once(4, 1000, |n| {
             seen.lock().unwrap().push(n);
             Ok(())
         })
@@ -313,7 +239,7 @@ mod tests {
             5 => Err(Error::Arguments("five".to_owned())),
             _ => Ok(()),
         };
-        let found = at_once(2, None, None, failing).map(|_| ());
+        let found = at_once(2, u64::MAX, failing).map(|_| ());
         assert_eq!(
             found.map_err(|error| error.to_string()),
             Err("five".to_owned())

@@ -1,9 +1,11 @@
 //! A connection's way to the broker: TCP, with or without TLS.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
@@ -105,6 +107,28 @@ impl Socket {
             error,
         };
         let tcp = TcpStream::connect((&*uri.host, uri.port)).map_err(refused)?;
+        Self::over(tcp, uri, trust)
+    }
+
+    /// Begins to connect to `address`, without waiting for that or anything later: see [`Self::stop_blocking`].
+    pub(crate) fn begin(address: SocketAddr, uri: &Uri, trust: &Trust) -> Result<Self, Error> {
+        let refused = |error: Errno| Error::Connect {
+            address: address.to_string(),
+            error: error.into(),
+        };
+        let family = match address {
+            SocketAddr::V4(_) => AddressFamily::INET,
+            SocketAddr::V6(_) => AddressFamily::INET6,
+        };
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = socket_with(family, SocketType::STREAM, flags, None).map_err(refused)?;
+        match connect(&socket, &address) {
+            Ok(()) | Err(Errno::INPROGRESS) => Self::over(socket.into(), uri, trust),
+            Err(error) => Err(refused(error)),
+        }
+    }
+
+    fn over(tcp: TcpStream, uri: &Uri, trust: &Trust) -> Result<Self, Error> {
         tcp.set_nodelay(true)?;
         let tls = match &trust.0 {
             Some(config) if uri.tls => {
@@ -120,10 +144,24 @@ impl Socket {
         })
     }
 
+    /// The socket itself, to be polled.
+    pub(crate) fn tcp(&self) -> &TcpStream {
+        &self.tcp
+    }
+
     /// From here on a read or write that would wait is an error of kind `WouldBlock`.
     pub(crate) fn stop_blocking(&self) -> io::Result<Arc<TcpStream>> {
         self.tcp.set_nonblocking(true)?;
         Ok(self.tcp.clone())
+    }
+
+    /// Whether the kernel has to have room before `unwritten` can go on. In the handshake of TLS it has to be something to
+    /// read that comes first.
+    pub(crate) fn waits_for_room(&self, unwritten: &[u8]) -> bool {
+        match self.tls {
+            None => !unwritten.is_empty(),
+            Some(_) => self.holds_octets(),
+        }
     }
 
     /// Whether TLS still has octets that the kernel did not take. They go with the next write or flush.
