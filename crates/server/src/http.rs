@@ -29,7 +29,7 @@ use leveret_broker::time::Timestamp;
 use leveret_management::{Admitted, Answer, Caller, Management, SAMPLE_PERIOD_MS, Visit};
 use leveret_storage::Log;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::UnixListener;
+use tokio::net::{TcpStream, UnixListener};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, Sleep, interval, sleep, timeout};
@@ -112,13 +112,12 @@ pub(crate) async fn serve_all(listener: Listener, site: Site, options: HttpListe
 }
 
 async fn serve_client(
-    socket: std::net::TcpStream,
+    socket: TcpStream,
     tls: Option<TlsAcceptor>,
     caller: Caller,
     site: Site,
     idle: Duration,
 ) -> io::Result<()> {
-    let socket = tokio::net::TcpStream::from_std(socket)?;
     match tls {
         None => serve(socket, caller, site, idle).await,
         Some(tls) => {

@@ -1,8 +1,7 @@
 //! The threads that serve clients: one for each core, each with a runtime of its own. A connection lives and dies on the
-//! thread it was handed to.
+//! thread it was handed to. The first of them accepts as well: a client that stays there is handed to nobody.
 
 use std::io;
-use std::net::TcpStream;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,9 +9,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use leveret_amqp091::connection::Peer;
-use tokio::runtime;
-use tokio::sync::{Notify, futures::OwnedNotified, mpsc};
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
+use tokio::runtime::{self, Handle, Runtime};
+use tokio::sync::{Notify, futures::OwnedNotified};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
@@ -26,29 +25,49 @@ use crate::stream::Stream;
 use crate::tls;
 use crate::tls::login::CertificateLogin;
 
-/// Clients on their way to a thread. When it is full, accepting waits, and clients in the kernel's backlog.
-const MAILBOX: usize = 256;
-
 /// What clients have to answer `connection.close` when the node stops.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
 
+/// A client's socket before it is served.
+enum Socket {
+    /// The thread that has accepted it looks after it.
+    Accepted(TcpStream),
+    /// Nobody does: it is on its way to another thread.
+    Leaving(std::net::TcpStream),
+}
+
+impl Socket {
+    fn leave(self) -> io::Result<Self> {
+        match self {
+            Self::Accepted(socket) => socket.into_std().map(Self::Leaving),
+            leaving => Ok(leaving),
+        }
+    }
+
+    /// On the thread that is to serve it.
+    fn arrive(self) -> io::Result<TcpStream> {
+        match self {
+            Self::Accepted(socket) => Ok(socket),
+            Self::Leaving(socket) => TcpStream::from_std(socket),
+        }
+    }
+}
+
 /// A client that has just connected.
 pub(crate) struct Client {
-    socket: TcpStream,
+    socket: Socket,
     peer: Peer,
     tls: Option<TlsAcceptor>,
     proxied: bool,
-    load: Option<Load>,
 }
 
 impl Client {
     pub(crate) fn new(socket: TcpStream, peer: Peer, tls: Option<TlsAcceptor>) -> Self {
         Self {
-            socket,
+            socket: Socket::Accepted(socket),
             peer,
             tls,
             proxied: false,
-            load: None,
         }
     }
 
@@ -62,7 +81,7 @@ impl Client {
 
     /// What comes before the client's own protocol: the proxy's word, and TLS.
     async fn open(self, serving: &Serving) -> io::Result<(Stream, Peer)> {
-        let mut socket = tokio::net::TcpStream::from_std(self.socket)?;
+        let mut socket = self.socket.arrive()?;
         let mut peer = self.peer;
         if self.proxied {
             let header = proxy_protocol::read(&mut socket);
@@ -87,22 +106,6 @@ impl Client {
     }
 }
 
-/// One client in a thread's count, for as long as this lives.
-struct Load(Arc<AtomicUsize>);
-
-impl Load {
-    fn on(clients: &Arc<AtomicUsize>) -> Self {
-        clients.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(clients))
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// What every connection of the node is made with.
 #[derive(Clone)]
 pub(crate) struct Serving {
@@ -118,9 +121,22 @@ pub(crate) struct Serving {
 pub(crate) struct IoThreads(Vec<IoThread>);
 
 struct IoThread {
-    mailbox: mpsc::Sender<Client>,
-    clients: Arc<AtomicUsize>,
+    runtime: Handle,
+    serving: Serving,
+    clients: Arc<Clients>,
     thread: JoinHandle<()>,
+}
+
+/// The clients of one thread.
+#[derive(Default)]
+struct Clients {
+    count: AtomicUsize,
+    /// They are to leave.
+    stop: Arc<Notify>,
+    /// The node stops.
+    ends: Notify,
+    /// The last one has gone.
+    are_gone: Notify,
 }
 
 impl IoThreads {
@@ -131,30 +147,35 @@ impl IoThreads {
             .map(Self)
     }
 
-    /// Gives the client to the thread that has the fewest.
-    pub(crate) async fn hand_over(&self, mut client: Client) {
-        let load = |thread: &&IoThread| thread.clients.load(Ordering::Relaxed);
-        let thread = self
-            .0
-            .iter()
-            .min_by_key(load)
-            .expect("a node has at least one I/O thread");
-        client.load = Some(Load::on(&thread.clients));
-        if thread.mailbox.send(client).await.is_err() {
-            debug!("client came while the node stops");
-        }
+    /// Where to accept.
+    pub(crate) fn acceptor(&self) -> &Handle {
+        let first = self.0.first();
+        &first.expect("a node has at least one I/O thread").runtime
     }
 
-    /// Asks every client to leave and waits until they have, or their time is over.
+    /// Gives the client, who has been accepted at [`Self::acceptor`], to the thread that has the fewest.
+    pub(crate) fn hand_over(&self, mut client: Client) {
+        let load = |(_, thread): &(usize, &IoThread)| thread.clients.count.load(Ordering::Relaxed);
+        let fewest = self.0.iter().enumerate().min_by_key(load);
+        let (index, thread) = fewest.expect("a node has at least one I/O thread");
+        if index > 0 {
+            match client.socket.leave() {
+                Ok(socket) => client.socket = socket,
+                Err(error) => {
+                    return debug!(connection = %client.peer.name, %error, "client left at once");
+                }
+            }
+        }
+        thread.serve(client);
+    }
+
+    /// Asks every client to leave and waits until they have, or their time is over. Nobody accepts any more.
     pub(crate) fn stop(self) {
-        let (mailboxes, threads): (Vec<_>, Vec<_>) = self
-            .0
-            .into_iter()
-            .map(|thread| (thread.mailbox, thread.thread))
-            .unzip();
-        drop(mailboxes);
-        for thread in threads {
-            if thread.join().is_err() {
+        for thread in &self.0 {
+            thread.clients.ends.notify_one();
+        }
+        for thread in self.0 {
+            if thread.thread.join().is_err() {
                 warn!("an I/O thread had failed");
             }
         }
@@ -170,50 +191,67 @@ impl IoThread {
             .on_thread_park(lull::before_sleep)
             .enable_all()
             .build()?;
-        let (mailbox, clients) = mpsc::channel(MAILBOX);
+        let handle = runtime.handle().clone();
+        let clients = Arc::<Clients>::default();
+        let of_thread = Arc::clone(&clients);
         let thread = thread::Builder::new()
             .name(format!("io-{index}"))
-            .spawn(move || {
-                // Else the kernel may make twice as much of a lull.
-                let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
-                runtime.block_on(serve_clients(clients, serving));
-            })?;
+            .spawn(move || run(&runtime, &of_thread))?;
         Ok(Self {
-            mailbox,
-            clients: Arc::default(),
+            runtime: handle,
+            serving,
+            clients,
             thread,
         })
     }
+
+    fn serve(&self, client: Client) {
+        let presence = Presence::among(&self.clients);
+        // From now on, not from the first turn on: the node may stop before that.
+        let stop = Arc::clone(&self.clients.stop).notified_owned();
+        let client = serve(client, self.serving.clone(), stop, presence);
+        self.runtime.spawn(client);
+    }
 }
 
-/// Serves clients until the mailbox is closed, which is how a thread learns that the node stops.
-async fn serve_clients(mut mailbox: mpsc::Receiver<Client>, serving: Serving) {
-    let stop = Arc::new(Notify::new());
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            client = mailbox.recv() => match client {
-                Some(client) => {
-                    connections.spawn(serve(client, serving.clone(), Arc::clone(&stop).notified_owned()));
-                }
-                None => break,
-            },
-            // Only to forget them: how each ended has been logged where it did.
-            Some(_) = connections.join_next() => {}
+/// One client in a thread's count, for as long as this lives.
+struct Presence(Arc<Clients>);
+
+impl Presence {
+    fn among(clients: &Arc<Clients>) -> Self {
+        clients.count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(clients))
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.are_gone.notify_one();
         }
     }
-    stop.notify_waiters();
-    let all_gone = async { while connections.join_next().await.is_some() {} };
-    if timeout(STOP_LIMIT, all_gone).await.is_err() {
-        warn!(
-            connections = connections.len(),
-            "clients did not answer connection.close"
-        );
-    }
 }
 
-async fn serve(mut client: Client, serving: Serving, stop: OwnedNotified) {
-    let load = client.load.take();
+/// Lets clients be served until the node stops, and then until they have left.
+fn run(runtime: &Runtime, clients: &Clients) {
+    // Else the kernel may make twice as much of a lull.
+    let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+    runtime.block_on(async {
+        clients.ends.notified().await;
+        clients.stop.notify_waiters();
+        let all_gone = async {
+            while clients.count.load(Ordering::Relaxed) > 0 {
+                clients.are_gone.notified().await;
+            }
+        };
+        if timeout(STOP_LIMIT, all_gone).await.is_err() {
+            let connections = clients.count.load(Ordering::Relaxed);
+            warn!(connections, "clients did not answer connection.close");
+        }
+    });
+}
+
+async fn serve(client: Client, serving: Serving, stop: OwnedNotified, presence: Presence) {
     let name = client.peer.name.clone();
     // Boxed: only the handshake needs the room, not the connection's whole life.
     match Box::pin(client.open(&serving)).await {
@@ -224,7 +262,7 @@ async fn serve(mut client: Client, serving: Serving, stop: OwnedNotified) {
         }
         Err(error) => info!(connection = %name, %error, "handshake failed"),
     }
-    drop(load);
+    drop(presence);
 }
 
 #[cfg(test)]

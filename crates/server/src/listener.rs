@@ -4,15 +4,16 @@
 //! port is open, as probes do, is not told too early.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use leveret_amqp091::connection::Peer;
 use rustix::process::{Resource, getrlimit};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::net::TcpListener;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
@@ -30,6 +31,7 @@ const RESERVED_FILES: u64 = 16;
 pub(crate) struct Listener {
     socket: TcpListener,
     place: Place,
+    files: Files,
 }
 
 /// A socket that has its port, and nobody can connect to yet.
@@ -96,7 +98,11 @@ impl Bound {
             .listen(place.options.backlog)
             .and_then(|()| TcpListener::from_std(socket.into()));
         match socket {
-            Ok(socket) => Ok(Listener { socket, place }),
+            Ok(socket) => Ok(Listener {
+                socket,
+                place,
+                files: Files::default(),
+            }),
             Err(error) => Err(cannot_listen(Address::At(place.address), &error)),
         }
     }
@@ -117,7 +123,7 @@ impl Listener {
                 true => client.through_proxy(),
                 false => client,
             };
-            threads.hand_over(client).await;
+            threads.hand_over(client);
         }
     }
 
@@ -125,14 +131,18 @@ impl Listener {
     pub(crate) async fn accept(&self) -> (TcpStream, Peer) {
         loop {
             match self.socket.accept().await {
-                Ok((socket, _)) if takes_from_reserve(&socket) => {
+                Ok((socket, _)) if self.files.takes_from_reserve(&socket) => {
                     // The client is let go, and may try again.
                     drop(socket);
                     self.pause(&io::Error::other("the last files are kept for the log"))
                         .await;
                 }
-                Ok((socket, remote)) => match self.prepare(socket, remote) {
-                    Ok(client) => return client,
+                Ok((socket, remote)) => match socket.local_addr() {
+                    Ok(local) => {
+                        let peer = Peer::new(remote, local);
+                        debug!(connection = %peer.name, "accepted");
+                        return (socket, peer);
+                    }
                     Err(error) => debug!(%remote, %error, "client left at once"),
                 },
                 Err(error) if is_the_clients(&error) => debug!(%error, "client left at once"),
@@ -146,38 +156,26 @@ impl Listener {
         warn!(listener = %self.place.address, %error, "cannot accept connections, trying again");
         tokio::time::sleep(PAUSE).await;
     }
-
-    fn prepare(
-        &self,
-        socket: tokio::net::TcpStream,
-        remote: SocketAddr,
-    ) -> io::Result<(TcpStream, Peer)> {
-        let socket = socket.into_std()?;
-        self.set_options(&socket)?;
-        let peer = Peer::new(remote, socket.local_addr()?);
-        debug!(connection = %peer.name, "accepted");
-        Ok((socket, peer))
-    }
-
-    fn set_options(&self, socket: &TcpStream) -> io::Result<()> {
-        let (socket, options) = (SockRef::from(socket), &self.place.options);
-        socket.set_tcp_nodelay(options.nodelay)?;
-        if options.keepalive {
-            socket.set_keepalive(true)?;
-        }
-        if options.linger_on {
-            socket.set_linger(Some(Duration::from_secs(options.linger_s.into())))?;
-        }
-        Ok(())
-    }
 }
 
-/// Descriptors are given out from the lowest: a high one says that few are left.
-fn takes_from_reserve(socket: &tokio::net::TcpStream) -> bool {
-    let Some(limit) = getrlimit(Resource::Nofile).current else {
-        return false;
-    };
-    u64::try_from(socket.as_raw_fd()).is_ok_and(|number| number + RESERVED_FILES >= limit)
+/// How many files the process may open, as it was when it last mattered.
+#[derive(Debug, Default)]
+struct Files(AtomicU64);
+
+impl Files {
+    /// Descriptors are given out from the lowest: a high one says that few are left.
+    fn takes_from_reserve(&self, socket: &TcpStream) -> bool {
+        let Ok(number) = u64::try_from(socket.as_raw_fd()) else {
+            return false;
+        };
+        let is_near = |limit: u64| number + RESERVED_FILES >= limit;
+        if !is_near(self.0.load(Ordering::Relaxed)) {
+            return false;
+        }
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        self.0.store(limit, Ordering::Relaxed);
+        is_near(limit)
+    }
 }
 
 /// The connection failed, not the listener.
@@ -255,7 +253,12 @@ fn bind(address: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
-    // Accepted sockets inherit these, and they have to be known when the window is negotiated.
+    // Accepted sockets inherit all these; the sizes have to be known when the window is negotiated.
+    socket.set_tcp_nodelay(options.nodelay)?;
+    socket.set_keepalive(options.keepalive)?;
+    if options.linger_on {
+        socket.set_linger(Some(Duration::from_secs(options.linger_s.into())))?;
+    }
     if let Some(bytes) = options.send_buffer {
         socket.set_send_buffer_size(bytes)?;
     }
@@ -269,6 +272,8 @@ fn bind(address: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
 
 #[cfg(test)]
 mod tests {
+    use socket2::SockRef;
+
     use super::*;
 
     #[tokio::test]
@@ -286,12 +291,11 @@ mod tests {
             .unwrap()
             .remove(0);
         let address = bound.address();
-        assert!(TcpStream::connect(address).is_err(), "it does not listen");
+        let connect = || std::net::TcpStream::connect(address);
+        assert!(connect().is_err(), "it does not listen");
         let listener = bound.listen().unwrap();
-        let _client = TcpStream::connect(address).unwrap();
-        let (accepted, _) = listener.socket.accept().await.unwrap();
-        let accepted = accepted.into_std().unwrap();
-        listener.set_options(&accepted).unwrap();
+        let _client = connect().unwrap();
+        let (accepted, _) = listener.accept().await;
 
         let socket = SockRef::from(&accepted);
         assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());

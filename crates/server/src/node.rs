@@ -64,7 +64,7 @@ pub(crate) fn run(
     std::fs::create_dir_all(&config.data_dir)
         .map_err(|error| format!("data directory {}: {error}", config.data_dir.display()))?;
 
-    // Accepting, signals, timers and HTTP; small enough for the main thread. What takes time has a few threads aside.
+    // Signals, timers and HTTP; small enough for the main thread. What takes time has a few threads aside.
     let control = runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)

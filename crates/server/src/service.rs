@@ -103,14 +103,10 @@ impl ClientListeners {
         (this, handle)
     }
 
-    /// Lets clients in. To be called inside the runtime that is going to accept.
+    /// Lets clients in.
     pub(crate) fn open(&mut self) -> Answer {
-        let listeners = std::mem::take(&mut self.bound)
-            .into_iter()
-            .map(Bound::listen);
-        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-        self.accept(listeners);
-        Ok(())
+        let bound = std::mem::take(&mut self.bound);
+        self.accept(bound.into_iter().map(Bound::listen))
     }
 
     /// Makes the changes that are asked for, until one of the listeners fails.
@@ -136,7 +132,8 @@ impl ClientListeners {
         let after = next(before, change)?;
         match (before.is_open(), after.is_open()) {
             (true, false) => self.accepting.shutdown().await,
-            (false, true) => self.open_again()?,
+            // All of them or none.
+            (false, true) => self.accept(self.places.clone().iter().map(Place::open))?,
             _ => {}
         }
         *self.shared.service.lock() = after;
@@ -144,19 +141,18 @@ impl ClientListeners {
         Ok(())
     }
 
-    /// All of them or none.
-    fn open_again(&mut self) -> Answer {
-        let listeners = self.places.iter().map(Place::open);
+    /// Accepts at `listeners`, which open as they come; at none when one does not.
+    fn accept(&mut self, listeners: impl Iterator<Item = Result<Listener, String>>) -> Answer {
+        let runtime = self.threads.acceptor();
+        let entered = runtime.enter();
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-        self.accept(listeners);
-        Ok(())
-    }
-
-    fn accept(&mut self, listeners: Vec<Listener>) {
+        drop(entered);
         for listener in listeners {
             let threads = Arc::clone(&self.threads);
-            self.accepting.spawn(listener.accept_all(threads));
+            self.accepting
+                .spawn_on(listener.accept_all(threads), runtime);
         }
+        Ok(())
     }
 }
 

@@ -29,10 +29,10 @@ fn start(count: usize) -> (IoThreads, Seen) {
     (IoThreads::start(count, &serving).unwrap(), seen)
 }
 
-fn client(socket: tokio::net::TcpStream, tls: Option<TlsAcceptor>) -> Client {
+fn client(socket: TcpStream, tls: Option<TlsAcceptor>) -> Client {
     let (remote, local) = (socket.peer_addr().unwrap(), socket.local_addr().unwrap());
     let peer = Peer::new(remote, local);
-    Client::new(socket.into_std().unwrap(), peer, tls)
+    Client::new(socket, peer, tls)
 }
 
 async fn echo<S>(stream: &mut S, text: &str)
@@ -54,7 +54,7 @@ async fn clients_go_to_the_thread_that_has_the_fewest() {
     let mut clients = Vec::new();
     for _ in 0..6 {
         let (mut near, far) = sockets().await;
-        threads.hand_over(client(far, None)).await;
+        threads.hand_over(client(far, None));
         echo(&mut near, "hello").await;
         clients.push(near);
     }
@@ -76,7 +76,7 @@ async fn clients_go_to_the_thread_that_has_the_fewest() {
 async fn a_stop_waits_for_the_clients_to_leave() {
     let (threads, _) = start(1);
     let (mut near, far) = sockets().await;
-    threads.hand_over(client(far, None)).await;
+    threads.hand_over(client(far, None));
     echo(&mut near, "hello").await;
     let stopping = tokio::task::spawn_blocking(|| threads.stop());
     let mut answer = [0; "closing: shutdown\n".len()];
@@ -97,7 +97,7 @@ async fn encrypted_clients_are_served_by_the_same_loop() {
     let (threads, _) = start(1);
     for version in [&TLS12, &TLS13] {
         let (near, far) = sockets().await;
-        threads.hand_over(client(far, Some(acceptor.clone()))).await;
+        threads.hand_over(client(far, Some(acceptor.clone())));
         let name = ServerName::try_from("localhost").unwrap();
         let near = authority
             .client(None, &[version])
