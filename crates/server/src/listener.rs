@@ -259,6 +259,10 @@ fn bind(address: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
     if options.linger_on {
         socket.set_linger(Some(Duration::from_secs(options.linger_s.into())))?;
     }
+    // The server's answer acknowledges what the client has said, and nothing else has to. A proxy's header has no answer.
+    if !options.proxy_protocol {
+        socket.set_tcp_quickack(false)?;
+    }
     if let Some(bytes) = options.send_buffer {
         socket.set_send_buffer_size(bytes)?;
     }

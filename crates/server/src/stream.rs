@@ -36,9 +36,11 @@ impl Stream {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+        match (self, slices) {
+            // The kernel takes a single slice more cheaply by itself.
+            (Self::Tcp(stream), [slice]) => Pin::new(stream).poll_write(context, slice),
+            (Self::Tcp(stream), _) => Pin::new(stream).poll_write_vectored(context, slices),
+            (Self::Tls(stream), _) => Pin::new(stream).poll_write_vectored(context, slices),
         }
     }
 
