@@ -2,7 +2,8 @@
 //!
 //! A pipe that is full blocks who writes to it, and a node must not stand still because a terminal was paused or a
 //! collector of logs hangs. So a thread of its own writes, and lines wait for it up to a bound; further ones are lost, and
-//! how many were is a line of its own.
+//! how many were is a line of its own. A line that comes alone is written at once; when there are many, they are written
+//! together: waking the thread and a write for each would cost as much as a third of the connection that it tells of.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -14,6 +15,9 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Bytes that wait to be written.
 const KEPT_BYTES: usize = 1 << 20;
+
+/// How long lines gather when one was written just now.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// See the module's page.
 #[derive(Clone)]
@@ -119,6 +123,7 @@ impl Shared {
             // A reader that is gone is no reason to stop, and the log can't be told of it.
             let _ = out.write_all(&taken).and_then(|()| out.flush());
             taken.clear();
+            thread::sleep(PAUSE);
         }
     }
 }
