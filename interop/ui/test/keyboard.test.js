@@ -114,6 +114,7 @@ async function moveByKeyboard() {
     await press('Shift+Tab');
   }
   await press('Enter');
+  await tab.getByRole('dialog').waitFor();
   await tabTo('Queue *');
   await type('archive');
   await press('Enter');

@@ -9,7 +9,7 @@ import { find } from './pages.js';
 import { parse } from './router.js';
 import { Screen } from './screen.js';
 import { applyTheme, Shell } from './shell.js';
-import { h, render } from './view.js';
+import { focusPage, h, render } from './view.js';
 
 const RETRY_MS = 3000;
 const SESSION_MINUTES = 480;
@@ -88,7 +88,7 @@ function waitForBroker({ message, advice }) {
 function turnTo() {
   showPage();
   scrollTo(0, 0);
-  shell?.focus();
+  focusPage();
 }
 
 function showPage() {

@@ -69,18 +69,11 @@ export class Shell {
   draw(content) {
     if (this.isStopped) return;
     this.content = content;
-    const focused = document.activeElement;
     render(this.root, h('div', { class: `shell ${this.isMenuOpen ? 'menu-open' : ''}`, key: 'shell' },
       h('a', { class: 'skip', href: '#main', onclick: (event) => { event.preventDefault(); document.getElementById('main').focus(); } }, 'Skip to the content'),
       this.header(), this.navigation(),
       h('main', { id: 'main', tabindex: '-1' }, this.alarmNotes(), content),
       h('div', { class: 'visually-hidden', role: 'status', id: 'announcer' })));
-    if (!focused.isConnected) this.focus();
-  }
-
-  /** Where the keyboard goes on when what it was at is no longer there. */
-  focus() {
-    document.getElementById('main')?.focus({ preventScroll: true });
   }
 
   /** Tells a screen reader that another page is shown. */

@@ -23,6 +23,12 @@ export function render(container, ...nodes) {
   patchChildren(container, children);
   // An element that moves among its siblings loses the focus on the way.
   if (focused?.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
+  if (focused && !focused.isConnected) focusPage();
+}
+
+/** Where the keyboard goes on when what it was at is no longer there. */
+export function focusPage() {
+  document.getElementById('main')?.focus({ preventScroll: true });
 }
 
 const isShown = (child) => child !== null && child !== undefined && child !== false && child !== true;

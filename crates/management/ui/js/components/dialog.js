@@ -1,6 +1,6 @@
 // Questions that stop the operator: the browser's own modal dialog, which keeps the focus inside and closes on Escape.
 
-import { h, render } from '../view.js';
+import { focusPage, h, render } from '../view.js';
 import { values } from './form.js';
 
 /**
@@ -42,7 +42,7 @@ export function open(content, { wide } = {}) {
     dialog.addEventListener('close', () => {
       dialog.remove();
       // The browser gives the focus back to what opened the dialog, if that is still there.
-      if (document.activeElement === document.body) document.getElementById('main')?.focus({ preventScroll: true });
+      if (document.activeElement === document.body) focusPage();
       resolve(answer);
     });
     dialog.addEventListener('click', (event) => {
