@@ -446,6 +446,10 @@ fn work_until(
         }
         let random = random.fork();
         scope.spawn(move || until_gone(define(address, defined, random)));
+        // On a busy machine it may take them longer than that to begin.
+        while ledger.lock().unwrap().figures().confirmed == 0 {
+            thread::yield_now();
+        }
         thread::sleep(moment);
         end(node);
     });
