@@ -16,7 +16,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -403,8 +403,13 @@ fn found(answer: Result<u32, client::Refusal>) -> io::Result<bool> {
     }
 }
 
-/// Defines and deletes until the node is gone.
-fn define(address: SocketAddr, defined: &mut Vec<Defined>, mut random: Random) -> io::Result<()> {
+/// Defines and deletes until the node is gone. Says so when something has been defined.
+fn define(
+    address: SocketAddr,
+    defined: &mut Vec<Defined>,
+    mut random: Random,
+    begun: &mpsc::Sender<()>,
+) -> io::Result<()> {
     let mut client = Client::connect(address)?;
     loop {
         defined.push(Defined {
@@ -414,6 +419,8 @@ fn define(address: SocketAddr, defined: &mut Vec<Defined>, mut random: Random) -
             binding: Known::Nothing,
         });
         defined.last_mut().unwrap().make(&mut client)?;
+        // Nobody listens any more after the first.
+        begun.send(()).ok();
         let chosen = random.below(defined.len() as u64) as usize;
         if random.one_in(2) && defined[chosen].queue == Known::There {
             defined[chosen].delete_queue(&mut client)?;
@@ -445,8 +452,10 @@ fn work_until(
             scope.spawn(move || until_gone(consume(address, queue, ledger, random)));
         }
         let random = random.fork();
-        scope.spawn(move || until_gone(define(address, defined, random)));
+        let (begun, defines) = mpsc::channel();
+        scope.spawn(move || until_gone(define(address, defined, random, &begun)));
         // On a busy machine it may take them longer than that to begin.
+        defines.recv().expect("something is defined");
         while ledger.lock().unwrap().figures().confirmed == 0 {
             thread::yield_now();
         }
