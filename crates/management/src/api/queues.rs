@@ -43,8 +43,8 @@ pub(crate) fn list_of_user(call: &Call<'_>) -> Reply {
 }
 
 fn list_of(call: &Call<'_>, queues: QueueRoll) -> Result<List<Arc<LiveQueue>>, Failure> {
-    let scene = Arc::new(Scene::of(call, Writer::rows(call)?));
-    let keys = sort_keys(call, &queues.all, &scene);
+    let scene = Scene::of(call, Writer::rows(call)?);
+    let keys = sort_keys(call, &queues);
     let list = List::of(
         queues.all,
         queues.range,
@@ -54,39 +54,39 @@ fn list_of(call: &Call<'_>, queues: QueueRoll) -> Result<List<Arc<LiveQueue>>, F
     Ok(list.sorted_by(keys))
 }
 
-/// Of very many queues, what they are sorted by is had without looking at the rest of each, and remembered for a moment.
-fn sort_keys(
-    call: &Call<'_>,
-    queues: &Arc<[Arc<LiveQueue>]>,
-    scene: &Arc<Scene>,
-) -> SortKeys<Arc<LiveQueue>> {
+/// Of very many queues, what they are sorted by is remembered for a moment.
+fn sort_keys(call: &Call<'_>, queues: &QueueRoll) -> SortKeys<Arc<LiveQueue>> {
     let Some(path) = call.query.sort() else {
         return SortKeys::Written;
     };
-    let key = sort_key(&path, scene);
+    let key = sort_key(call, &path);
     if queues.len() <= rankings::LONG {
-        return SortKeys::Of(key);
+        return key.map_or(SortKeys::Written, SortKeys::Of);
     }
+    let key = key.unwrap_or_else(|| {
+        // Others who ask want other samples, or none.
+        let (path, scene) = (path.clone(), Scene::of(call, Writer::rates(call)));
+        Box::new(move |queue| written(&path, |object| write(object, queue, &scene)))
+    });
     let rankings = &call.management.rankings;
-    SortKeys::Known(rankings.keys(&path, queues, call.now, key))
+    SortKeys::Known(rankings.keys(&path, &queues.all, call.now, key))
 }
 
-fn sort_key(path: &[String], scene: &Arc<Scene>) -> SortKey<Arc<LiveQueue>> {
-    let (path, scene) = (path.to_vec(), scene.clone());
+/// What they are sorted by, where it is had without looking at the rest of each.
+fn sort_key(call: &Call<'_>, path: &[String]) -> Option<SortKey<Arc<LiveQueue>>> {
     if path == ["name"] {
-        return Box::new(|queue| queue.name().into());
+        return Some(Box::new(|queue| queue.name().into()));
     }
-    let Some(column) = Column::of_queues(&path) else {
-        return Box::new(move |queue| written(&path, |object| write(object, queue, &scene)));
-    };
-    Box::new(move |queue| {
-        scene.numbers.value(column, Key::Queue(queue.id.0), || {
+    let column = Column::of_queues(path)?;
+    let numbers = Writer::rates(call);
+    Some(Box::new(move |queue| {
+        numbers.value(column, Key::Queue(queue.id.0), || {
             let (stats, counters) = queue.numbers();
             Gathered::default()
                 .with_lengths(&stats)
                 .with_queue(&counters)
         })
-    })
+    }))
 }
 
 pub(crate) fn show(call: &Call<'_>) -> Reply {

@@ -569,6 +569,23 @@ fn a_long_list_is_ordered_by_figures_of_a_moment_ago() {
     check(&world, [("q0700", 3), ("q0500", 2)]);
     assert_eq!(world.ask("DELETE /api/queues/%2F/q0700").status, 204);
     check(&world, [("q0500", 2), ("r", 0)]);
+    // One that is short is in the order of this moment, however many queues others have.
+    world.check(
+        r#"
+        PUT /api/vhosts/small {}
+        201
+        PUT /api/queues/small/a {}
+        201
+        PUT /api/queues/small/b {}
+        201
+        GET /api/queues/small?columns=name&sort=messages
+        200 [{"name":"a"},{"name":"b"}]
+        POST /api/exchanges/small/amq.default/publish {"properties":{},"routing_key":"a","payload":"x","payload_encoding":"string"}
+        200 {"routed":true}
+        GET /api/queues/small?columns=name&sort=messages
+        200 [{"name":"b"},{"name":"a"}]
+        "#,
+    );
 }
 
 fn publish_to(world: &World, exchange: &str, key: &str) {
