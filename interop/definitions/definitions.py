@@ -2,9 +2,12 @@
 """Definitions from one broker to another, object by object.
 
     definitions.py check             everything below, against the HTTP API at AMQP_HOST:MGMT_PORT; prints a tally
-    definitions.py record HOST:PORT  makes OBJECTS on a RabbitMQ, writes what it exports beside this script, cleans up
+    definitions.py record HOST:PORT  makes OBJECTS on a RabbitMQ, as far as it knows them, writes what it exports beside
+                                     this script, cleans up
+    definitions.py upgrade HOST:PORT imports what others have written into a RabbitMQ, and writes what it exports then
 
-`written/*.json` are what RabbitMQ exported: each is imported and exported again, and has to be the same. OBJECTS are made
+`written/*.json` are what RabbitMQ exported, of the version that we are like and of older ones: each is imported and
+exported again, and has to be the same, or for the older ones what RabbitMQ made of it (`upgraded/*.json`). OBJECTS are made
 by the API, exported and imported again. With RABBITMQ_MGMT=HOST:PORT the broker's export goes into that RabbitMQ, and what
 it exports then is compared, too; without it that part is skipped. `refused/*.json` are documents that RabbitMQ refuses
 (`text`: in these words), among them what older versions wrote: they have to be refused, and to change nothing.
@@ -83,6 +86,7 @@ def objects():
         "quorum": {"pattern": "^q", "apply-to": "quorum_queues", "priority": 3, "definition": {
             "delivery-limit": 5, "dead-letter-strategy": "at-least-once", "overflow": "reject-publish", "dead-letter-exchange": "x"}},
         "exchanges": {"pattern": "^x", "apply-to": "exchanges", "definition": {"alternate-exchange": "amq.fanout"}},
+        "lazy": {"pattern": "^lazy", "apply-to": "queues", "definition": {"queue-mode": "lazy"}},
         "ttl ü": {"pattern": "ü", "apply-to": "queues", "definition": {"message-ttl": 0, "max-length-bytes": 1 << 40}},
     }
     for name, policy in policies.items():
@@ -142,10 +146,15 @@ def clean(api):
     api.ask("DELETE", f"/global-parameters/{MARK}")
 
 
-def make(api):
+def make(api, may_refuse=False):
     clean(api)
     for method, path, body in objects():
-        api.do(method, path, body)
+        status, text = api.ask(method, path, body)
+        if status >= 300:
+            refused = f"{method} {path}: {status} {text.decode()}"
+            if not may_refuse:
+                raise AssertionError(refused)
+            print(f"left out: {refused}")
 
 
 def exported(api):
@@ -183,13 +192,34 @@ def differences(before, after):
 def record(address):
     api = Api(address)
     try:
-        make(api)
+        make(api, may_refuse=True)
         version = api.do("GET", "/overview")["rabbitmq_version"]
-        file = HERE / "written" / f"rabbitmq-{version}.json"
-        file.write_text(json.dumps(document(exported(api), version), indent=1, ensure_ascii=False) + "\n")
-        print(file)
+        write(HERE / "written" / f"rabbitmq-{version}.json", exported(api), version)
     finally:
         clean(api)
+
+
+def upgrade(address):
+    """What the RabbitMQ there makes of the definitions of other versions."""
+    api = Api(address)
+    version = api.do("GET", "/overview")["rabbitmq_version"]
+    try:
+        for file in sorted((HERE / "written").glob("*.json")):
+            if file.stem != f"rabbitmq-{version}":
+                own = through(api, by_name(file))
+                write(HERE / "upgraded" / file.name, own, version)
+    finally:
+        clean(api)
+
+
+def write(file, own, version):
+    file.write_text(json.dumps(document(own, version), indent=1, ensure_ascii=False) + "\n")
+    print(file)
+
+
+def by_name(file):
+    written = json.loads(file.read_text())
+    return {name: {key(it): it for it in items} for name, items in written.items() if isinstance(items, list)}
 
 
 def through(api, own):
@@ -197,6 +227,12 @@ def through(api, own):
     clean(api)
     api.do("POST", "/definitions", document(own))
     return exported(api)
+
+
+def but_internal(own):
+    """Without internal exchanges, of which RabbitMQ 4.3 exports none."""
+    exchanges = {name: it for name, it in own["exchanges"].items() if not it.get("internal")}
+    return own | {"exchanges": exchanges}
 
 
 class Tally:
@@ -239,16 +275,17 @@ def check():
     tally = Tally()
     try:
         for file in sorted((HERE / "written").glob("*.json")):
-            written = json.loads(file.read_text())
-            own = {name: {key(it): it for it in items} for name, items in written.items() if isinstance(items, list)}
-            tally.check(file.name, differences(own, through(api, own)))
+            own = by_name(file)
+            upgraded = HERE / "upgraded" / file.name
+            wanted = by_name(upgraded) if upgraded.exists() else own
+            tally.check(file.name, differences(wanted, but_internal(through(api, own))))
         make(api)
         own = exported(api)
         tally.check("what was made, exported and imported", differences(own, through(api, own)))
         if other := os.environ.get("RABBITMQ_MGMT"):
             rabbit = Api(other)
             try:
-                del own["exchanges"][key({"name": "x.internal", "vhost": VHOSTS[0]})]  # RabbitMQ exports none of these.
+                own = but_internal(own)
                 tally.check("into a RabbitMQ", differences(own, through(rabbit, own)))
             finally:
                 clean(rabbit)
@@ -267,6 +304,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["record", address]:
             record(address)
+        case ["upgrade", address]:
+            upgrade(address)
         case ["check"] | []:
             sys.exit(check())
         case _:
