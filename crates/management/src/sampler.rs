@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher};
 
 use foldhash::fast::FixedState;
+use leveret_broker::connections::ChannelInfo;
 use leveret_broker::flows::{DeliveryFlow, PublishFlow, RoutedFlow};
 use leveret_broker::time::Timestamp;
 
@@ -50,8 +51,8 @@ pub(crate) enum Key {
     /// A hash of the names of vhost and exchange.
     Exchange(u64),
     Connection(u64),
-    /// Connection and number.
-    Channel(u64, u16),
+    /// Of its connection, with its own number in the lowest 16 bits, as in a `SessionId`.
+    Channel(u64),
     /// A hash of what lies at both ends.
     Flow(u64),
 }
@@ -63,6 +64,10 @@ impl Key {
 
     pub(crate) fn exchange(vhost: &str, name: &str) -> Self {
         Self::Exchange(hash_of(&(vhost, name)))
+    }
+
+    pub(crate) fn channel(channel: &ChannelInfo) -> Self {
+        Self::Channel(channel.connection.0 << 16 | u64::from(channel.number))
     }
 
     pub(crate) fn publishes(flow: &PublishFlow) -> Self {

@@ -256,7 +256,7 @@ fn write_channel(object: &mut Object<'_>, channel: &ChannelInfo, node: &str, num
     object.field("pending_raft_commands", &0);
     object.field("reductions", &0);
     object.field("reductions_details", &json!({"rate": 0.0}));
-    let key = Key::Channel(channel.connection.0, channel.number);
+    let key = Key::channel(channel);
     // One that is in use has no such field.
     if let Some(since) = numbers.idle_since(key) {
         object.field_with("idle_since", || rfc3339(since.0));
