@@ -42,7 +42,8 @@ pub(crate) struct Channel {
     frame_max: u32,
     core: channel::Channel,
     state: State,
-    assembly: Option<Assembly>,
+    /// Boxed: most publishes come whole, and channels are many.
+    assembly: Option<Box<Assembly>>,
     /// It has published since no alarm was on.
     published: bool,
 }
@@ -123,7 +124,7 @@ impl Channel {
 
     /// A `basic.publish` whose content follows in frames of its own.
     pub(crate) fn begin(&mut self, publish: &method::BasicPublish<'_>, room: Room) {
-        self.assembly = Some(Assembly::new(publish, room));
+        self.assembly = Some(Box::new(Assembly::new(publish, room)));
     }
 
     /// Whether a message is being put together.

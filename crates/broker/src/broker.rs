@@ -545,7 +545,7 @@ impl Broker {
             topology.catalogue.user(&by.user).map(|user| user.limits)
         };
         let detailed = self.options.rates_mode == RatesMode::Detailed;
-        let flows = detailed.then(ChannelFlows::default);
+        let flows = detailed.then(Box::<ChannelFlows>::default);
         let channel = Arc::new(LiveChannel::new(flows));
         let mut connections = self.connections.lock();
         if let Some(limit) = limits.and_then(|limits| limit(limits.channels_max))

@@ -51,12 +51,12 @@ pub struct Channel {
     /// Who wants to know of its consumers.
     events: Arc<Events>,
     routes: Routes,
-    /// The same, while every message is rewritten.
-    intercepted_routes: Routes,
+    /// The same, where every message is rewritten. Boxed, as what follows is, since few channels ever have it.
+    intercepted_routes: Option<Box<Routes>>,
     /// Publisher confirms, once selected.
     confirms: Option<Confirms>,
     /// The open transaction, once selected.
-    transaction: Option<Transaction>,
+    transaction: Option<Box<Transaction>>,
     consumers: Map<ConsumerKey, ConsumerEntry>,
     keys_by_tag: Map<Box<str>, ConsumerKey>,
     last_key: ConsumerKey,
@@ -70,7 +70,7 @@ pub struct Channel {
     /// How often consumers were resumed in turn.
     turns: usize,
     /// The direct reply-to consumer.
-    reply_consumer: Option<(ConsumerKey, u128)>,
+    reply_consumer: Option<Box<(ConsumerKey, u128)>>,
     /// Empty queue names mean this one.
     last_queue: Option<Arc<str>>,
 }
@@ -133,7 +133,7 @@ impl Channel {
             principal,
             mailbox,
             routes: Routes::default(),
-            intercepted_routes: Routes::default(),
+            intercepted_routes: None,
             confirms: None,
             transaction: None,
             consumers: Map::default(),
@@ -357,8 +357,9 @@ impl Channel {
         let Some(entry) = self.consumers.get(&key) else {
             return;
         };
-        let replies = self.reply_consumer.filter(|(of, _)| *of == key);
-        let replies = replies.map(|(_, token)| reply_to::address(token));
+        let replies = self.reply_consumer.as_deref();
+        let replies = replies.filter(|(of, _)| *of == key);
+        let replies = replies.map(|&(_, token)| reply_to::address(token));
         let queue = entry.queue.as_ref().map(|queue| queue.name());
         if let Some(queue) = queue.or(replies.as_deref()) {
             broker.trace_delivery(self.seen(), queue, delivery, now, outbox);
@@ -477,7 +478,7 @@ impl Channel {
         let Some(transaction) = &mut self.transaction else {
             return Err(not_transactional());
         };
-        let Transaction { publishes, settles } = std::mem::take(transaction);
+        let Transaction { publishes, settles } = std::mem::take(&mut **transaction);
         for (settle, entries) in settles {
             let start = settlements.entries.len();
             settlements.entries.extend(entries);
@@ -683,13 +684,13 @@ impl Channel {
             key,
         };
         broker.reply_consumers.add(token, consumer);
-        self.reply_consumer = Some((key, token));
+        self.reply_consumer = Some(Box::new((key, token)));
         Ok(())
     }
 
     /// Ends the direct reply-to consumer if it is one that is meant.
     fn stop_replies(&mut self, broker: &Broker, is_meant: impl Fn(&ConsumerEntry) -> bool) {
-        if let Some((key, token)) = self.reply_consumer
+        if let Some(&(key, token)) = self.reply_consumer.as_deref()
             && self.consumers.get(&key).is_some_and(is_meant)
         {
             broker.reply_consumers.remove(token);

@@ -146,7 +146,7 @@ pub(crate) struct LiveChannel {
 
 impl LiveChannel {
     /// `flows`: what it tells apart, if it is to.
-    pub(crate) fn new(flows: Option<ChannelFlows>) -> Self {
+    pub(crate) fn new(flows: Option<Box<ChannelFlows>>) -> Self {
         Self {
             counters: ChannelTally::new(flows),
             ..Self::default()

@@ -6,8 +6,8 @@
 //! the processor. Only what several write, an exchange's counters, is added to atomically, and then once per batch;
 //! messages that reach no queue are counted there one by one.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::flows::{ChannelFlows, ExchangeFlows};
 use crate::live_queue::LiveQueue;
@@ -152,14 +152,15 @@ pub(crate) struct ChannelTally {
     /// Deliveries that are not told apart by queue.
     deliveries: DeliveryTallies,
     /// Those that are, and the same of publishes.
-    pub(crate) flows: Option<ChannelFlows>,
+    pub(crate) flows: Option<Box<ChannelFlows>>,
 }
 
-/// Deliveries by the type of queue that they came from.
+/// Deliveries by the type of queue that they came from. There is none of a type before one is counted: most channels publish,
+/// and those that consume do it from queues of one type.
 #[derive(Debug, Default)]
 pub(crate) struct DeliveryTallies {
-    classic: Arc<DeliveryTally>,
-    quorum: Arc<DeliveryTally>,
+    classic: OnceLock<Arc<DeliveryTally>>,
+    quorum: OnceLock<Arc<DeliveryTally>>,
 }
 
 #[derive(Debug, Default)]
@@ -185,7 +186,7 @@ pub(crate) struct DeliveryTally {
 }
 
 impl ChannelTally {
-    pub(crate) fn new(flows: Option<ChannelFlows>) -> Self {
+    pub(crate) fn new(flows: Option<Box<ChannelFlows>>) -> Self {
         Self {
             flows,
             ..Self::default()
@@ -212,7 +213,7 @@ impl ChannelTally {
     pub(crate) fn read(&self) -> ChannelCounters {
         let of = |kind| {
             let told_apart = self.flows.as_ref().map(|flows| flows.sum(kind));
-            let rest = self.deliveries.of(kind).read();
+            let rest = self.deliveries.read(kind);
             rest.plus(&told_apart.unwrap_or_default())
         };
         ChannelCounters {
@@ -226,6 +227,16 @@ impl ChannelTally {
 impl DeliveryTallies {
     #[inline]
     pub(crate) fn of(&self, kind: Kind) -> &Arc<DeliveryTally> {
+        self.place(kind).get_or_init(Arc::default)
+    }
+
+    fn read(&self, kind: Kind) -> Deliveries {
+        let counted = self.place(kind).get();
+        counted.map_or_else(Deliveries::default, |tally| tally.read())
+    }
+
+    #[inline]
+    fn place(&self, kind: Kind) -> &OnceLock<Arc<DeliveryTally>> {
         match kind {
             Kind::Classic => &self.classic,
             Kind::Quorum => &self.quorum,

@@ -144,7 +144,7 @@ impl Channel {
         let may_remember = copies.is_empty() && !to_reply;
         let intercepts = broker.options.interceptors.is_any_incoming();
         let routes = match intercepts {
-            true => &mut self.intercepted_routes,
+            true => self.intercepted_routes.get_or_insert_default(),
             false => &mut self.routes,
         };
         let remembered = may_remember
@@ -266,7 +266,7 @@ impl Channel {
         }
         let mut edited = PropertiesBuf::parse(message.properties()).map_err(undecodable)?;
         if wants_reply {
-            let Some((_, token)) = self.reply_consumer else {
+            let Some(&(_, token)) = self.reply_consumer.as_deref() else {
                 let text = "fast reply consumer does not exist";
                 return Err(Error::PreconditionFailed(text.to_owned()));
             };
@@ -291,7 +291,7 @@ impl Channel {
 
 /// Where a channel's publishes go: into the open transaction, or into the batch with a confirm tag.
 struct Ways<'a> {
-    transaction: &'a mut Option<super::Transaction>,
+    transaction: &'a mut Option<Box<super::Transaction>>,
     confirms: &'a mut Option<Confirms>,
     live: &'a LiveChannel,
 }
