@@ -316,7 +316,7 @@ impl Channel {
     }
 
     /// The broker has detached a consumer; gives its tag.
-    pub(crate) fn cancelled(&mut self, consumer: ConsumerKey) -> Option<Box<str>> {
+    pub(crate) fn cancelled(&mut self, consumer: ConsumerKey) -> Option<Arc<str>> {
         self.core.cancelled(consumer)
     }
 

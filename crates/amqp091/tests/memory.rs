@@ -1,4 +1,4 @@
-//! What an idle connection and an idle channel take in memory, in the door and the broker together, as the allocator is asked
+//! What an idle channel and an idle consumer take in memory, in the door and the broker together, as the allocator is asked
 //! for it.
 #![expect(clippy::unwrap_used, reason = "all of this file is test")]
 
@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use leveret_amqp091::connection::{Connection, Limits, Peer};
 use leveret_amqp091::method::{
-    ChannelOpen, ConnectionOpen, ConnectionStartOk, ConnectionTuneOk, Method,
+    BasicConsume, ChannelOpen, ConnectionOpen, ConnectionStartOk, ConnectionTuneOk, Method,
+    QueueDeclare,
 };
 use leveret_broker::broker::{Broker, Restored};
 use leveret_broker::options::Options;
@@ -46,22 +47,47 @@ const CONNECTIONS: usize = 200;
 const CHANNELS: u16 = 10;
 /// What one channel may take, bytes. The rest of a KiB is the allocator's, which rounds up, and the management's.
 const CHANNEL_BYTES_MAX: usize = 640;
+/// What the first consumer of a channel may take, bytes, with what it takes in its queue.
+const CONSUMER_BYTES_MAX: usize = 720;
 
 #[test]
-fn an_idle_channel_takes_less_than_a_kibibyte() {
+fn what_was_only_opened_takes_less_than_a_kibibyte() {
     let broker = start();
     let limits = Arc::new(Limits::default());
     let connect = |_| Client::connect(&broker, &limits);
     let mut clients: Vec<_> = (0..CONNECTIONS).map(connect).collect();
-    let before = ALLOCATED.load(Ordering::Relaxed);
-    for client in &mut clients {
-        for number in 1..=CHANNELS {
-            client.ask(number, ChannelOpen {});
+    let mut ask_on_all = |what: Method<'_>| {
+        for client in &mut clients {
+            for number in 1..=CHANNELS {
+                client.ask(number, what);
+            }
         }
-    }
+    };
+    check("channel", CHANNEL_BYTES_MAX, || {
+        ask_on_all(ChannelOpen {}.into());
+    });
+    let queue = "orders";
+    let declare = QueueDeclare {
+        queue,
+        ..QueueDeclare::default()
+    };
+    ask_on_all(declare.into());
+    let consume = BasicConsume {
+        queue,
+        ..BasicConsume::default()
+    };
+    check("consumer", CONSUMER_BYTES_MAX, || {
+        ask_on_all(consume.into())
+    });
+}
+
+/// One on every channel of all connections.
+fn check(what: &str, bytes_max: usize, make: impl FnOnce()) {
+    let before = ALLOCATED.load(Ordering::Relaxed);
+    make();
     let allocated = ALLOCATED.load(Ordering::Relaxed) - before;
     let each = allocated / (CONNECTIONS * usize::from(CHANNELS));
-    assert!(each <= CHANNEL_BYTES_MAX, "a channel takes {each} bytes");
+    assert!(each <= bytes_max, "a {what} takes {each} bytes");
     assert!(each > 0, "nothing was counted");
 }
 

@@ -39,7 +39,7 @@ pub use unsettled::{Settle, Unsettled};
 use routes::Routes;
 use unsettled::To;
 
-/// See the module's page.
+/// See the module's page. What few channels ever have is boxed, since there are many that have nothing.
 #[derive(Debug)]
 pub struct Channel {
     number: u16,
@@ -51,14 +51,14 @@ pub struct Channel {
     /// Who wants to know of its consumers.
     events: Arc<Events>,
     routes: Routes,
-    /// The same, where every message is rewritten. Boxed, as what follows is, since few channels ever have it.
+    /// The same, where every message is rewritten.
     intercepted_routes: Option<Box<Routes>>,
     /// Publisher confirms, once selected.
     confirms: Option<Confirms>,
     /// The open transaction, once selected.
     transaction: Option<Box<Transaction>>,
     consumers: Map<ConsumerKey, ConsumerEntry>,
-    keys_by_tag: Map<Box<str>, ConsumerKey>,
+    keys_by_tag: Map<Arc<str>, ConsumerKey>,
     last_key: ConsumerKey,
     /// For consumers that come (`basic.qos` without `global`).
     prefetch: u16,
@@ -78,13 +78,14 @@ pub struct Channel {
 /// A consumer of this channel.
 #[derive(Debug)]
 struct ConsumerEntry {
-    tag: Box<str>,
+    tag: Arc<str>,
     acknowledges: bool,
     /// What it consumes from; `None`: replies.
     queue: Option<Arc<LiveQueue>>,
     /// Where its deliveries are counted; `None`: replies are not.
     tally: Option<Arc<DeliveryTally>>,
-    subscriber: Subscriber,
+    /// By which its queue knows it, too.
+    about: Arc<ConsumerFacts>,
     /// Its number at the queue, while it is attached there.
     attached: Option<ConsumerId>,
 }
@@ -219,8 +220,8 @@ impl Channel {
         spec: ConsumeSpec<'_>,
         now: Timestamp,
         outbox: &mut Outbox,
-    ) -> Result<Box<str>> {
-        let tag: Box<str> = if spec.tag.is_empty() {
+    ) -> Result<Arc<str>> {
+        let tag: Arc<str> = if spec.tag.is_empty() {
             format!("amq.ctag-{}", broker.random_name()).into()
         } else {
             spec.tag.into()
@@ -253,7 +254,7 @@ impl Channel {
             acknowledges,
             tally: queue.as_ref().map(|queue| self.live.counters.of(queue)),
             queue,
-            subscriber,
+            about: subscriber.about,
             attached,
         };
         if let Some(sink) = self.events.sink() {
@@ -309,7 +310,7 @@ impl Channel {
     }
 
     /// The broker has detached a consumer. Gives its tag, if the channel still has it.
-    pub fn cancelled(&mut self, key: ConsumerKey) -> Option<Box<str>> {
+    pub fn cancelled(&mut self, key: ConsumerKey) -> Option<Arc<str>> {
         let entry = self.consumers.remove(&key)?;
         self.tell_of_end(std::iter::once(&entry));
         self.keys_by_tag.remove(&entry.tag);
@@ -653,7 +654,7 @@ impl Channel {
         }
     }
 
-    fn subscriber(&self, key: ConsumerKey, tag: Box<str>, arguments: Table) -> Subscriber {
+    fn subscriber(&self, key: ConsumerKey, tag: Arc<str>, arguments: Table) -> Subscriber {
         Subscriber {
             mailbox: self.mailbox.clone(),
             channel: self.number,
@@ -708,7 +709,7 @@ struct ConsumerEvent {
 // What is told of consumers (E19).
 impl ConsumerEntry {
     fn created(&self, by: &Principal, channel: u16, facts: &ConsumerEvent) -> Event {
-        let arguments = &self.subscriber.about.arguments;
+        let arguments = &self.about.arguments;
         let mut event = self.deleted(by, channel);
         event.name = "consumer.created";
         let properties = &mut event.properties;
@@ -752,7 +753,7 @@ impl ConsumerEntry {
         if let (Some(queue), Some(id)) = (&self.queue, self.attached.take())
             && let Ok(mut drive) = queue.drive(now, outbox)
         {
-            drive.detach(id, &self.subscriber);
+            drive.detach(id, &self.about);
             drive.finish();
         }
     }

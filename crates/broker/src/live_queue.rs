@@ -107,7 +107,7 @@ pub struct Subscriber {
 /// What a client said about a consumer.
 #[derive(Debug)]
 pub struct ConsumerFacts {
-    pub tag: Box<str>,
+    pub tag: Arc<str>,
     pub arguments: Table,
 }
 
@@ -478,12 +478,6 @@ impl State {
 }
 
 impl Subscriber {
-    fn is(&self, other: &Self) -> bool {
-        self.channel == other.channel
-            && self.key == other.key
-            && Arc::ptr_eq(&self.mailbox, &other.mailbox)
-    }
-
     fn cancel(&self, why: CancelReason) {
         self.mailbox.put(Event::Cancelled {
             channel: self.channel,
@@ -549,11 +543,12 @@ impl Drive<'_> {
         Ok(id)
     }
 
-    /// Takes the consumer away that `mailbox` knows by this channel and key. Its unsettled deliveries stay with its
-    /// session. One that the queue has detached itself is gone already, and its slot may be another's.
-    pub(crate) fn detach(&mut self, consumer: ConsumerId, of: &Subscriber) {
+    /// Takes the consumer away that these are the facts of. Its unsettled deliveries stay with its session. One that the
+    /// queue has detached itself is gone already, and its slot may be another's.
+    pub(crate) fn detach(&mut self, consumer: ConsumerId, about: &Arc<ConsumerFacts>) {
         let slot = &mut self.state.subscribers[consumer.0 as usize];
-        if slot.take_if(|subscriber| subscriber.is(of)).is_some() {
+        let is_it = |subscriber: &mut Subscriber| Arc::ptr_eq(&subscriber.about, about);
+        if slot.take_if(is_it).is_some() {
             self.apply(Op::Detach(consumer));
         }
     }
