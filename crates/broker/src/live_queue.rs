@@ -608,6 +608,11 @@ impl Drive<'_> {
         self.state.core.expect_recovered(last);
     }
 
+    /// Whether what is published now will wait.
+    pub(crate) fn makes_wait(&self) -> bool {
+        self.state.core.makes_wait()
+    }
+
     /// Whether the queue may have something to page out.
     pub(crate) fn is_crowded(&self) -> bool {
         self.state.resident_bytes > CROWDED_BYTES

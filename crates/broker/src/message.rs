@@ -8,10 +8,13 @@
 //! The parts lie in one shared block of bytes. A message that came in one read is a slice of the connection's read
 //! buffer, where the wire has put the parts in just this order; others (bodies of several frames, messages made by the
 //! broker, those read back from disk) own a block of exactly their size. A message that has to wait is
-//! [compacted](Message::compact), so that a backlog of small messages does not pin whole read buffers.
+//! [compacted](Message::compact), so that a backlog of small messages does not pin whole read buffers; small ones that
+//! begin to wait together are packed (`packing`).
 //!
 //! The properties are those of AMQP 0-9-1 (`basic` content header: property flags, then the values), forwarded as the
 //! publisher wrote them; [`crate::properties`] reads them where needed.
+
+pub(crate) mod packing;
 
 use std::sync::{Arc, LazyLock};
 
@@ -25,6 +28,8 @@ pub struct Message {
     body_at: u32,
     body_len: u32,
     died: bool,
+    /// It shares its block with others that wait.
+    packed: bool,
 }
 
 impl Message {
@@ -51,6 +56,7 @@ impl Message {
             body_at: small(body.start),
             body_len: small(body.len()),
             died: false,
+            packed: false,
             block,
         }
     }
@@ -120,11 +126,29 @@ impl Message {
         &self.block[self.exchange_at as usize..key_at + 1 + self.block[key_at] as usize]
     }
 
-    /// Moves the message into a block of exactly its size, if the block it lies in is more than twice as large.
+    /// What it takes in memory while it waits, bytes, about: its part of a block, and of what an allocator adds to one.
+    pub(crate) fn footprint(&self) -> usize {
+        const ALONE: usize = 64;
+        const SHARED: usize = 8;
+        if self.packed {
+            // The parts lie one behind the other. Reading the address would be a miss of the cache for each message.
+            let bytes = self.body_at + self.body_len - self.exchange_at;
+            return SHARED + bytes as usize;
+        }
+        ALONE + self.weight()
+    }
+
+    /// Whether both lie in one block.
+    #[cfg(test)]
+    pub(crate) fn lies_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.block, &other.block)
+    }
+
+    /// Moves the message into a block of exactly its size, if the block it lies in is more than twice as large and not
+    /// one in which messages wait.
     #[must_use]
     pub fn compact(self) -> Self {
-        let size = self.address().len() + self.properties().len() + self.body().len();
-        if self.block.len() <= 2 * size {
+        if self.packed || self.block.len() <= 2 * self.bytes() {
             return self;
         }
         let died = self.died;
@@ -144,6 +168,11 @@ impl Message {
     pub fn marked_died(mut self) -> Self {
         self.died = true;
         self
+    }
+
+    /// Bytes of all its parts.
+    fn bytes(&self) -> usize {
+        self.address().len() + self.weight()
     }
 
     fn routing_key_at(&self) -> usize {

@@ -12,6 +12,7 @@ use crate::counters::{BatchSizes, ExchangeTally, PublishTally, SizeTally};
 use crate::flows::RouteFlows;
 use crate::ids::{MessageId, QueueId};
 use crate::live_queue::{LiveQueue, Outbox};
+use crate::message::packing;
 use crate::queue::Incoming;
 use crate::record;
 use crate::time::Timestamp;
@@ -95,6 +96,9 @@ struct Visit {
     /// Which of the run's targets the queue is.
     target: usize,
 }
+
+/// Fewer publishes than this are not packed: what that takes would not be made up for.
+const PACKED_MIN: usize = 8;
 
 /// With so many visits at hand, queues are visited before more are gathered: runs can be many, and their queues too.
 const VISITS_MAX: usize = 4096;
@@ -335,6 +339,9 @@ fn visit(
     for visit in visits {
         let run = &mut runs[visit.run];
         run.left -= 1;
+        if run.end - run.start >= PACKED_MIN && drive.makes_wait() {
+            pack(&mut publishes[run.start..run.end]);
+        }
         for publish in &mut publishes[run.start..run.end] {
             // The last queue takes the message itself.
             let incoming = if run.left == 0 {
@@ -353,4 +360,43 @@ fn visit(
     drive.finish();
     outbox.fills_crowded |= is_crowded;
     outbox.outruns_consumers |= outruns;
+}
+
+/// Has messages that will wait share blocks. What is in one has one priority, or it would not leave one after the other.
+fn pack(publishes: &mut [Publish]) {
+    let priority = |publish: &Publish| publish.incoming.as_ref().map(|it| it.priority);
+    for alike in publishes.chunk_by_mut(|a, b| priority(a) == priority(b)) {
+        let incoming = alike.iter_mut().filter_map(|it| it.incoming.as_mut());
+        packing::pack(incoming.map(|it| &mut it.message));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Message;
+
+    #[test]
+    fn only_neighbours_of_one_priority_share_a_block() {
+        let publish = |priority| Publish {
+            incoming: Some(Incoming {
+                message: Message::new(b"", b"q", b"", b"x"),
+                id: MessageId::NONE,
+                priority,
+                ttl_ms: None,
+                persistent: false,
+                redelivered: false,
+            }),
+            id: MessageId::NONE,
+            receipt: Receipt::Nobody,
+            refused: false,
+        };
+        let priorities = [None, None, Some(1), Some(1), Some(2), None];
+        let mut publishes = priorities.map(publish);
+        pack(&mut publishes);
+        let messages = publishes.map(|it| it.incoming.unwrap().message);
+        for (pair, expected) in messages.windows(2).zip(priorities.windows(2)) {
+            assert_eq!(pair[0].lies_with(&pair[1]), expected[0] == expected[1]);
+        }
+    }
 }

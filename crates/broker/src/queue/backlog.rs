@@ -55,10 +55,9 @@ impl Entry {
         }
     }
 
-    /// What it costs to have it in memory, bytes: itself, and the block of the message as an allocator gives it.
+    /// What it costs to have it in memory, bytes: itself, and what there is of the message.
     pub(super) fn footprint(&self) -> u64 {
-        const BOOKKEEPING: usize = 64 + 64;
-        (BOOKKEEPING + self.message.weight()) as u64
+        (size_of::<Self>() + self.message.footprint()) as u64
     }
 }
 

@@ -153,6 +153,11 @@ impl QueueCore {
         self.has_ready_consumer() && !self.backlog.is_empty() && !self.expiring
     }
 
+    /// Whether a message that comes now would have to wait.
+    pub fn makes_wait(&self) -> bool {
+        !self.backlog.is_empty() || !self.has_ready_consumer()
+    }
+
     /// Whether consumers work as fast as their prefetch allows, and thousands of messages wait all the same.
     pub fn outruns_consumers(&self) -> bool {
         self.backlog.len() > OUTRUN
