@@ -3,11 +3,14 @@
 What RabbitMQ 4.3.6 has was recorded by this program from one that ran (`fields.py record`). A field is a path into the
 answer: `[]` is any item of a list; objects whose names somebody chooses are not looked into. What may be missing stands in `allowed.txt`,
 with the reason; a line there that allows nothing is named, so that it can go.
+
+And each answer is what `/api/openapi.json` says of its path: fields that are described, of the types that are described.
 """
 
 import json
 import os
 import pathlib
+import re
 import struct
 import sys
 import time
@@ -228,11 +231,58 @@ def look():
         time.sleep(0.5)
     assert names, "the client is not in the statistics"
     names["node"], names["port"] = ask("GET", "/overview")[1]["node"], AMQP[1]
-    found = {}
+    found, answers = {}, {}
     for path in PATHS:
-        status, answer = ask("GET", path.format(**names))
-        found[path] = {"status": status, "fields": sorted(set(fields(answer)))}
-    return found
+        status, answers[path] = ask("GET", path.format(**names))
+        found[path] = {"status": status, "fields": sorted(set(fields(answers[path])))}
+    return found, answers
+
+
+def described(answers):
+    """Whether the answers are as the description of the API has them."""
+    _, description = ask("GET", "/openapi.json")
+    templates = sorted(description["paths"], key=lambda path: path.count("{"))
+    failed = 0
+    for path, answer in answers.items():
+        plain = "/api" + re.sub(r"\{\w+\}", "x", path).split("?")[0]
+        template = next(it for it in templates if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", it), plain))
+        schema = description["paths"][template]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        wrong = sorted(set(faults(answer, schema, description["components"]["schemas"])))
+        failed += bool(wrong)
+        if wrong:
+            print(f"  FAILED {path} is not as described: {' '.join(wrong)}")
+    print(f"description: passed={len(answers) - failed} failed={failed} skipped=0")
+    return failed
+
+
+def faults(value, schema, schemas, at=""):
+    if "oneOf" in schema:
+        schema = next(it for it in schema["oneOf"] if ("allOf" in it) == isinstance(value, dict))
+    if "allOf" in schema:
+        page, rows = schema["allOf"]
+        yield from faults(value["items"], rows["properties"]["items"], schemas, f"{at}.items")
+        schema = page
+    if "$ref" in schema:
+        schema = schemas[schema["$ref"].rsplit("/", 1)[1]]
+    types = schema.get("type", [])
+    if types and not any(is_of(value, it) for it in ([types] if isinstance(types, str) else types)):
+        yield f"{at}:{json.dumps(value)}"
+    elif isinstance(value, list):
+        for item in value:
+            yield from faults(item, schema.get("items", {}), schemas, f"{at}[]")
+    elif isinstance(value, dict) and "properties" in schema:
+        for name, inner in value.items():
+            if name in schema["properties"]:
+                yield from faults(inner, schema["properties"][name], schemas, f"{at}.{name}")
+            else:
+                yield f"{at}.{name}"
+
+
+def is_of(value, kind):
+    if isinstance(value, bool):
+        return kind == "boolean"
+    of = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "null": type(None)}
+    return isinstance(value, of.get(kind, ()))
 
 
 def compare(found):
@@ -272,11 +322,12 @@ def in_object(field):
 
 client = populate()
 try:
-    found = look()
+    found, answers = look()
+    wrong = 0 if sys.argv[1:] else described(answers)
 finally:
     client.socket.close()
     clean()
 if sys.argv[1:] == ["record"]:
     RECORDED.write_text(json.dumps(found, indent=1) + "\n")
     sys.exit()
-sys.exit(compare(found) > 0)
+sys.exit(compare(found) + wrong > 0)

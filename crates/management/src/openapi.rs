@@ -8,6 +8,7 @@ use crate::answer::{Answer, Reply};
 use crate::call::Call;
 use crate::routes::{Endpoint, ROUTES, Route, Verb};
 
+mod answers;
 mod operations;
 
 pub(crate) fn describe(call: &Call<'_>) -> Reply {
@@ -27,18 +28,7 @@ pub(crate) fn describe(call: &Call<'_>) -> Reply {
         "paths": paths,
         "components": {
             "securitySchemes": {"basic": {"type": "http", "scheme": "basic"}},
-            "schemas": {
-                "Error": {
-                    "type": "object",
-                    "required": ["error", "reason"],
-                    "properties": {"error": {"type": "string"}, "reason": {}},
-                },
-                "Page": {
-                    "type": "object",
-                    "required": ["items", "page", "page_count", "page_size", "total_count", "item_count", "filtered_count"],
-                    "properties": {"items": {"type": "array"}},
-                },
-            },
+            "schemas": answers::objects(),
         },
     })))
 }

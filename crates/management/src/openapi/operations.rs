@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::answers;
 use crate::routes::Verb;
 
 /// A field of a body, or a parameter of a query: name and type, which is one of JSON schema's.
@@ -185,8 +186,11 @@ pub(super) fn answer(verb: Verb, path: &str) -> Value {
         (Verb::Get, "/config/effective") => text("text/plain"),
         (Verb::Get, "/leveret/events") => text("application/x-ndjson"),
         (Verb::Get, path) if PAGED.contains(&path) => {
-            content(&json!({"oneOf": [{"type": "array"}, {"$ref": "#/components/schemas/Page"}]}))
+            let rows = answers::answer(path);
+            let page = json!({"allOf": [{"$ref": "#/components/schemas/Page"}, {"properties": {"items": rows}}]});
+            content(&json!({"oneOf": [rows, page]}))
         }
+        (Verb::Get, path) => content(&answers::answer(path)),
         _ => content(&json!({})),
     }
 }
