@@ -129,7 +129,7 @@ impl Message {
     /// What it takes in memory while it waits, bytes, about: its part of a block, and of what an allocator adds to one.
     pub(crate) fn footprint(&self) -> usize {
         const ALONE: usize = 64;
-        const SHARED: usize = 8;
+        const SHARED: usize = 16;
         if self.packed {
             // The parts lie one behind the other. Reading the address would be a miss of the cache for each message.
             let bytes = self.body_at + self.body_len - self.exchange_at;
