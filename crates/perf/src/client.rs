@@ -128,7 +128,9 @@ impl Client {
                     other => return Err(Error::unexpected(&other)),
                 }
             }
-            self.inbox.fill(&mut self.socket)?;
+            if !self.inbox.fill(&mut self.socket)? {
+                return Err(Error::Silent);
+            }
         }
     }
 
@@ -241,5 +243,33 @@ fn product_of(start: &ConnectionStart<'_>) -> String {
             .unwrap_or_default()
             .to_owned(),
         _ => format!("{} {}", text("product"), text("version")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn broker_that_never_answers_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let uri: Uri = format!("amqp://127.0.0.1:{port}").parse().unwrap();
+        let target = crate::options::Target {
+            uris: vec![uri.clone()],
+            cacert: None,
+            insecure: false,
+            server_pids: Vec::new(),
+        };
+        let trust = Trust::new(&target).unwrap();
+        let mut client = Client::over(Socket::connect(&uri, &trust).unwrap(), FRAME_MIN);
+        let patience = client.socket.tcp().read_timeout().unwrap();
+        assert_eq!(patience, Some(crate::socket::PATIENCE));
+        let soon = Some(Duration::from_millis(1));
+        client.socket.tcp().set_read_timeout(soon).unwrap();
+        assert!(matches!(client.ask(0, ChannelOpen {}), Err(Error::Silent)));
     }
 }

@@ -21,6 +21,9 @@ pub(crate) enum Error {
     /// The broker closed a channel or the connection.
     #[error("the broker refused: {code} {text}")]
     Refused { code: u16, text: String },
+    /// A broker that is out of descriptors, say, takes connections and then never greets.
+    #[error("the broker has not answered for {} s", crate::socket::PATIENCE.as_secs())]
+    Silent,
     /// The broker does not speak AMQP 0-9-1 as it should.
     #[error("the broker sent nonsense: {0}")]
     Nonsense(String),

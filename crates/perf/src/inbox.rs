@@ -30,15 +30,17 @@ impl Inbox {
         self.octets.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
-        match socket.read(&mut self.octets[self.end..]) {
-            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
-            Ok(read) => {
-                self.end += read;
-                Ok(true)
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
-            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(false),
-            Err(error) => Err(error),
+        loop {
+            return match socket.read(&mut self.octets[self.end..]) {
+                Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+                Ok(read) => {
+                    self.end += read;
+                    Ok(true)
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+            };
         }
     }
 

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
@@ -17,6 +18,9 @@ use rustls::{
 use crate::error::Error;
 use crate::options::Target;
 use crate::uri::Uri;
+
+/// How long a read waits for a broker as long as it blocks. RabbitMQ takes many seconds to delete a very long queue.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How certificates of brokers are judged; `None` where no URI asks for TLS.
 #[derive(Clone)]
@@ -93,7 +97,7 @@ impl ServerCertVerifier for Anyone {
     }
 }
 
-/// Blocks until [`Self::stop_blocking`].
+/// Blocks until [`Self::stop_blocking`]; a read does so for [`PATIENCE`], and is an error of kind `WouldBlock` then.
 pub(crate) struct Socket {
     /// Shared with whoever polls it.
     tcp: Arc<TcpStream>,
@@ -107,6 +111,7 @@ impl Socket {
             error,
         };
         let tcp = TcpStream::connect((&*uri.host, uri.port)).map_err(refused)?;
+        tcp.set_read_timeout(Some(PATIENCE))?;
         Self::over(tcp, uri, trust)
     }
 

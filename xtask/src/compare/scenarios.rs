@@ -57,7 +57,7 @@ pub(super) const fn scenario(
 use Latency::{Confirm, Delivery, Operation};
 use Rate::{Operations, Published, Received};
 
-pub(super) const SCENARIOS: [Scenario; 29] = [
+pub(super) const SCENARIOS: [Scenario; 30] = [
     scenario(
         "a_1p1c_16B",
         "1 publisher, 1 consumer, 16 B, auto-ack, open loop",
@@ -244,6 +244,13 @@ pub(super) const SCENARIOS: [Scenario; 29] = [
         "m_queue_churn",
         "declare and delete a durable queue; 4 at a time",
         "churn queue --concurrency 4",
+        Operations,
+        Operation,
+    ),
+    scenario(
+        "m_queue_churn_100",
+        "the same, 100 at a time",
+        "churn queue --concurrency 100",
         Operations,
         Operation,
     ),
