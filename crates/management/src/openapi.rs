@@ -10,6 +10,7 @@ use crate::routes::{Endpoint, ROUTES, Route, Verb};
 
 mod answers;
 mod operations;
+mod schema;
 
 pub(crate) fn describe(call: &Call<'_>) -> Reply {
     let options = &call.management.options;

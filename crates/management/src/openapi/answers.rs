@@ -3,20 +3,16 @@
 
 use serde_json::{Map, Value, json};
 
-/// A field of an object and its kind, as [`schema`] reads it.
-type Field = (&'static str, &'static str);
+use super::schema::{Field, schema};
 
 /// An object's name and fields.
 type Object = (&'static str, &'static [Field]);
 
-const PERMISSION: &[Field] = &[
-    ("user", "string"),
-    ("vhost", "string"),
-    ("configure", "string"),
-    ("write", "string"),
-    ("read", "string"),
-];
-const DEFINITIONS: &[Field] = &[
+/// An object's name and the paths that give it.
+type Paths = (&'static str, &'static [&'static str]);
+
+/// What is exported, and imported.
+pub(super) const DEFINITIONS: &[Field] = &[
     ("rabbit_version", "string"),
     ("rabbitmq_version", "string"),
     ("rabbitmq_definition_format", "string"),
@@ -146,7 +142,9 @@ const OBJECTS: &[Object] = &[
         ("name", "string"), ("tags", "[string]"), ("password_hash", "string"), ("hashing_algorithm", "string"), ("limits", "object"),
     ]),
     ("Whoami", &[("name", "string"), ("tags", "[string]"), ("is_internal_user", "boolean"), ("login_session_timeout", "integer")]),
-    ("Permission", PERMISSION),
+    ("Permission", &[
+        ("user", "string"), ("vhost", "string"), ("configure", "string"), ("write", "string"), ("read", "string"),
+    ]),
     ("TopicPermission", &[
         ("user", "string"), ("vhost", "string"), ("exchange", "string"), ("write", "string"), ("read", "string"),
     ]),
@@ -180,7 +178,7 @@ const OBJECTS: &[Object] = &[
 
 /// Paths that give a list of objects, whole or, where [`super::operations`] says so, by pages.
 #[rustfmt::skip]
-const LISTS: &[(&str, &[&str])] = &[
+const LISTS: &[Paths] = &[
     ("Node", &["/nodes"]),
     ("Connection", &["/connections", "/connections/username/:user", "/vhosts/:vhost/connections"]),
     ("Channel", &["/channels", "/connections/:connection/channels", "/vhosts/:vhost/channels"]),
@@ -210,7 +208,7 @@ const LISTS: &[(&str, &[&str])] = &[
 
 /// Paths that give one object.
 #[rustfmt::skip]
-const SINGLES: &[(&str, &[&str])] = &[
+const SINGLES: &[Paths] = &[
     ("Overview", &["/overview"]),
     ("ClusterName", &["/cluster-name"]),
     ("Node", &["/nodes/:node"]),
@@ -254,10 +252,9 @@ fn property(&(name, kind): &Field) -> Vec<(String, Value)> {
 
 /// The schema of what a path gives to those who read it; anything, where it is not described.
 pub(super) fn answer(path: &str) -> Value {
-    let find = |table: &[(&'static str, &[&str])]| {
-        let mut rows = table.iter();
-        rows.find(|(_, paths)| paths.contains(&path))
-            .map(|(name, _)| *name)
+    let find = |table: &[Paths]| {
+        let row = table.iter().find(|(_, paths)| paths.contains(&path));
+        row.map(|(name, _)| *name)
     };
     if let Some(name) = find(LISTS) {
         return schema(&format!("[{name}]"));
@@ -269,24 +266,6 @@ pub(super) fn answer(path: &str) -> Value {
     }
 }
 
-/// The schema of a kind: types of JSON with `|` between, the name of an object, or either in brackets for a list of them.
-fn schema(kind: &str) -> Value {
-    if let Some(item) = kind.strip_prefix('[').and_then(|it| it.strip_suffix(']')) {
-        return json!({"type": "array", "items": schema(item)});
-    }
-    if kind == "any" {
-        return json!({});
-    }
-    if kind.starts_with(char::is_uppercase) {
-        return json!({"$ref": format!("#/components/schemas/{kind}")});
-    }
-    let types: Vec<&str> = kind.split('|').collect();
-    match types[..] {
-        [one] => json!({"type": one}),
-        _ => json!({"type": types}),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,8 +273,14 @@ mod tests {
 
     #[test]
     fn what_is_described_is_there() {
+        let is_object = |name| OBJECTS.iter().any(|(it, _)| *it == name);
+        for (_, kind) in OBJECTS.iter().flat_map(|(_, fields)| *fields) {
+            let name = kind.trim_matches(['[', ']']);
+            let refers = name.starts_with(char::is_uppercase);
+            assert!(!refers || is_object(name), "{kind}");
+        }
         for (name, paths) in LISTS.iter().chain(SINGLES) {
-            assert!(OBJECTS.iter().any(|(it, _)| it == name), "{name}");
+            assert!(is_object(name), "{name}");
             for path in *paths {
                 let mut routes = ROUTES.iter().filter(|route| route.path == *path);
                 let is_read = routes.any(|it| it.endpoints.iter().any(|it| it.verb == Verb::Get));

@@ -4,10 +4,8 @@
 use serde_json::{Map, Value, json};
 
 use super::answers;
+use super::schema::{Field, schema};
 use crate::routes::Verb;
-
-/// A field of a body, or a parameter of a query: name and type, which is one of JSON schema's.
-type Field = (&'static str, &'static str);
 
 /// A body: which fields it must have, and which it may.
 struct Body {
@@ -31,18 +29,6 @@ const fn body(
     }
 }
 
-const DEFINITIONS: &[Field] = &[
-    ("users", "array"),
-    ("vhosts", "array"),
-    ("permissions", "array"),
-    ("topic_permissions", "array"),
-    ("parameters", "array"),
-    ("global_parameters", "array"),
-    ("policies", "array"),
-    ("exchanges", "array"),
-    ("queues", "array"),
-    ("bindings", "array"),
-];
 const POLICY: &[Field] = &[("pattern", "string"), ("definition", "object")];
 const POLICY_MORE: &[Field] = &[("apply-to", "string"), ("priority", "integer")];
 
@@ -67,9 +53,9 @@ const BODIES: &[Body] = &[
     body(Verb::Put, "/operator-policies/:vhost/:name", POLICY, POLICY_MORE),
     body(Verb::Put, "/parameters/:component/:vhost/:name", &[("value", "object")], &[]),
     body(Verb::Put, "/global-parameters/:name", &[("value", "object")], &[]),
-    body(Verb::Post, "/definitions", &[], DEFINITIONS),
-    body(Verb::Post, "/all-configuration", &[], DEFINITIONS),
-    body(Verb::Post, "/definitions/:vhost", &[], DEFINITIONS),
+    body(Verb::Post, "/definitions", &[], answers::DEFINITIONS),
+    body(Verb::Post, "/all-configuration", &[], answers::DEFINITIONS),
+    body(Verb::Post, "/definitions/:vhost", &[], answers::DEFINITIONS),
     body(Verb::Post, "/leveret/authenticate", &[("username", "string"), ("password", "string")], &[]),
     body(Verb::Put, "/leveret/auth/attempts/source", &[("enabled", "boolean")], &[]),
     body(Verb::Put, "/leveret/log/level", &[("level", "string")], &[]),
@@ -160,7 +146,7 @@ pub(super) fn query(verb: Verb, path: &str) -> Vec<Value> {
     }
     fields
         .into_iter()
-        .map(|(name, kind)| json!({"name": name, "in": "query", "schema": {"type": kind}}))
+        .map(|(name, kind)| json!({"name": name, "in": "query", "schema": schema(kind)}))
         .collect()
 }
 
@@ -171,13 +157,13 @@ pub(super) fn request(verb: Verb, path: &str) -> Option<Value> {
         .find(|it| it.verb == verb && it.path == path)?;
     let fields = body.required.iter().chain(body.optional);
     let properties: Map<String, Value> = fields
-        .map(|(name, kind)| ((*name).to_owned(), json!({"type": kind})))
+        .map(|(name, kind)| ((*name).to_owned(), schema(kind)))
         .collect();
-    let mut schema = json!({"type": "object", "properties": properties});
+    let mut object = json!({"type": "object", "properties": properties});
     if !body.required.is_empty() {
-        schema["required"] = body.required.iter().map(|(name, _)| *name).collect();
+        object["required"] = body.required.iter().map(|(name, _)| *name).collect();
     }
-    Some(schema)
+    Some(object)
 }
 
 /// The content of an answer of 200.
