@@ -43,6 +43,8 @@ impl<'a> Packing<'a> {
         if self.bytes.len() + bytes > BLOCK_BYTES {
             self.seal();
         }
+        // All of it at the first message, instead of growing by doubling.
+        self.bytes.reserve(BLOCK_BYTES - self.bytes.len());
         let exchange_at = self.push(message.address());
         let properties_at = self.push(message.properties());
         let body_at = self.push(message.body());
@@ -61,6 +63,9 @@ impl<'a> Packing<'a> {
 
     /// Ends the block and begins another.
     fn seal(&mut self) {
+        if self.messages.is_empty() {
+            return;
+        }
         let block: Arc<[u8]> = self.bytes.as_slice().into();
         self.bytes.clear();
         for message in self.messages.drain(..) {
