@@ -30,17 +30,20 @@ impl Inbox {
         self.octets.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
-        loop {
-            return match socket.read(&mut self.octets[self.end..]) {
-                Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
-                Ok(read) => {
-                    self.end += read;
-                    Ok(true)
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => Err(error),
-            };
+        let read = loop {
+            match socket.read(&mut self.octets[self.end..]) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        match read {
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                self.end += read;
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
