@@ -42,12 +42,17 @@ def volume(name, files=(), owner=USER):
     return folder
 
 
+# Where RabbitMQ's cluster operator mounts its secrets: folders of the pod, not of this machine.
+MOUNTS = "/tmp"
+COOKIE_SECRET = f"{MOUNTS}/erlang-cookie-secret"
+PLUGINS_SECRET = f"{MOUNTS}/rabbitmq-plugins"
+USER_SECRET = f"{MOUNTS}/default_user"
 SECRETS = {
-    "/tmp/erlang-cookie-secret": volume("cookie", {".erlang.cookie": "HARE"}),
-    "/tmp/rabbitmq-plugins": volume(
+    COOKIE_SECRET: volume("cookie", {".erlang.cookie": "HARE"}),
+    PLUGINS_SECRET: volume(
         "plugins", {"enabled_plugins": "[rabbitmq_peer_discovery_k8s,rabbitmq_prometheus,rabbitmq_management]."}
     ),
-    "/tmp/default_user": volume("user", {"default_user.conf": "default_user = head\ndefault_pass = carrot\n"}),
+    USER_SECRET: volume("user", {"default_user.conf": "default_user = head\ndefault_pass = carrot\n"}),
 }
 CONF_D = volume(
     "conf.d",
@@ -107,11 +112,11 @@ ENVIRONMENT = dict(entry.split("=", 1) for entry in IMAGE_CONFIG["Env"]) | {
     "K8S_HOSTNAME_SUFFIX": f".{SERVICE}.{NAMESPACE}",
 }
 INIT = (
-    "cp /tmp/erlang-cookie-secret/.erlang.cookie /var/lib/rabbitmq/.erlang.cookie"
+    f"cp {COOKIE_SECRET}/.erlang.cookie /var/lib/rabbitmq/.erlang.cookie"
     " && chmod 600 /var/lib/rabbitmq/.erlang.cookie ;"
-    " cp /tmp/rabbitmq-plugins/enabled_plugins /operator/enabled_plugins ;"
+    f" cp {PLUGINS_SECRET}/enabled_plugins /operator/enabled_plugins ;"
     " echo '[default]' > /var/lib/rabbitmq/.rabbitmqadmin.conf"
-    " && sed -e 's/default_user/username/' -e 's/default_pass/password/' /tmp/default_user/default_user.conf"
+    f" && sed -e 's/default_user/username/' -e 's/default_pass/password/' {USER_SECRET}/default_user.conf"
     " >> /var/lib/rabbitmq/.rabbitmqadmin.conf && chmod 600 /var/lib/rabbitmq/.rabbitmqadmin.conf ; sleep 0"
 )
 PRE_STOP = (
