@@ -280,7 +280,7 @@ impl Channel {
             return;
         };
         let counted;
-        let message = match delivery.with_counts() {
+        let message = match delivery.stamped() {
             Some(message) => {
                 counted = message;
                 &counted

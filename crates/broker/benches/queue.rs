@@ -8,7 +8,7 @@ use divan::{AllocProfiler, Bencher};
 use leveret_broker::ids::{ConsumerId, DeliveryId, MessageId, SessionId};
 use leveret_broker::message::Message;
 use leveret_broker::queue::{
-    Consumer, Counts, Delivery, Effect, Incoming, Kind, Op, QueueCore, Return, Settings,
+    Consumer, Counts, Delivery, Effect, Incoming, Kind, Op, QueueCore, Return, Settings, Stamp,
 };
 use leveret_broker::time::Timestamp;
 
@@ -55,6 +55,7 @@ impl Driver {
             priority: 0,
             exclusive: false,
             timeout_ms: None,
+            read_from: None,
         };
         self.apply(Op::Attach(consumer));
         self.effects.clear();
@@ -128,7 +129,7 @@ fn driver_alone(bencher: Bencher<'_, '_>) {
                     id: None,
                     message: divan::black_box(driver.message()),
                     redelivered: false,
-                    counts: Counts::default(),
+                    stamp: Stamp::Counts(Counts::default()),
                 };
                 let effect = Effect::Deliver(ConsumerId(0), delivery);
                 driver.effects.push(divan::black_box(effect));

@@ -10,6 +10,8 @@ use crate::table::{Table, Value};
 
 /// The longest time that a TTL or an expiry may name: ten years.
 pub const TIME_MAX_MS: i64 = 315_360_000_000;
+/// The largest segment that a stream may ask for.
+const SEGMENT_BYTES_MAX: i64 = 3_000_000_000;
 /// RabbitMQ's delivery limit of quorum queues that name none.
 const DELIVERY_LIMIT: u32 = 20;
 
@@ -17,10 +19,23 @@ const DELIVERY_LIMIT: u32 = 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum For {
     Any,
+    /// Those whose messages leave.
+    ClassicAndQuorum,
     Classic,
     Quorum,
-    /// Streams only: known, and refused by the types there are.
     Stream,
+}
+
+impl For {
+    fn covers(self, kind: Kind) -> bool {
+        match self {
+            Self::Any => true,
+            Self::ClassicAndQuorum => kind != Kind::Stream,
+            Self::Classic => kind == Kind::Classic,
+            Self::Quorum => kind == Kind::Quorum,
+            Self::Stream => kind == Kind::Stream,
+        }
+    }
 }
 
 /// An argument: its name, the types that have it, and what it may hold.
@@ -40,10 +55,10 @@ const fn argument(
 
 /// In the order in which RabbitMQ would complain.
 const ARGUMENTS: &[Argument] = &[
-    argument("x-expires", For::Any, |v| time(v, 1)),
-    argument("x-message-ttl", For::Any, |v| time(v, 0)),
-    argument("x-dead-letter-exchange", For::Any, anything),
-    argument("x-dead-letter-routing-key", For::Any, anything),
+    argument("x-expires", For::ClassicAndQuorum, |v| time(v, 1)),
+    argument("x-message-ttl", For::ClassicAndQuorum, |v| time(v, 0)),
+    argument("x-dead-letter-exchange", For::ClassicAndQuorum, anything),
+    argument("x-dead-letter-routing-key", For::ClassicAndQuorum, anything),
     argument("x-dead-letter-strategy", For::Quorum, |v| {
         one_of(
             v,
@@ -51,12 +66,12 @@ const ARGUMENTS: &[Argument] = &[
             "invalid_dlx_strategy",
         )
     }),
-    argument("x-max-length", For::Any, |v| at_least(v, 0)),
+    argument("x-max-length", For::ClassicAndQuorum, |v| at_least(v, 0)),
     argument("x-max-length-bytes", For::Any, |v| at_least(v, 0)),
     argument("x-max-in-memory-length", For::Quorum, |v| at_least(v, 0)),
     argument("x-max-in-memory-bytes", For::Quorum, |v| at_least(v, 0)),
     argument("x-max-priority", For::Classic, priority),
-    argument("x-overflow", For::Any, |v| {
+    argument("x-overflow", For::ClassicAndQuorum, |v| {
         one_of(
             v,
             &["drop-head", "reject-publish", "reject-publish-dlx"],
@@ -65,7 +80,7 @@ const ARGUMENTS: &[Argument] = &[
     }),
     argument("x-queue-mode", For::Classic, anything),
     argument("x-queue-version", For::Classic, version),
-    argument("x-single-active-consumer", For::Any, boolean),
+    argument("x-single-active-consumer", For::ClassicAndQuorum, boolean),
     argument("x-queue-type", For::Any, text),
     argument("x-queue-leader-locator", For::Any, |v| {
         one_of(
@@ -102,7 +117,10 @@ const ARGUMENTS: &[Argument] = &[
     argument("x-delayed-retry-min", For::Quorum, |v| at_least(v, 1)),
     argument("x-delayed-retry-max", For::Quorum, |v| at_least(v, 1)),
     argument("x-member-placement-tag", For::Quorum, text),
-    argument("x-max-age", For::Stream, text),
+    argument("x-max-age", For::Stream, |v| match v.as_str() {
+        None => Err(unacceptable(v)),
+        Some(age) => age_ms(age).map(drop).ok_or("invalid_max_age".to_owned()),
+    }),
     argument("x-stream-max-segment-size-bytes", For::Stream, |v| {
         at_least(v, 0)
     }),
@@ -141,13 +159,10 @@ pub fn queue_type(queue: Resource<'_>, arguments: &Table) -> Result<Option<Kind>
     };
     match value.as_str() {
         Some("") => Ok(None),
-        Some("classic") => Ok(Some(Kind::Classic)),
-        Some("quorum") => Ok(Some(Kind::Quorum)),
-        Some(other) => Err(invalid(
-            "x-queue-type",
-            queue,
-            &format!("\"unsupported queue type '{other}'\""),
-        )),
+        Some(name) => Kind::from_name(name).map(Some).ok_or_else(|| {
+            let why = format!("\"unsupported queue type '{name}'\"");
+            invalid("x-queue-type", queue, &why)
+        }),
         None => Err(invalid("x-queue-type", queue, &unacceptable(value))),
     }
 }
@@ -164,13 +179,7 @@ pub fn check(
         let Some(value) = arguments.get(argument.name) else {
             continue;
         };
-        let known = match argument.on {
-            For::Any => true,
-            For::Classic => kind == Kind::Classic,
-            For::Quorum => kind == Kind::Quorum,
-            For::Stream => false,
-        };
-        if !known {
+        if !argument.on.covers(kind) {
             return Err(Error::PreconditionFailed(format!(
                 "invalid arg '{}' for {queue} of queue type {}",
                 argument.name,
@@ -179,6 +188,7 @@ pub fn check(
         }
         (argument.check)(value).map_err(|why| invalid(argument.name, queue, &why))?;
     }
+    check_stream(arguments)?;
     for name in ["x-dead-letter-exchange", "x-dead-letter-routing-key"] {
         text_argument(name, queue, arguments)?;
     }
@@ -193,15 +203,8 @@ pub fn check(
 
 /// Whether `name` is one of the arguments whose values a second declaration must repeat, for queues of type `kind`.
 pub fn is_compared(name: &str, kind: Kind) -> bool {
-    ARGUMENTS.iter().any(|argument| {
-        argument.name == name
-            && match argument.on {
-                For::Any => true,
-                For::Classic => kind == Kind::Classic,
-                For::Quorum => kind == Kind::Quorum,
-                For::Stream => false,
-            }
-    })
+    let mut known = ARGUMENTS.iter();
+    known.any(|argument| argument.name == name && argument.on.covers(kind))
 }
 
 /// The names of all arguments that [`is_compared`] says yes to.
@@ -236,7 +239,7 @@ pub(crate) fn effective(kind: Kind, auto_delete: bool, arguments: &Table) -> Eff
         kind,
         arguments.get("x-delivery-limit").and_then(Value::as_i64),
     ) {
-        (Kind::Classic, _) => None,
+        (Kind::Classic | Kind::Stream, _) => None,
         (Kind::Quorum, None) => Some(DELIVERY_LIMIT),
         (Kind::Quorum, Some(limit)) => u32::try_from(limit).ok(),
     };
@@ -257,6 +260,7 @@ pub(crate) fn effective(kind: Kind, auto_delete: bool, arguments: &Table) -> Eff
         delivery_limit,
         consumer_timeout_ms: number(arguments, "x-consumer-timeout"),
         delayed_retry: delayed_retry(arguments),
+        max_age_ms: text("x-max-age").and_then(age_ms),
     });
     Effective {
         settings,
@@ -281,6 +285,40 @@ fn delayed_retry(arguments: &Table) -> Option<DelayedRetry> {
     Some(DelayedRetry { on, min_ms, max_ms })
 }
 
+/// An age, such as `7D` or `90m`, in ms: a number of years of 365 days, months of 30, days, hours, minutes or seconds.
+pub(crate) fn age_ms(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "Y" => 365 * 24 * 60 * 60,
+        "M" => 30 * 24 * 60 * 60,
+        "D" => 24 * 60 * 60,
+        "h" => 60 * 60,
+        "m" => 60,
+        "s" => 1,
+        _ => return None,
+    };
+    let is_number = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());
+    let number: u64 = number.parse().ok().filter(|_| is_number)?;
+    number.checked_mul(seconds * 1000)
+}
+
+/// Values of streams that are refused without naming the queue.
+fn check_stream(arguments: &Table) -> Result<()> {
+    let number = |name| arguments.get(name).and_then(Value::as_i64);
+    let segment = "x-stream-max-segment-size-bytes";
+    if number(segment).is_some_and(|bytes| bytes > SEGMENT_BYTES_MAX) {
+        let text = format!("Exceeded max value for {segment}");
+        return Err(Error::PreconditionFailed(text));
+    }
+    let filter = "x-stream-filter-size-bytes";
+    if number(filter).is_some_and(|bytes| !(16..=255).contains(&bytes)) {
+        return Err(Error::PreconditionFailed(format!(
+            "Invalid value for {filter}"
+        )));
+    }
+    Ok(())
+}
+
 fn number(arguments: &Table, name: &str) -> Option<u64> {
     arguments
         .get(name)
@@ -293,6 +331,7 @@ pub(crate) fn module(kind: Kind) -> &'static str {
     match kind {
         Kind::Classic => "rabbit_classic_queue",
         Kind::Quorum => "rabbit_quorum_queue",
+        Kind::Stream => "rabbit_stream_queue",
     }
 }
 

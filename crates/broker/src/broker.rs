@@ -32,7 +32,7 @@ use crate::login_sources::LoginSources;
 use crate::mailbox::{self, CancelReason, Mailbox};
 use crate::message::Message;
 use crate::options::{Options, RatesMode};
-use crate::paging::{LogPages, Paging};
+use crate::paging::{LogPages, Paging, STREAMS};
 use crate::principal::Principal;
 use crate::publish::{Batch, Outcome};
 use crate::queue::pages::PageStore;
@@ -86,6 +86,8 @@ pub struct Broker {
     last_settings: Mutex<Option<Arc<Settings>>>,
     /// In how many vhosts the firehose is on.
     traced_vhosts: AtomicUsize,
+    /// Held by whoever appends messages of streams, until they are in their streams.
+    stream_order: Mutex<()>,
 }
 
 /// Definitions, and the queues at work.
@@ -117,6 +119,8 @@ pub struct Restored {
     damage: Option<StartError>,
     /// What [`CRASH`] said.
     crashed_through: Option<MessageId>,
+    /// First offsets, as [`STREAMS`] said.
+    streams: Vec<(QueueId, u64)>,
 }
 
 /// The log's table, beside those of the catalogue, for the last message that a crash left behind (number 0; the id, big
@@ -180,6 +184,15 @@ impl Restored {
                     .first_chunk()
                     .map(|id| MessageId(u64::from_be_bytes(*id)));
                 self.crashed_through = id;
+            }
+            storage::Restored::Definition {
+                table: STREAMS,
+                id,
+                bytes,
+            } => {
+                let id = u32::try_from(id).map(QueueId).ok();
+                let first = bytes.first_chunk().map(|first| u64::from_be_bytes(*first));
+                self.streams.extend(id.zip(first));
             }
             storage::Restored::Definition { table, id, bytes } => {
                 self.definitions.push(Definition {
@@ -290,12 +303,14 @@ impl Broker {
             message_sizes: SizeTally::default(),
             last_settings: Mutex::default(),
             traced_vhosts: AtomicUsize::new(0),
+            stream_order: Mutex::default(),
         };
         broker.start_queues(now)?;
         let crashed_through = broker.note_crash(restored.last_message, restored.crashed_through);
         if let Some(last) = restored.last_message {
             broker.expect_recovered(last, now);
         }
+        broker.begin_streams(&restored.streams, now);
         broker.restore_backlog(restored.backlog, crashed_through, now)?;
         if !broker.options.starts_blank && broker.topology.read().catalogue.is_blank() {
             broker.define_defaults().map_err(StartError::First)?;
@@ -613,12 +628,20 @@ impl Broker {
         outbox: &mut Outbox,
         outcome: impl FnMut(Outcome),
     ) {
+        // In a stream the order of the log is the order of its offsets, also after a restart.
+        let _order = batch.fills_stream().then(|| self.stream_order.lock());
         batch.commit(&self.log, &self.message_sizes, now, outbox, outcome);
     }
 
     /// Does what drives of queues have left to be done. No lock may be held.
     pub fn finish(&self, outbox: &mut Outbox, now: Timestamp) {
         while !outbox.is_empty() {
+            for (mailbox, durable_at) in outbox.summoned.drain(..) {
+                self.wait_for_log(&mailbox);
+                if self.durable() >= durable_at {
+                    mailbox.poke();
+                }
+            }
             for (at, queue) in outbox.timers.drain(..) {
                 self.timers.add(at, queue);
             }
@@ -742,6 +765,26 @@ impl Broker {
             if let Ok(mut drive) = queue.drive(now, &mut outbox) {
                 drive.expect_recovered(last);
             }
+        }
+    }
+
+    /// Has every stream count from where it began. What the log knows of streams that are gone is forgotten.
+    fn begin_streams(&self, first_offsets: &[(QueueId, u64)], now: Timestamp) {
+        let mut outbox = Outbox::default();
+        let mut gone = Records::default();
+        let topology = self.topology.read();
+        for (id, first) in first_offsets {
+            match topology
+                .queues
+                .get(id)
+                .map(|queue| queue.drive(now, &mut outbox))
+            {
+                Some(Ok(mut drive)) => drive.begin_at(*first),
+                _ => gone.undefine(STREAMS, id.0.into()),
+            }
+        }
+        if !gone.is_empty() {
+            self.log.append(&mut gone);
         }
     }
 

@@ -599,10 +599,8 @@ impl Declaration {
     /// The type in its arguments.
     pub fn kind(&self) -> queue::Kind {
         let name = self.arguments.get("x-queue-type").and_then(Value::as_str);
-        match name {
-            Some("quorum") => queue::Kind::Quorum,
-            _ => queue::Kind::Classic,
-        }
+        name.and_then(queue::Kind::from_name)
+            .unwrap_or(queue::Kind::Classic)
     }
 }
 

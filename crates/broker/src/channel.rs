@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering;
 
 use leveret_storage::Lsn;
 
-use crate::arguments;
 use crate::broker::Broker;
 use crate::broker::firehose::Seen;
 use crate::catalogue::Map;
@@ -29,8 +28,11 @@ use crate::time::Timestamp;
 use crate::users::Access;
 
 mod confirms;
+mod consumer_arguments;
 mod routes;
 mod unsettled;
+
+use consumer_arguments::ConsumerArguments;
 
 pub use confirms::{Confirms, Settled};
 pub use routes::{Held, MESSAGE_BYTES_CAP, Publish, Published, check_size, expiration_ms};
@@ -393,6 +395,10 @@ impl Channel {
         let resource = Resource::queue(queue, &self.principal.vhost_name);
         broker.check_access(&self.principal, Access::Read, resource)?;
         let queue = broker.find_queue(&self.principal, queue)?;
+        if queue.kind == Kind::Stream {
+            let text = format!("basic.get not supported by stream queues {resource}");
+            return Err(Error::NotImplemented(text));
+        }
         if queue.single_active_consumer && queue.kind == Kind::Quorum {
             let kind = queue.kind.name();
             return Err(Error::ResourceLocked(format!(
@@ -632,16 +638,20 @@ impl Channel {
         let resource = Resource::queue(spec.queue, &self.principal.vhost_name);
         broker.check_access(&self.principal, Access::Read, resource)?;
         let queue = broker.find_queue(&self.principal, spec.queue)?;
-        let (priority, timeout_ms) = consumer_arguments(resource, queue.kind, &spec.arguments)?;
+        let asked_for = ConsumerArguments::read(resource, queue.kind, &spec.arguments, now)?;
+        if queue.kind == Kind::Stream {
+            check_stream_consumer(resource, spec.acknowledges, self.prefetch)?;
+        }
         let consumer = Consumer {
             id: ConsumerId(0),
             session: self.session,
             acknowledges: spec.acknowledges,
             prefetch: self.prefetch,
             shared_credit: self.shared_credit.clone(),
-            priority,
+            priority: asked_for.priority,
             exclusive: spec.exclusive,
-            timeout_ms,
+            timeout_ms: asked_for.timeout_ms,
+            read_from: asked_for.read_from,
         };
         let mut drive = queue.drive(now, outbox).map_err(|_| resource.not_found())?;
         let attached = drive.attach(consumer, subscriber.clone());
@@ -818,41 +828,20 @@ impl Settlements {
     }
 }
 
-/// The arguments of a consumer: `x-priority` for all, `x-consumer-timeout` for quorum queues. Those of streams are refused;
-/// others are unknown and ignored.
-fn consumer_arguments(
-    resource: Resource<'_>,
-    kind: Kind,
-    arguments: &Table,
-) -> Result<(i32, Option<u64>)> {
-    let timeout = "x-consumer-timeout";
-    let of_streams = [
-        "x-stream-offset",
-        "x-stream-filter",
-        "x-stream-match-unfiltered",
-    ];
-    let foreign = of_streams
-        .into_iter()
-        .chain((kind == Kind::Classic).then_some(timeout));
-    for name in foreign {
-        if arguments.get(name).is_some() {
-            return Err(Error::PreconditionFailed(format!(
-                "invalid arg '{name}' for {resource} of queue type {}",
-                arguments::module(kind)
-            )));
-        }
+/// T18: what a consumer of a stream must have asked for.
+fn check_stream_consumer(resource: Resource<'_>, acknowledges: bool, prefetch: u16) -> Result<()> {
+    let Resource { name, vhost, .. } = resource;
+    if !acknowledges {
+        return Err(Error::NotImplemented(format!(
+            "automatic acknowledgement not supported by stream queue '{name}' in vhost '{vhost}'"
+        )));
     }
-    let integer = |name: &str| match arguments.get(name) {
-        None => Ok(None),
-        Some(value) => value.as_i64().map(Some).ok_or_else(|| {
-            let why = arguments::not_an_integer(value);
-            Error::PreconditionFailed(format!("invalid arg '{name}' for {resource}: {why}"))
-        }),
-    };
-    let priority = integer("x-priority")?.unwrap_or(0);
-    let priority = priority.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
-    let timeout_ms = integer(timeout)?.and_then(|ms| u64::try_from(ms).ok());
-    Ok((priority, timeout_ms))
+    if prefetch == 0 {
+        return Err(Error::PreconditionFailed(format!(
+            "consumer prefetch count is not set for stream queue '{name}' in vhost '{vhost}'"
+        )));
+    }
+    Ok(())
 }
 
 fn not_transactional() -> Error {

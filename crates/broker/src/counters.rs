@@ -126,12 +126,13 @@ pub struct ChannelCounters {
     pub publishes: Publishes,
     pub classic: Deliveries,
     pub quorum: Deliveries,
+    pub stream: Deliveries,
 }
 
 impl ChannelCounters {
     /// Deliveries from queues of all types.
     pub fn deliveries(&self) -> Deliveries {
-        self.classic.plus(&self.quorum)
+        self.classic.plus(&self.quorum).plus(&self.stream)
     }
 
     /// Both together.
@@ -141,6 +142,7 @@ impl ChannelCounters {
             publishes: self.publishes.plus(&other.publishes),
             classic: self.classic.plus(&other.classic),
             quorum: self.quorum.plus(&other.quorum),
+            stream: self.stream.plus(&other.stream),
         }
     }
 }
@@ -161,6 +163,7 @@ pub(crate) struct ChannelTally {
 pub(crate) struct DeliveryTallies {
     classic: OnceLock<Arc<DeliveryTally>>,
     quorum: OnceLock<Arc<DeliveryTally>>,
+    stream: OnceLock<Arc<DeliveryTally>>,
 }
 
 #[derive(Debug, Default)]
@@ -220,6 +223,7 @@ impl ChannelTally {
             publishes: self.publishes.read(),
             classic: of(Kind::Classic),
             quorum: of(Kind::Quorum),
+            stream: of(Kind::Stream),
         }
     }
 }
@@ -240,6 +244,7 @@ impl DeliveryTallies {
         match kind {
             Kind::Classic => &self.classic,
             Kind::Quorum => &self.quorum,
+            Kind::Stream => &self.stream,
         }
     }
 }

@@ -413,6 +413,7 @@ fn check_local_random(key: &[u8], queue: Option<queue::Kind>) -> Result<(), Rout
     match queue {
         Some(queue::Kind::Classic) => Ok(()),
         Some(queue::Kind::Quorum) => Err(RouterError::QueueType("rabbit_quorum_queue")),
+        Some(queue::Kind::Stream) => Err(RouterError::QueueType("rabbit_stream_queue")),
         None => Err(RouterError::NotAQueue),
     }
 }

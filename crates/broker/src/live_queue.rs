@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
+use leveret_storage::Lsn;
 use parking_lot::{Mutex, MutexGuard};
 
 mod browse;
@@ -152,6 +153,8 @@ pub struct Outbox {
     pub(crate) dropped_pages: Vec<PageId>,
     pub(crate) dead_letters: Vec<DeadLettered>,
     pub(crate) deletions: Vec<Arc<LiveQueue>>,
+    /// Connections that read a stream, and up to where the log has to be durable for what they wait for.
+    pub(crate) summoned: Vec<(Arc<Mailbox>, Lsn)>,
     pub(crate) timers: Vec<(Timestamp, Arc<LiveQueue>)>,
     /// How much more memory waiting messages take.
     pub(crate) resident_bytes: i64,
@@ -191,6 +194,7 @@ impl Outbox {
             && self.dropped_pages.is_empty()
             && self.dead_letters.is_empty()
             && self.deletions.is_empty()
+            && self.summoned.is_empty()
             && self.timers.is_empty()
             && self.resident_bytes == 0
             && self.crowded.is_empty()
@@ -516,6 +520,18 @@ impl Drive<'_> {
         !refused
     }
 
+    /// What was published to a stream is durable when the log is so up to here.
+    pub(crate) fn written(&mut self, durable_at: Lsn) {
+        if self.queue.kind == Kind::Stream {
+            self.apply(Op::Written(durable_at.0));
+        }
+    }
+
+    /// A stream begins with this offset, as the log knows.
+    pub(crate) fn begin_at(&mut self, offset: u64) {
+        self.state.core.begin_at(offset);
+    }
+
     /// Attaches a consumer. `consumer.id` is given here.
     pub(crate) fn attach(
         &mut self,
@@ -690,6 +706,21 @@ impl Drive<'_> {
                 Effect::TimedOut(consumer, timeout_ms) => {
                     if let Some(subscriber) = self.state.subscribers[consumer.0 as usize].take() {
                         subscriber.cancel(CancelReason::TimedOut { timeout_ms });
+                    }
+                }
+                Effect::Truncate {
+                    first_offset,
+                    messages,
+                    pages,
+                } => {
+                    let core = &self.state.core;
+                    core.truncate_log(self.queue.id, first_offset, &messages, &pages);
+                }
+                Effect::Summon(consumer, durable_at) => {
+                    if let Some(subscriber) = &self.state.subscribers[consumer.0 as usize] {
+                        subscriber.mailbox.note_to_resume(self.queue, consumer);
+                        let mailbox = subscriber.mailbox.clone();
+                        self.outbox.summoned.push((mailbox, Lsn(durable_at)));
                     }
                 }
                 Effect::Delete => self.outbox.deletions.push(self.queue.clone()),

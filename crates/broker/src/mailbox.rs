@@ -71,7 +71,7 @@ pub struct Mailbox {
 struct Inner {
     events: VecDeque<Event>,
     bytes: usize,
-    /// Consumers that were paused because the mailbox was full.
+    /// Consumers that were paused because the mailbox was full, and readers of streams that have something to read.
     paused: Vec<(Arc<LiveQueue>, ConsumerId)>,
     /// Something outside the mailbox has changed (the log is durable further, an alarm): look again.
     poked: bool,
@@ -111,6 +111,11 @@ impl Mailbox {
             inner.paused.push((queue.clone(), consumer));
         }
         full
+    }
+
+    /// Notes that `consumer` is to be resumed at the connection's next turn, if there is room.
+    pub(crate) fn note_to_resume(&self, queue: &Arc<LiveQueue>, consumer: ConsumerId) {
+        self.inner.lock().paused.push((queue.clone(), consumer));
     }
 
     /// What the events in it weigh.

@@ -18,7 +18,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
-use leveret_storage::{self as storage, Draft, Failed, Log, PageError, PageRecord};
+use leveret_storage::{
+    self as storage, Batch as Records, Draft, Failed, Log, PageError, PageRecord,
+};
 use parking_lot::Mutex;
 
 use crate::broker::Broker;
@@ -361,7 +363,32 @@ impl PageStore for LogPages {
         let read = self.0.read(id.0);
         read.map_err(|error| Unreadable(error.to_string()))
     }
+
+    fn durable(&self) -> u64 {
+        self.0.durable().0
+    }
+
+    fn truncate(
+        &self,
+        stream: QueueId,
+        first_offset: u64,
+        messages: &[MessageId],
+        pages: &[PageId],
+    ) {
+        let mut records = Records::default();
+        records.define(STREAMS, stream.0.into(), &first_offset.to_be_bytes());
+        for message in messages {
+            records.release(stream.0, message.0);
+        }
+        for page in pages {
+            records.drop_page(storage::PageId(page.0));
+        }
+        self.0.append(&mut records);
+    }
 }
+
+/// The log's table for the first offset of each stream that has let messages go (number: the queue's; big endian).
+pub(crate) const STREAMS: u8 = 255;
 
 #[cfg(test)]
 mod tests {

@@ -64,7 +64,8 @@ impl ApplyTo {
             | (Self::Exchanges, Object::Exchange(_))
             | (Self::Queues, Object::Queue(..))
             | (Self::ClassicQueues, Object::Queue(_, Kind::Classic))
-            | (Self::QuorumQueues, Object::Queue(_, Kind::Quorum)) => true,
+            | (Self::QuorumQueues, Object::Queue(_, Kind::Quorum))
+            | (Self::Streams, Object::Queue(_, Kind::Stream)) => true,
             (
                 Self::Exchanges
                 | Self::Queues
@@ -127,6 +128,22 @@ fn unsupported(kind: Kind) -> &'static [&'static str] {
             "max-age",
             "stream-max-segment-size-bytes",
             "initial-cluster-size",
+        ],
+        Kind::Stream => &[
+            "expires",
+            "message-ttl",
+            "dead-letter-exchange",
+            "dead-letter-routing-key",
+            "dead-letter-strategy",
+            "max-length",
+            "max-in-memory-length",
+            "max-in-memory-bytes",
+            "max-priority",
+            "overflow",
+            "queue-mode",
+            "delivery-limit",
+            "target-group-size",
+            "consumer-timeout",
         ],
     }
 }
@@ -230,6 +247,7 @@ pub(crate) fn merged(kind: Kind, arguments: &Table, applied: &Applied) -> Table 
         let value = match arguments.get(&name) {
             None => value,
             Some(argument) => match key {
+                _ if kind == Kind::Stream => value,
                 "message-ttl"
                 | "expires"
                 | "max-length"

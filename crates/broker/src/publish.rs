@@ -13,7 +13,7 @@ use crate::flows::RouteFlows;
 use crate::ids::{MessageId, QueueId};
 use crate::live_queue::{LiveQueue, Outbox};
 use crate::message::packing;
-use crate::queue::Incoming;
+use crate::queue::{Incoming, Kind};
 use crate::record;
 use crate::time::Timestamp;
 
@@ -23,6 +23,9 @@ pub struct Targets {
     pub queues: Vec<Arc<LiveQueue>>,
     /// The queues among them that survive a restart, as the log knows them.
     owners: Vec<u32>,
+    /// Those of them that keep messages whatever their delivery mode.
+    keepers: Vec<u32>,
+    has_stream: bool,
     /// Counts the messages, if a client published them.
     exchange: Option<Arc<ExchangeTally>>,
     /// Counts them by channel and queue, if those are told apart.
@@ -31,15 +34,17 @@ pub struct Targets {
 
 impl Targets {
     pub(crate) fn new(queues: Vec<Arc<LiveQueue>>, exchange: Option<Arc<ExchangeTally>>) -> Self {
-        let durable = |queue: &&Arc<LiveQueue>| queue.declaration.outlives_restarts();
-        let owners = queues
+        let durable = queues
             .iter()
-            .filter(durable)
-            .map(|queue| queue.id.0)
-            .collect();
+            .filter(|it| it.declaration.outlives_restarts());
+        let keepers = durable.clone().filter(|queue| queue.kind.keeps_all());
+        let keepers = keepers.map(|queue| queue.id.0).collect();
+        let owners = durable.map(|queue| queue.id.0).collect();
         Self {
+            has_stream: queues.iter().any(|queue| queue.kind == Kind::Stream),
             queues,
             owners,
+            keepers,
             exchange,
             flows: None,
         }
@@ -139,6 +144,11 @@ impl Batch {
         self.publishes.is_empty()
     }
 
+    /// Whether a stream is among the targets.
+    pub(crate) fn fills_stream(&self) -> bool {
+        self.runs.iter().any(|run| run.targets.has_stream)
+    }
+
     /// Publishes that wait for the commit.
     pub fn len(&self) -> usize {
         self.publishes.len()
@@ -154,8 +164,12 @@ impl Batch {
         receipt: Receipt,
     ) {
         let mut id = MessageId::NONE;
-        if incoming.persistent && !targets.owners.is_empty() {
-            record::put(&mut self.records, &targets.owners, now, &incoming.message);
+        let owners = match incoming.persistent {
+            true => &targets.owners,
+            false => &targets.keepers,
+        };
+        if !owners.is_empty() {
+            record::put(&mut self.records, owners, now, &incoming.message);
             self.stored += 1;
             id = MessageId(self.stored);
         }
@@ -198,7 +212,7 @@ impl Batch {
         mut outcome: impl FnMut(Outcome),
     ) {
         let durable_at = self.store(log);
-        self.deliver(sizes, now, outbox);
+        self.deliver(sizes, durable_at, now, outbox);
         for publish in self.publishes.drain(..) {
             if publish.receipt != Receipt::Nobody {
                 let durable_at = durable_at.filter(|_| publish.id.is_stored());
@@ -212,7 +226,13 @@ impl Batch {
     }
 
     /// Takes the runs to their queues. A queue takes them in their order; which queue comes first is nobody's concern.
-    fn deliver(&mut self, sizes: &SizeTally, now: Timestamp, outbox: &mut Outbox) {
+    fn deliver(
+        &mut self,
+        sizes: &SizeTally,
+        durable_at: Option<Lsn>,
+        now: Timestamp,
+        outbox: &mut Outbox,
+    ) {
         let mut counting = Counting::default();
         for at in 0..self.runs.len() {
             let run = &self.runs[at];
@@ -224,20 +244,21 @@ impl Batch {
                 target,
             }));
             if self.visits.len() >= VISITS_MAX {
-                self.visit_queues(now, outbox);
+                self.visit_queues(durable_at, now, outbox);
             }
         }
         counting.flush();
         sizes.add(counting.sizes);
-        self.visit_queues(now, outbox);
+        self.visit_queues(durable_at, now, outbox);
         self.visits.shrink_to(VISITS_MAX);
         self.runs.clear();
     }
 
-    fn visit_queues(&mut self, now: Timestamp, outbox: &mut Outbox) {
+    fn visit_queues(&mut self, durable_at: Option<Lsn>, now: Timestamp, outbox: &mut Outbox) {
         self.visits.sort_unstable();
         for visits in self.visits.chunk_by(|a, b| a.queue == b.queue) {
-            visit(visits, &mut self.runs, &mut self.publishes, now, outbox);
+            let (runs, publishes) = (&mut self.runs, &mut self.publishes);
+            visit(visits, runs, publishes, durable_at, now, outbox);
         }
         self.visits.clear();
     }
@@ -315,6 +336,7 @@ fn visit(
     visits: &[Visit],
     runs: &mut [Run],
     publishes: &mut [Publish],
+    durable_at: Option<Lsn>,
     now: Timestamp,
     outbox: &mut Outbox,
 ) {
@@ -322,6 +344,7 @@ fn visit(
     let targets = runs[run].targets.clone();
     let queue = &targets.queues[target];
     let durable = queue.declaration.outlives_restarts();
+    let keeps_all = queue.kind.keeps_all();
     // A queue that has just been deleted takes its messages with it: they count as accepted (RabbitMQ: confirms).
     // Their records came into the log after the queue's end, which so has not released them.
     let Ok(mut drive) = queue.drive(now, outbox) else {
@@ -352,9 +375,14 @@ fn visit(
             let Some(mut incoming) = incoming else {
                 continue;
             };
-            incoming.id = if durable { publish.id } else { MessageId::NONE };
+            let is_kept = durable && (incoming.persistent || keeps_all);
+            incoming.id = if is_kept { publish.id } else { MessageId::NONE };
+            incoming.persistent |= is_kept;
             publish.refused |= !drive.publish(incoming);
         }
+    }
+    if let Some(durable_at) = durable_at {
+        drive.written(durable_at);
     }
     let (is_crowded, outruns) = (drive.is_crowded(), drive.outruns_consumers());
     drive.finish();

@@ -2,7 +2,8 @@
 //! whoever drives it holds the lock, passes the time in, writes what the effects say to the log and hands deliveries to
 //! the connections. The same ops in the same order give the same effects, so that a replicated log can drive it later.
 //!
-//! Classic and quorum queues are one machine with two sets of rules ([`Kind`]). This page is the contract between the
+//! Classic and quorum queues are one machine with two sets of rules ([`Kind`]); a stream shares their backlog, and is read
+//! in a way of its own ([`stream`]). This page is the contract between the
 //! queue and its driver; `machine` draws the way of a message, `backlog` keeps those that wait in order, `consumers`
 //! says whose turn it is, `slab` finds what is unsettled, `dead_letters` keeps what must not be lost, [`pages`] is how a
 //! long backlog leaves the memory.
@@ -14,7 +15,7 @@
 //! # use leveret_broker::time::Timestamp;
 //! # let consumer = Consumer {
 //! #     id: ConsumerId(0), session: SessionId(0), acknowledges: true, prefetch: 1, shared_credit: None, priority: 0,
-//! #     exclusive: false, timeout_ms: None,
+//! #     exclusive: false, timeout_ms: None, read_from: None,
 //! # };
 //! # let incoming = Incoming {
 //! #     message: Message::new(b"", b"key", b"", b"body"), id: MessageId(1), priority: None, ttl_ms: None, persistent: true,
@@ -49,6 +50,7 @@ pub mod pages;
 #[cfg(test)]
 mod shelf;
 mod slab;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -59,6 +61,7 @@ pub use browse::{Browsed, Scope, Standing, Start, Unacked};
 pub use consumers::ConsumerStatus;
 pub use credit::SharedCredit;
 pub use machine::QueueCore;
+pub use stream::{ReadFrom, StreamFilter, StreamStart, StreamStats};
 
 use crate::ids::{ConsumerId, DeliveryId, MessageId, PageId, SessionId};
 use crate::message::Message;
@@ -73,22 +76,30 @@ pub enum Kind {
     Classic,
     /// RabbitMQ's quorum queue, on this one node.
     Quorum,
+    /// RabbitMQ's stream, on this one node.
+    Stream,
 }
 
 impl Kind {
+    pub const ALL: [Self; 3] = [Self::Classic, Self::Quorum, Self::Stream];
+
     /// Its name at the doors.
     pub fn name(self) -> &'static str {
         match self {
             Self::Classic => "classic",
             Self::Quorum => "quorum",
+            Self::Stream => "stream",
         }
     }
 
     /// The type of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Classic, Self::Quorum]
-            .into_iter()
-            .find(|kind| kind.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether it keeps every message on disk, whatever its delivery mode.
+    pub fn keeps_all(self) -> bool {
+        self != Self::Classic
     }
 }
 
@@ -158,6 +169,8 @@ pub struct Settings {
     /// How long a delivery may stay unsettled, ms.
     pub consumer_timeout_ms: Option<u64>,
     pub delayed_retry: Option<DelayedRetry>,
+    /// Streams: how long a message is kept at least, ms.
+    pub max_age_ms: Option<u64>,
 }
 
 impl Settings {
@@ -177,6 +190,7 @@ impl Settings {
             delivery_limit: None,
             consumer_timeout_ms: None,
             delayed_retry: None,
+            max_age_ms: None,
         }
     }
 }
@@ -229,6 +243,8 @@ pub struct Consumer {
     pub exclusive: bool,
     /// Overrides the queue's `consumer_timeout_ms`.
     pub timeout_ms: Option<u64>,
+    /// Streams: where it begins, and what it wants. `None`: with the next message.
+    pub read_from: Option<Box<ReadFrom>>,
 }
 
 /// How deliveries come back.
@@ -251,6 +267,8 @@ pub enum Return {
 pub enum Op<'a> {
     /// A message is published. Gives `Deliver`, nothing, or `Refused`.
     Publish(Incoming),
+    /// What was published to a stream since the last time is durable when the log is so up to here.
+    Written(u64),
     /// Messages found in the log at start, oldest first.
     Recover(Recovered),
     /// A consumer comes, under an id that no attached consumer has. Gives `Attached` or `AttachRefused`.
@@ -315,27 +333,53 @@ pub struct Delivery {
     pub id: Option<DeliveryId>,
     pub message: Message,
     pub redelivered: bool,
-    pub counts: Counts,
+    pub stamp: Stamp,
 }
 
+/// What the queue says in headers of a message that it hands out (H22).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stamp {
+    /// A quorum queue: how often it was handed out in vain.
+    Counts(Counts),
+    /// A stream: its offset.
+    Offset(Offset),
+}
+
+/// An offset in a stream. Not aligned as other numbers are, so that a delivery is no larger than it was without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(packed(4))]
+pub struct Offset(pub u64);
+
+const _: () = assert!(size_of::<Delivery>() <= 72);
+
 impl Delivery {
-    /// H22: a message that comes again from a quorum queue says how often it was handed out in vain. `None`: as it is.
+    /// The message with what the queue says of it. `None`: as it is.
     #[inline]
-    pub fn with_counts(&self) -> Option<Message> {
-        let Counts {
-            deliveries,
-            acquisitions,
-        } = self.counts;
-        if deliveries == 0 && acquisitions == 0 {
-            return None;
+    pub fn stamped(&self) -> Option<Message> {
+        match self.stamp {
+            Stamp::Counts(counts) if counts == Counts::default() => None,
+            stamp => self.with_stamp(stamp),
         }
+    }
+
+    fn with_stamp(&self, stamp: Stamp) -> Option<Message> {
         let message = &self.message;
         let mut properties = PropertiesBuf::parse(message.properties()).ok()?;
         let headers = properties.headers_mut();
-        if deliveries > 0 {
-            headers.insert("x-delivery-count", Value::I64(deliveries.into()));
+        match stamp {
+            Stamp::Counts(Counts {
+                deliveries,
+                acquisitions,
+            }) => {
+                if deliveries > 0 {
+                    headers.insert("x-delivery-count", Value::I64(deliveries.into()));
+                }
+                headers.insert("x-acquired-count", Value::I64(acquisitions.into()));
+            }
+            Stamp::Offset(Offset(offset)) => {
+                headers.insert("x-stream-offset", Value::I64(offset.cast_signed()));
+            }
         }
-        headers.insert("x-acquired-count", Value::I64(acquisitions.into()));
         let (exchange, key) = (message.exchange(), message.routing_key());
         Some(Message::new(
             exchange,
@@ -374,6 +418,15 @@ pub enum Effect {
     /// A delivery was not settled within this many ms and has been returned; the consumer is detached and must be told.
     /// What else it holds stays out until it is settled or overdue itself.
     TimedOut(ConsumerId, u64),
+    /// A stream lets its oldest messages go: it begins with this offset from now on. To be noted in the log together, under
+    /// the queue's lock.
+    Truncate {
+        first_offset: u64,
+        messages: Vec<MessageId>,
+        pages: Vec<PageId>,
+    },
+    /// The connection of this consumer of a stream is to resume it, once the log is durable up to here.
+    Summon(ConsumerId, u64),
     /// The queue is to be deleted: its last consumer has gone, or it was unused for too long.
     Delete,
 }

@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use crate::catalogue::Map;
 use crate::mailbox::{ConsumerKey, Event, FULL_BYTES, Mailbox};
 use crate::message::Message;
-use crate::queue::{Counts, Delivery};
+use crate::queue::{Counts, Delivery, Stamp};
 
 /// The name that requesters consume from and write into `reply-to`.
 pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
@@ -77,7 +77,7 @@ impl ReplyConsumers {
             id: None,
             message: message.clone(),
             redelivered: false,
-            counts: Counts::default(),
+            stamp: Stamp::Counts(Counts::default()),
         };
         mailbox.put(Event::Deliver {
             channel,

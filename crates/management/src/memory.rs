@@ -44,6 +44,8 @@ pub(crate) struct Memory {
     classic: u64,
     /// And those of quorum queues.
     quorum: u64,
+    /// And those of streams.
+    stream: u64,
     /// What waits to be written to sockets.
     unsent: u64,
     /// What rates and samples are made from.
@@ -62,6 +64,7 @@ impl Memory {
             let part = match queue.kind {
                 Kind::Classic => &mut memory.classic,
                 Kind::Quorum => &mut memory.quorum,
+                Kind::Stream => &mut memory.stream,
             };
             *part += queue.resident_bytes();
         }
@@ -75,10 +78,11 @@ impl Memory {
         match name {
             "queue_procs" => self.classic,
             "quorum_queue_procs" => self.quorum,
+            "stream_queue_procs" => self.stream,
             "connection_writers" => self.unsent,
             "mgmt_db" => self.past,
             "other_system" => {
-                let known = self.classic + self.quorum + self.unsent + self.past;
+                let known = self.classic + self.quorum + self.stream + self.unsent + self.past;
                 self.resident.saturating_sub(known)
             }
             _ => 0,

@@ -407,6 +407,7 @@ fn write_global(text: &mut Text, node: &NodeRow) {
             for (kind, deliveries) in [
                 ("rabbit_classic_queue", &counters.classic),
                 ("rabbit_quorum_queue", &counters.quorum),
+                ("rabbit_stream_queue", &counters.stream),
             ] {
                 let labels = [("protocol", global.protocol.label()), ("queue_type", kind)];
                 text.sample(&name, &labels, value(deliveries) as f64);
@@ -460,6 +461,7 @@ fn type_label(kind: queue::Kind) -> &'static str {
     match kind {
         queue::Kind::Classic => "rabbit_classic_queue",
         queue::Kind::Quorum => "rabbit_quorum_queue",
+        queue::Kind::Stream => "rabbit_stream_queue",
     }
 }
 

@@ -288,10 +288,7 @@ fn options(config: &Effective) -> Options {
         queues_max: limit(limits.queues),
         exchanges_max: limit(limits.exchanges),
         relaxed_quorum_redeclaration: config.relaxed_quorum_redeclaration,
-        default_queue_kind: match config.default_queue_type.as_str() {
-            "quorum" => Kind::Quorum,
-            _ => Kind::Classic,
-        },
+        default_queue_kind: Kind::from_name(&config.default_queue_type).unwrap_or(Kind::Classic),
         consumer_timeout_ms: limits.consumer_timeout_ms,
         backlog_bytes_max: resources::backlog_bytes_max(config),
         permit_transient_queues: permitted("transient_nonexcl_queues"),

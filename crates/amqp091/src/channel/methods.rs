@@ -344,7 +344,7 @@ impl Channel {
         if let Some(message) = interceptors.outgoing(&delivery.message, call.now) {
             delivery.message = message;
         }
-        let counted = delivery.with_counts();
+        let counted = delivery.stamped();
         let message = counted.as_ref().unwrap_or(&delivery.message);
         let ok = method::BasicGetOk {
             delivery_tag,

@@ -78,7 +78,7 @@ impl Broker {
         now: Timestamp,
         outbox: &mut Outbox,
     ) {
-        let counted = delivery.with_counts();
+        let counted = delivery.stamped();
         let message = counted.as_ref().unwrap_or(&delivery.message);
         let carbon = carbon_copies(message);
         let mut keys = vec![message.routing_key()];

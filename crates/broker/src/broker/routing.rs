@@ -96,7 +96,8 @@ impl Broker {
                 at_least_once.add(reason);
                 at_least_once.add_confirmed();
             }
-            (queue::Kind::Quorum, true) => {}
+            // From a stream nothing dies.
+            (queue::Kind::Quorum, true) | (queue::Kind::Stream, _) => {}
         }
     }
 

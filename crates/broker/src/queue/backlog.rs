@@ -15,10 +15,14 @@
 //! at a time, when the head has been used up. What has counts (it came back to a quorum queue) stays in memory, and so
 //! does what came back into the middle of a classic one.
 
+mod parts;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use tracing::error;
+
+pub(super) use parts::{Front, Part};
 
 use super::line::Line;
 use super::pages::{self, Held, Leaving, Measure, Page, PageSizes, PageStore};
@@ -61,7 +65,7 @@ impl Entry {
     }
 }
 
-/// When a message expires, in 48 bits: milliseconds since the epoch, enough for 8900 years.
+/// When a message expires, or in a stream, when it came; in 48 bits: milliseconds since the epoch, enough for 8900 years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Expiry([u8; 6]);
 
@@ -798,7 +802,7 @@ impl Lane {
             .is_some_and(|head| next.is_none_or(|next| head.sequence < next))
     }
 
-    fn head_expiry(&self) -> Timestamp {
+    pub(super) fn head_expiry(&self) -> Timestamp {
         match self.at_hand().filter(|_| self.has_head()) {
             Some(head) => head.expiry.time(),
             None => self.behind.front().map_or(NEVER, Segment::head_expiry),

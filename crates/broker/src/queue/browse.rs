@@ -125,11 +125,17 @@ impl QueueCore {
             Start::Offset(skip) => (skip, None),
             Start::After(standing) => (0, Some(standing)),
         };
+        let is_stream = self.stream.is_some();
+        let mut see = |mut browsed: Browsed| {
+            // In a stream it is when the message came.
+            browsed.expires_at.take_if(|_| is_stream);
+            see(browsed)
+        };
         let mut visit = Visit {
             skip,
             after,
             scope,
-            see,
+            see: &mut see,
         };
         for lane in self.backlog().lanes() {
             if after.is_some_and(|after| lane.level() > after.level) {

@@ -23,9 +23,10 @@ use super::backlog::{Backlog, Entry, Expiry, Freed, Marks, RETURNED, Taken};
 use super::consumers::{ConsumerStatus, Consumers, Place};
 use super::pages::{Leaving, Page, PageSizes, PageStore};
 use super::slab::Slab;
+use super::stream::Stream;
 use super::{
     Consumer, Counts, DeadLetter, Delivery, Effect, Incoming, Kind, OnDisk, Op, Overflow, Reason,
-    Recovered, RetryOn, Return, Settings, Standing, Stats,
+    Recovered, RetryOn, Return, Settings, Stamp, Standing, Stats,
 };
 use crate::ids::{ConsumerId, DeliveryId, MessageId, PageId};
 use crate::message::Message;
@@ -62,6 +63,8 @@ pub struct QueueCore {
     expiring: bool,
     /// [`Effect::Delete`] has been given.
     deleted: bool,
+    /// What only a stream has.
+    pub(super) stream: Option<Box<Stream>>,
 }
 
 /// A message that has been handed out and not settled yet.
@@ -97,8 +100,10 @@ pub(super) enum Holder {
 impl QueueCore {
     /// An empty queue.
     pub fn new(settings: impl Into<Arc<Settings>>, now: Timestamp) -> Self {
+        let settings = settings.into();
         Self {
-            settings: settings.into(),
+            stream: (settings.kind == Kind::Stream).then(|| Box::new(Stream::new())),
+            settings,
             consumers: None,
             backlog: Backlog::new(),
             unsettled: Slab::new(),
@@ -123,11 +128,15 @@ impl QueueCore {
 
     /// Applies one op, and appends what has to be done to `effects`.
     pub fn apply(&mut self, now: Timestamp, op: Op<'_>, effects: &mut Vec<Effect>) {
+        if self.stream.is_some() {
+            return self.apply_to_stream(now, op, effects);
+        }
         self.backlog.start_expiry();
         self.expire(now, effects);
         match op {
             Op::Publish(incoming) => self.publish(now, incoming, effects),
             Op::Recover(recovered) => self.recover(recovered),
+            Op::Written(_) => {}
             Op::Attach(consumer) => self.attach(now, consumer, effects),
             Op::Detach(id) => self.detach(now, id, effects),
             Op::Pause(id) => self.with_consumers(|consumers| consumers.pause(id)),
@@ -150,6 +159,9 @@ impl QueueCore {
 
     /// Whether [`Op::Assign`] would hand something out.
     pub fn has_work(&self) -> bool {
+        if let Some(stream) = &self.stream {
+            return stream.has_work();
+        }
         self.has_ready_consumer() && !self.backlog.is_empty() && !self.expiring
     }
 
@@ -169,6 +181,9 @@ impl QueueCore {
 
     /// When the next [`Op::Tick`] is needed. It may be earlier than anything happens, never later.
     pub fn deadline(&self) -> Option<Timestamp> {
+        if self.stream.is_some() {
+            return self.retention_deadline();
+        }
         // They are what it waits for.
         let expiry = self.backlog.next_expiry();
         let expiry = expiry.filter(|_| !self.keeps_enough_dead_letters());
@@ -199,8 +214,14 @@ impl QueueCore {
             persistent_bytes: self.backlog.bytes() + self.unsettled_bytes
                 - self.backlog.transient_bytes(),
             on_disk: self.on_disk(),
-            consumers: self.consumers.as_ref().map_or(0, |all| all.len() as u64),
+            consumers: self.consumer_count(),
         }
+    }
+
+    fn consumer_count(&self) -> u64 {
+        let readers = self.stream.as_ref().map(|stream| stream.consumer_count());
+        let consumers = self.consumers.as_ref().map(|all| all.len());
+        readers.or(consumers).unwrap_or_default() as u64
     }
 
     fn on_disk(&self) -> OnDisk {
@@ -222,7 +243,7 @@ impl QueueCore {
 
     /// Without consumers (`if-unused`).
     pub fn is_unused(&self) -> bool {
-        self.consumers.as_ref().is_none_or(|all| all.is_empty())
+        self.consumer_count() == 0
     }
 
     /// Without ready messages (`if-empty`).
@@ -237,7 +258,11 @@ impl QueueCore {
 
     /// The consumers, in the order of their ids.
     pub fn consumers(&self) -> impl Iterator<Item = ConsumerStatus<'_>> {
-        self.consumers.iter().flat_map(|all| all.iter())
+        let readers = self.stream.iter().flat_map(|stream| stream.consumers());
+        self.consumers
+            .iter()
+            .flat_map(|all| all.iter())
+            .chain(readers)
     }
 
     /// The settings in force.
@@ -259,6 +284,23 @@ impl QueueCore {
 
     pub(super) fn backlog(&self) -> &Backlog {
         &self.backlog
+    }
+
+    pub(super) fn backlog_mut(&mut self) -> &mut Backlog {
+        &mut self.backlog
+    }
+
+    pub(super) fn set_last_sequence(&mut self, last: u64) {
+        self.next_sequence = last;
+    }
+
+    pub(super) fn set_settings(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+    }
+
+    /// So many more persistent messages are here.
+    pub(super) fn count_persistent(&mut self, more: i64) {
+        self.persistent = self.persistent.strict_add_signed(more);
     }
 
     pub(super) fn unsettled(&self) -> &Slab<Unsettled> {
@@ -309,7 +351,9 @@ impl QueueCore {
 
     /// Messages up to this id will be recovered: what takes a place of its own takes one behind them.
     pub fn expect_recovered(&mut self, last: MessageId) {
-        self.next_sequence = self.next_sequence.max(last.0);
+        if self.stream.is_none() {
+            self.next_sequence = self.next_sequence.max(last.0);
+        }
     }
 
     /// A page found in the log at start, with what was kept beside it and the ids of its messages. `crashed`: they may have
@@ -321,7 +365,10 @@ impl QueueCore {
         ids: RangeInclusive<MessageId>,
         crashed: bool,
     ) -> Result<(), RecordError> {
-        let (page, level) = Page::from_meta(id, meta, ids, crashed)?;
+        let (mut page, level) = Page::from_meta(id, meta, ids, crashed)?;
+        if self.stream.is_some() {
+            page.place_behind(self.next_sequence);
+        }
         self.next_sequence = self.next_sequence.max(page.last);
         self.persistent += page.held.persistent;
         self.backlog.insert_page(level, page);
@@ -370,7 +417,7 @@ impl QueueCore {
         }
     }
 
-    fn take_sequence(&mut self) -> u64 {
+    pub(super) fn take_sequence(&mut self) -> u64 {
         self.next_sequence += 1;
         self.next_sequence
     }
@@ -417,7 +464,7 @@ impl QueueCore {
         }
         match self.settings.kind {
             Kind::Quorum if counts.acquisitions > 0 => self.wait_returned(Taken { entry, counts }),
-            Kind::Quorum => self.wait(Taken { entry, counts }),
+            Kind::Quorum | Kind::Stream => self.wait(Taken { entry, counts }),
             // What was noted of it has become its redelivered flag.
             Kind::Classic => self.wait(Taken {
                 entry,
@@ -582,7 +629,7 @@ impl QueueCore {
             id: Some(id),
             message,
             redelivered,
-            counts,
+            stamp: Stamp::Counts(counts),
         }
     }
 
@@ -611,7 +658,7 @@ impl QueueCore {
             id: None,
             redelivered: entry.marks.redelivered(),
             message: entry.message,
-            counts,
+            stamp: Stamp::Counts(counts),
         }));
         if entry.id.is_stored() {
             effects.push(Effect::Release(entry.id));
@@ -660,7 +707,7 @@ impl QueueCore {
         if let Some(taken) = self.take_back(id) {
             match (how, self.settings.kind) {
                 (Return::Untouched, kind) => self.stay(kind, taken),
-                (_, Kind::Classic) => self.requeue(taken, effects),
+                (_, Kind::Classic | Kind::Stream) => self.requeue(taken, effects),
                 (_, Kind::Quorum) => self.try_again(now, taken, how, effects),
             }
         }
@@ -726,7 +773,7 @@ impl QueueCore {
         taken.entry.message = taken.entry.message.compact();
         match kind {
             Kind::Quorum if taken.counts.acquisitions > 0 => self.backlog.insert_returned(taken),
-            Kind::Quorum | Kind::Classic => self.backlog.insert(taken),
+            Kind::Quorum | Kind::Classic | Kind::Stream => self.backlog.insert(taken),
         }
     }
 
@@ -1027,6 +1074,7 @@ impl Settings {
         match self.kind {
             Kind::Classic => priority.unwrap_or(0).min(self.priority_max.unwrap_or(0)),
             Kind::Quorum => priority.unwrap_or(4).min(31),
+            Kind::Stream => 0,
         }
     }
 

@@ -37,7 +37,7 @@ use std::fmt::Debug;
 use std::ops::RangeInclusive;
 
 use super::backlog::{Entry, Expiry, Marks};
-use crate::ids::{MessageId, PageId};
+use crate::ids::{MessageId, PageId, QueueId};
 use crate::message::Message;
 use crate::record::{self, RecordError};
 use crate::time::Timestamp;
@@ -69,6 +69,18 @@ pub trait PageStore: Debug + Send + Sync {
 
     /// The record of a stored message that is in no page.
     fn read(&self, id: MessageId) -> Result<Vec<u8>, Unreadable>;
+
+    /// How far the log is durable.
+    fn durable(&self) -> u64;
+
+    /// Notes that a stream begins with this offset, and lets go what was before it.
+    fn truncate(
+        &self,
+        stream: QueueId,
+        first_offset: u64,
+        messages: &[MessageId],
+        pages: &[PageId],
+    );
 }
 
 /// A message as it lies in a page.
@@ -293,6 +305,14 @@ impl Page {
             }
         }
         page
+    }
+
+    /// A page of a stream, in which nothing is missing: its places are those it was written with, and the first of them
+    /// follows `last`.
+    pub(super) fn place_behind(&mut self, last: u64) {
+        self.first = last + 1;
+        self.last = last + self.held.count;
+        self.origin = Origin::This;
     }
 
     fn note(&self, entry: &Entry) -> u64 {

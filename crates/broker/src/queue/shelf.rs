@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::QueueCore;
 use super::pages::{Leaving, Outgoing, PageStore, PagedRecord, Unreadable};
-use crate::ids::{MessageId, PageId};
+use crate::ids::{MessageId, PageId, QueueId};
 use crate::message::Message;
 use crate::record;
 use crate::time::Timestamp;
@@ -24,6 +24,9 @@ struct Inner {
     last_page: u64,
     hints: Vec<PageId>,
     forgets_marks: bool,
+    /// `None`: everything is durable.
+    durable: Option<u64>,
+    first_offset: u64,
 }
 
 #[derive(Debug)]
@@ -152,6 +155,17 @@ impl PageStore for Shelf {
         let inner = self.inner.lock();
         let record = inner.records.get(&id).cloned();
         record.ok_or_else(|| Unreadable("no such record".into()))
+    }
+
+    fn durable(&self) -> u64 {
+        self.inner.lock().durable.unwrap_or(u64::MAX)
+    }
+
+    fn truncate(&self, _: QueueId, first_offset: u64, messages: &[MessageId], pages: &[PageId]) {
+        let mut inner = self.inner.lock();
+        inner.first_offset = first_offset;
+        inner.records.retain(|id, _| !messages.contains(id));
+        inner.pages.retain(|id, _| !pages.contains(&PageId(*id)));
     }
 }
 

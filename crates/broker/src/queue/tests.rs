@@ -100,6 +100,7 @@ fn consumer(id: u32) -> Consumer {
         priority: 0,
         exclusive: false,
         timeout_ms: None,
+        read_from: None,
     }
 }
 

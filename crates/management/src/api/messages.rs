@@ -8,7 +8,7 @@ use leveret_broker::live_queue::Outbox;
 use leveret_broker::message::Message;
 use leveret_broker::properties::PropertiesBuf;
 use leveret_broker::publish::Batch;
-use leveret_broker::queue::{Counts, Delivery, Return};
+use leveret_broker::queue::{Counts, Delivery, Return, Stamp};
 use leveret_broker::table::Value;
 use serde_json::{Map, Value as Json, json};
 
@@ -204,13 +204,16 @@ pub(crate) fn get(call: &Call<'_>) -> Reply {
         json::object(&mut out, Columns::new(call.query.columns()), |object| {
             let Delivery {
                 message,
-                counts,
+                stamp,
                 redelivered,
                 ..
             } = &delivery;
             let shown = Shown {
                 message,
-                counts: *counts,
+                counts: match stamp {
+                    Stamp::Counts(counts) => *counts,
+                    Stamp::Offset(_) => Counts::default(),
+                },
                 redelivered: *redelivered,
             };
             write(object, &shown, get.shape, |object| {

@@ -137,7 +137,7 @@ fn write(object: &mut Object<'_>, queue: &Arc<LiveQueue>, scene: &Scene) {
     object.field("internal_owner", &false);
     object.field("arguments", &TableJson(&declaration.arguments));
     object.field("node", &scene.node);
-    if queue.kind == Kind::Quorum {
+    if queue.kind.keeps_all() {
         object.field("leader", &scene.node);
         object.field("members", &[&scene.node]);
         object.field("online", &[&scene.node]);

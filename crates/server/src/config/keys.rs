@@ -344,8 +344,8 @@ const AFTER_TLS: &[Key] = &[
         |c, _, v| queue_type_enabled(&mut c.disabled_queue_kinds, Kind::Classic, v)),
     one("queue_types.quorum.enabled", "true", "Whether quorum queues may be declared.",
         |c, _, v| queue_type_enabled(&mut c.disabled_queue_kinds, Kind::Quorum, v)),
-    one("queue_types.stream.enabled", "false", "The same of streams, which there are none of.",
-        |_, _, v| flag(v).map(drop)),
+    one("queue_types.stream.enabled", "true", "Whether streams may be declared.",
+        |c, _, v| queue_type_enabled(&mut c.disabled_queue_kinds, Kind::Stream, v)),
     one("message_interceptors.incoming.set_header_timestamp.overwrite", "", 
         "Notes in messages when they came; `true`: in place of a note that is there.",
         |c, _, v| put(&mut c.interceptors.timestamp, overwrite(v))),
@@ -650,7 +650,7 @@ fn frame_bytes(value: &str, zero_is_no_limit: bool) -> Result<u32, String> {
 }
 
 fn queue_type(value: &str) -> Result<String, String> {
-    let types = ["classic", "quorum"];
+    let types = Kind::ALL.map(Kind::name);
     one_of(value, &types.map(|name| (name, name))).map(str::to_owned)
 }
 

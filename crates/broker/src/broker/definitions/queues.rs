@@ -274,6 +274,11 @@ impl Broker {
     pub fn purge_queue(&self, by: &Principal, name: &str, now: Timestamp) -> Result<u64> {
         self.check_access(by, Access::Read, Resource::queue(name, &by.vhost_name))?;
         let queue = self.find_queue(by, name)?;
+        if queue.kind == Kind::Stream {
+            let resource = Resource::queue(name, &by.vhost_name);
+            let text = format!("queue.purge not supported by stream queues {resource}");
+            return Err(Error::NotImplemented(text));
+        }
         let mut outbox = Outbox::default();
         let count = match queue.drive(now, &mut outbox) {
             Ok(mut drive) => {
@@ -377,10 +382,13 @@ impl Broker {
                 })?,
         };
         let resource = Resource::queue("", vhost);
-        if arguments::queue_type(resource, arguments)? == Some(Kind::Quorum) {
-            return Err(Error::PreconditionFailed(
-                "Cannot declare a server-named queue for type rabbit_quorum_queue".to_owned(),
-            ));
+        if let Some(kind @ (Kind::Quorum | Kind::Stream)) =
+            arguments::queue_type(resource, arguments)?
+        {
+            return Err(Error::PreconditionFailed(format!(
+                "Cannot declare a server-named queue for type {}",
+                arguments::module(kind)
+            )));
         }
         Ok(format!("{prefix}-{}", self.random_name()))
     }
@@ -412,7 +420,7 @@ impl Broker {
                 self.options.node_name
             )));
         }
-        if kind == Kind::Quorum {
+        if kind.keeps_all() {
             let property = match spec {
                 QueueSpec {
                     auto_delete: true, ..
@@ -533,6 +541,16 @@ fn equivalent_queue(
             if received != current {
                 return Err(inequivalent(name, resource, received, current));
             }
+            continue;
+        }
+        if name == "x-max-age" {
+            // Compared, and shown, in ms.
+            let ms = |age: Option<&Value>| {
+                let ms = age.and_then(Value::as_str).and_then(arguments::age_ms)?;
+                i64::try_from(ms).ok().map(Value::I64)
+            };
+            let (received, current) = (ms(received), ms(current));
+            equivalent_argument(resource, name, current.as_ref(), received.as_ref())?;
             continue;
         }
         equivalent_argument(resource, name, current, received)?;

@@ -62,6 +62,7 @@ fn kind(name: &str) -> Result<Kind, Failure> {
     match name {
         "classic" | "rabbit_classic_queue" => Ok(Kind::Classic),
         "quorum" | "rabbit_quorum_queue" => Ok(Kind::Quorum),
+        "stream" | "rabbit_stream_queue" => Ok(Kind::Stream),
         _ => Err(Failure::bad_request(format!(
             "Unsupported default queue type '{name}'"
         ))),
