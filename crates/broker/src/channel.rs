@@ -639,14 +639,16 @@ impl Channel {
         broker.check_access(&self.principal, Access::Read, resource)?;
         let queue = broker.find_queue(&self.principal, spec.queue)?;
         let asked_for = ConsumerArguments::read(resource, queue.kind, &spec.arguments, now)?;
+        let mut prefetch = self.prefetch;
         if queue.kind == Kind::Stream {
-            check_stream_consumer(resource, spec.acknowledges, self.prefetch)?;
+            prefetch = self.stream_prefetch();
+            check_stream_consumer(resource, spec.acknowledges, prefetch)?;
         }
         let consumer = Consumer {
             id: ConsumerId(0),
             session: self.session,
             acknowledges: spec.acknowledges,
-            prefetch: self.prefetch,
+            prefetch,
             shared_credit: self.shared_credit.clone(),
             priority: asked_for.priority,
             exclusive: spec.exclusive,
@@ -662,6 +664,18 @@ impl Channel {
                 Err(Error::AccessRefused(format!("{resource} in exclusive use")))
             }
         }
+    }
+
+    /// A stream has no limit in common with other queues: that of the channel counts for each of its consumers, as for all
+    /// of them since RabbitMQ 4.3.
+    fn stream_prefetch(&self) -> u16 {
+        let shared = self.shared_credit.as_ref().map(|credit| credit.limit());
+        let shared = shared.map(|limit| u16::try_from(limit).unwrap_or(u16::MAX));
+        [Some(self.prefetch), shared]
+            .into_iter()
+            .flatten()
+            .find(|limit| *limit > 0)
+            .unwrap_or(0)
     }
 
     fn subscriber(&self, key: ConsumerKey, tag: Arc<str>, arguments: Table) -> Subscriber {

@@ -31,6 +31,11 @@ impl SharedCredit {
         self.limit.store(limit, SeqCst);
     }
 
+    /// The limit; 0: none.
+    pub fn limit(&self) -> u32 {
+        self.limit.load(SeqCst)
+    }
+
     /// Takes credit for one delivery, if there is some.
     pub fn try_take(&self) -> bool {
         if self.take() {

@@ -372,6 +372,7 @@ impl QueueCore {
         self.next_sequence = self.next_sequence.max(page.last);
         self.persistent += page.held.persistent;
         self.backlog.insert_page(level, page);
+        self.all_is_durable();
         Ok(())
     }
 

@@ -781,6 +781,7 @@ impl Run {
                     priority,
                     exclusive,
                     timeout_ms,
+                    read_from: None,
                 };
                 model.attach(consumer.clone());
                 self.apply(Op::Attach(consumer));
@@ -953,6 +954,7 @@ impl Run {
             }
             Effect::TimedOut(id, _) => format!("timed out {}", id.0),
             Effect::DropPage(_) => unreachable!("described by what was in it"),
+            Effect::Truncate { .. } | Effect::Summon(..) => unreachable!("of streams"),
             Effect::Delete => "delete".into(),
         }
     }
@@ -965,9 +967,12 @@ impl Run {
         let Delivery {
             id,
             redelivered,
-            counts,
+            stamp,
             ..
         } = delivery;
+        let Stamp::Counts(counts) = stamp else {
+            unreachable!("of streams")
+        };
         format!("{number} {redelivered} {counts:?} {}", id.is_some())
     }
 
@@ -1086,6 +1091,7 @@ fn settings() -> impl Strategy<Value = Settings> {
             delivery_limit: more.3,
             consumer_timeout_ms: times.0,
             delayed_retry: times.1,
+            max_age_ms: None,
         },
     )
 }

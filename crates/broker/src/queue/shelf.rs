@@ -37,6 +37,15 @@ struct Record {
 }
 
 impl Shelf {
+    /// The log is durable up to here, and what comes is not so by itself any more.
+    pub(super) fn become_durable(&self, up_to: u64) {
+        self.inner.lock().durable = Some(up_to);
+    }
+
+    pub(super) fn first_offset(&self) -> u64 {
+        self.inner.lock().first_offset
+    }
+
     /// What a publish would have put into the log.
     pub(super) fn store(&self, id: MessageId, message: &Message) {
         let record = record::encode(Timestamp(0), message);

@@ -236,6 +236,7 @@ impl QueueCore {
         self.set_last_sequence(offset);
         if let Some(stream) = &mut self.stream {
             stream.first = offset + 1;
+            stream.durable = offset;
         }
     }
 
@@ -268,7 +269,10 @@ impl QueueCore {
                 incoming,
                 published_at,
                 ..
-            }) => self.write(published_at, incoming),
+            }) => {
+                self.write(published_at, incoming);
+                self.all_is_durable();
+            }
             Op::Written(durable_at) => {
                 self.written(durable_at, effects);
                 self.retain(now, effects);
@@ -292,10 +296,14 @@ impl QueueCore {
                 self.set_settings(settings);
                 self.retain(now, effects);
             }
+            Op::Share(id, credit) => stream.with_reader(id, |reader| {
+                credit.charge(reader.unsettled);
+                reader.consumer.shared_credit = Some(credit);
+            }),
             // Refused by whoever was asked for them.
             Op::Get { .. } => effects.push(Effect::Empty),
             Op::Purge => effects.push(Effect::Purged(0)),
-            Op::Take(_) | Op::DeadLettered(..) | Op::Share(..) | Op::Touch => {}
+            Op::Take(_) | Op::DeadLettered(..) | Op::Touch => {}
         }
     }
 
@@ -340,10 +348,15 @@ impl QueueCore {
         while let Some((through, _)) = stream.pending.pop_front_if(|(_, at)| *at <= log) {
             stream.durable = through;
         }
-        if stream.pending.is_empty() {
+        stream.durable
+    }
+
+    /// What has come so far was found in the log.
+    pub(super) fn all_is_durable(&mut self) {
+        let last = self.last_sequence();
+        if let Some(stream) = &mut self.stream {
             stream.durable = last;
         }
-        stream.durable
     }
 
     fn attach_reader(&mut self, consumer: Consumer) {
@@ -550,6 +563,9 @@ impl Reader {
             return None;
         }
         self.unsettled += 1;
+        if let Some(credit) = &self.consumer.shared_credit {
+            credit.charge(1);
+        }
         let (id, serial) = (self.consumer.id, self.serial);
         Some(Delivery {
             id: Some(unsettled.insert(Holder { id, serial })),

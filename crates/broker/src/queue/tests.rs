@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::pages::{Leaving, Outgoing, PageSizes};
+use super::pages::{Leaving, Outgoing, PageSizes, PageStore as _};
 use super::shelf::{Shelf, on_shelf};
 use super::*;
+use crate::ids::QueueId;
 
 mod consumers;
 mod dead_letters;
@@ -17,6 +18,7 @@ mod limits;
 mod paging;
 mod priorities;
 mod single_active;
+mod streams;
 mod time_to_live;
 
 fn classic() -> Settings {
@@ -47,6 +49,10 @@ struct Script {
 /// - `publish a 1 p3 t50 l4`: bodies; `1` stores it under that id, `p` priority, `t` time to live, `l` length.
 /// - `recover a 1 x2 r`: found in the log, published at time 0, returned twice before; `r` flags it whatever came before.
 /// - `attach 1 noack n2 p5 shared excl o30`: consumer 1, with prefetch 2, priority 5, shared credit, timeout 30.
+/// - `publish a 1 fx`: with a value to filter by; `written 7`: what was published to a stream is durable from there on;
+///   `durable 7`: the log is so up to there, and what comes is not so by itself any more;
+/// - `read 1 n2 @first fx u`: consumer 1 of a stream, from `@next`, `@last`, an offset `@3` or a time `@t50`, which wants the
+///   value `x`, and with `u` what has none;
 /// - `take a b`: an operator takes what waits with these bodies, and `untake a` puts it back; `browse` shows what waits;
 /// - `detach 1`, `pause 1`, `resume 1`, `get`, `get noack`, `ack a b`, `nack a`, `reject a`, `end a`, `discard a`,
 ///   `dead a`, `undead a` (the answer to a dead letter), `purge`, `touch`, `time 50` (a tick at that time), `limit 2`
@@ -104,6 +110,15 @@ fn consumer(id: u32) -> Consumer {
     }
 }
 
+/// A message with a value to filter by.
+fn filterable(value: &str, body: &[u8]) -> Message {
+    let mut properties = PropertiesBuf::default();
+    let value = Value::String(value.as_bytes().into());
+    let headers = properties.headers_mut();
+    headers.insert("x-stream-filter-value", value);
+    Message::new(b"", b"q", &properties.encode(), body)
+}
+
 fn message(body: &str, length: usize) -> Message {
     let mut padded = body.as_bytes().to_vec();
     padded.resize(length.max(body.len()), b' ');
@@ -146,6 +161,15 @@ impl Script {
                 timeout_ms: number(rest, "o"),
                 ..consumer(id.0)
             })),
+            "read" => {
+                let consumer = self.reader(id.0, rest);
+                self.apply(Op::Attach(consumer))
+            }
+            "written" => self.apply(Op::Written(number(rest, "").unwrap())),
+            "durable" => {
+                self.shelf.become_durable(number(rest, "").unwrap());
+                String::new()
+            }
             "detach" => self.apply(Op::Detach(id)),
             "pause" => self.apply(Op::Pause(id)),
             "resume" => self.apply(Op::Resume(id)),
@@ -237,6 +261,9 @@ impl Script {
                 self.shelf.restart();
                 let queue = QueueCore::new(self.queue.settings().clone(), self.now);
                 self.queue = queue.with_pages(self.shelf.clone());
+                if self.queue.settings().kind == Kind::Stream {
+                    self.queue.begin_at(self.shelf.first_offset());
+                }
                 String::new()
             }
             "repage" => {
@@ -256,6 +283,28 @@ impl Script {
                 String::new()
             }
             other => panic!("no such step: {other}"),
+        }
+    }
+
+    /// A consumer of a stream: `n` its prefetch, `@` where it begins, `f` what it wants, `u` and what has no value.
+    fn reader(&self, id: u32, words: &[&str]) -> Consumer {
+        let start = match number::<String>(words, "@").as_deref() {
+            Some("first") => StreamStart::First,
+            Some("last") => StreamStart::Last,
+            None | Some("next") => StreamStart::Next,
+            Some(at) => match at.strip_prefix('t') {
+                Some(time) => StreamStart::Time(Timestamp(time.parse().unwrap())),
+                None => StreamStart::Offset(at.parse().unwrap()),
+            },
+        };
+        let filter = number::<String>(words, "f").map(|value| StreamFilter {
+            values: vec![value.as_bytes().into()],
+            match_unfiltered: words.contains(&"u"),
+        });
+        Consumer {
+            prefetch: number(words, "n").unwrap_or(10),
+            read_from: Some(Box::new(ReadFrom { start, filter })),
+            ..consumer(id)
         }
     }
 
@@ -296,8 +345,10 @@ impl Script {
 
     fn incoming(words: &[&str]) -> Incoming {
         let id = number(words, "").unwrap_or(0);
+        let body = message(words[0], number(words, "l").unwrap_or(1));
+        let value = number::<String>(words, "f");
         Incoming {
-            message: message(words[0], number(words, "l").unwrap_or(1)),
+            message: value.map_or(body.clone(), |value| filterable(&value, body.body())),
             id: MessageId(id),
             priority: number(words, "p"),
             ttl_ms: number(words, "t"),
@@ -356,6 +407,19 @@ impl Script {
                 format!("timed out {id} after {timeout_ms}")
             }
             Effect::DropPage(page) => format!("drop page {}", page.0),
+            Effect::Truncate {
+                first_offset,
+                messages,
+                pages,
+            } => {
+                self.shelf
+                    .truncate(QueueId(0), first_offset, &messages, &pages);
+                let ids = messages.iter().map(|id| format!(" {}", id.0));
+                let pages = pages.iter().map(|page| format!(" page {}", page.0));
+                let gone: String = ids.chain(pages).collect();
+                format!("from {first_offset} without{gone}")
+            }
+            Effect::Summon(ConsumerId(id), durable_at) => format!("summon {id} at {durable_at}"),
             Effect::Delete => "delete".into(),
         }
     }
@@ -370,9 +434,13 @@ impl Script {
         if delivery.redelivered {
             text.push('*');
         }
-        let counts = delivery.counts;
-        if counts != Counts::default() {
-            write!(text, "{}/{}", counts.deliveries, counts.acquisitions).unwrap();
+        match delivery.stamp {
+            Stamp::Counts(counts) if counts == Counts::default() => {}
+            Stamp::Counts(Counts {
+                deliveries,
+                acquisitions,
+            }) => write!(text, "{deliveries}/{acquisitions}").unwrap(),
+            Stamp::Offset(Offset(offset)) => write!(text, "@{offset}").unwrap(),
         }
         text
     }
