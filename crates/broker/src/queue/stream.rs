@@ -436,8 +436,9 @@ impl QueueCore {
                     reader.sleep(Some(0), effects);
                     break;
                 }
-                if reader.ahead.is_empty() {
-                    self.read_ahead(reader, durable);
+                if reader.ahead.is_empty() && !self.read_ahead(reader, durable) {
+                    reader.sleep(None, effects);
+                    break;
                 }
                 if let Some(delivery) = reader.take_next(unsettled) {
                     left -= 1;
@@ -449,10 +450,10 @@ impl QueueCore {
     }
 
     /// Reads some messages for a reader, from its next one on, as far as they are durable: from memory a few, from disk the
-    /// rest of a page.
-    fn read_ahead(&self, reader: &mut Reader, durable: u64) {
+    /// rest of a page. `false`: there is nothing to read.
+    fn read_ahead(&self, reader: &mut Reader, durable: u64) -> bool {
         let Some(lane) = self.backlog().lanes().next() else {
-            return;
+            return false;
         };
         let next = reader.next;
         match lane.part_with(next) {
@@ -481,6 +482,7 @@ impl QueueCore {
             }
             None => {}
         }
+        !reader.ahead.is_empty() || reader.next > next
     }
 
     // Retention.
