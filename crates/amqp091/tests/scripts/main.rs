@@ -19,5 +19,6 @@ mod permissions;
 mod policies;
 mod publishes;
 mod recovery;
+mod streams;
 mod words;
 mod world;
