@@ -85,17 +85,39 @@ QUORUM = {
     "x-max-in-memory-bytes": ([5], [(-1, "{value_negative,-1}")]),
 }
 
-STREAM_ONLY = {
-    "x-max-age": "1D",
-    "x-stream-max-segment-size-bytes": 1000,
-    "x-stream-filter-size-bytes": 16,
-    "x-initial-cluster-size": 1,
+STREAM = {
+    "x-max-age": (
+        ["1Y", "2M", "30D", "12h", "5m", "1s"],
+        [
+            ("5", "invalid_max_age"),
+            ("h", "invalid_max_age"),
+            ("1H", "invalid_max_age"),
+            ("-5h", "invalid_max_age"),
+            (5, type_error("signedint")),
+        ],
+    ),
+    "x-stream-max-segment-size-bytes": (
+        [0, 1000, 3_000_000_000],
+        [(-1, "{value_negative,-1}"), ("a", integer("longstr"))],
+    ),
+    "x-stream-filter-size-bytes": ([16, 255], [(-1, "{value_negative,-1}"), ("a", integer("longstr"))]),
+    "x-initial-cluster-size": ([1, 3], [(0, "{value_zero,0}"), (-1, "{value_negative,-1}")]),
 }
+OF_ALL = ["x-max-length-bytes", "x-queue-leader-locator"]
 
-RULES = {"classic": {**COMMON, **CLASSIC}, "quorum": {**COMMON, **QUORUM}}
+RULES = {
+    "classic": {**COMMON, **CLASSIC},
+    "quorum": {**COMMON, **QUORUM},
+    "stream": {**{name: COMMON[name] for name in OF_ALL}, **STREAM},
+}
+EXAMPLES = {
+    name: next((value for value in values if value is not None), None)
+    for rules in (COMMON, CLASSIC, QUORUM, STREAM)
+    for name, (values, _) in rules.items()
+}
 FOREIGN = {
-    "classic": {**{name: values[0] for name, (values, _) in QUORUM.items()}, **STREAM_ONLY},
-    "quorum": {**{name: values[0] for name, (values, _) in CLASSIC.items()}, **STREAM_ONLY},
+    queue_type: {name: value for name, value in EXAMPLES.items() if name not in rules}
+    for queue_type, rules in RULES.items()
 }
 
 ACCEPTED = [

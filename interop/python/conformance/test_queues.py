@@ -134,16 +134,9 @@ def test_Q03_unknown_arguments_are_ignored(declare):
 
 
 @pytest.mark.parametrize("queue_type", ["quorum", "classic", "stream"])
-def test_Q04_queue_type(wire, names, expect, queue_type):
+def test_Q04_queue_type(wire, names, queue_type):
     queue = names.queue()
     answer = wire.call(1, "queue.declare", queue=queue, durable=True, arguments={"x-queue-type": queue_type})
-    if queue_type == "stream" and expect(leveret=True, rabbitmq=False):
-        text = (
-            f"PRECONDITION_FAILED - invalid arg 'x-queue-type' for queue '{queue}' in vhost '/': "
-            "\"unsupported queue type 'stream'\""
-        )
-        assert_close(answer, "channel", 406, text, "queue.declare")
-        return
     assert answer.name == "queue.declare-ok"
 
 
@@ -176,10 +169,11 @@ def test_Q05_type_that_is_no_text(wire, names):
         ({"durable": False, "exclusive": True, "auto_delete": True}, "auto-delete"),
     ],
 )
-def test_Q06_flags_of_a_quorum_queue(wire, names, flags, problem):
+@pytest.mark.parametrize("arguments", [QUORUM, STREAM], ids=["quorum", "stream"])
+def test_Q06_flags_of_a_quorum_queue_or_stream(wire, names, flags, problem, arguments):
     queue = names.queue()
     text = f"PRECONDITION_FAILED - invalid property '{problem}' for queue '{queue}' in vhost '/'"
-    channel_error(wire, 406, text, "queue.declare", queue=queue, arguments=QUORUM, **flags)
+    channel_error(wire, 406, text, "queue.declare", queue=queue, arguments=arguments, **flags)
 
 
 def test_Q07_transient_queue_that_is_not_exclusive(declare):
