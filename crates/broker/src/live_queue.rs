@@ -27,7 +27,7 @@ use crate::properties::Properties;
 use crate::queue::pages::{Leaving, PageSizes, PageStore};
 use crate::queue::{
     AttachRefusal, Consumer, ConsumerStatus, Counts, Delivery, Effect, Kind, Op, QueueCore, Reason,
-    Scope, Settings, Standing, Start, Stats,
+    Scope, Settings, Standing, Start, Stats, StreamStats,
 };
 use crate::record::RecordError;
 use crate::table::Table;
@@ -126,6 +126,8 @@ pub struct QueueStatus {
     pub idle_since: Timestamp,
     pub exclusive_consumer: Option<Arc<ConsumerFacts>>,
     pub single_active_consumer: Option<Arc<ConsumerFacts>>,
+    /// What only a stream tells.
+    pub stream: Option<StreamStats>,
 }
 
 /// A consumer in a listing.
@@ -365,6 +367,7 @@ impl LiveQueue {
             idle_since: state.last_active,
             exclusive_consumer: exclusive.and_then(|status| tag_of(status.consumer)),
             single_active_consumer: state.core.active_consumer().and_then(tag_of),
+            stream: state.core.stream_stats(),
         }
     }
 

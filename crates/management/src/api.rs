@@ -19,5 +19,6 @@ pub(crate) mod overview;
 pub(crate) mod parameters;
 pub(crate) mod policies;
 pub(crate) mod queues;
+pub(crate) mod streams;
 pub(crate) mod users;
 pub(crate) mod vhosts;

@@ -9,7 +9,7 @@ use crate::answer::Reply;
 use crate::api::{
     access as about_access, bindings, certificates, connections, consumers, definitions, exchanges,
     features, health, limits, messages, nodes, operations, overview, parameters, policies, queues,
-    users, vhosts,
+    streams, users, vhosts,
 };
 use crate::call::Call;
 use crate::events;
@@ -157,6 +157,16 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/queues/:vhost/:queue/get", "Gets messages.", &[post(Vhost, messages::get)]),
     route("/queues/:vhost/:queue/actions", "Historic; does nothing.", &[post(Administrator, queues::act)]),
     route("/leveret/queues/:vhost/:queue/messages", "Looks at the messages of a queue without taking them; moves, copies, sends back or deletes some.", &[get(Vhost, messages::browse::browse), post(Vhost, messages::sweep::act)]),
+    route("/stream/connections", "Connections of the stream protocol, which is not spoken yet.", &[get(User, streams::list)]),
+    route("/stream/connections/:vhost", "Those to a virtual host.", &[get(Vhost, streams::list_in_vhost)]),
+    route("/stream/connections/:vhost/:connection", "One of them.", &[get(Vhost, streams::of_connection), delete(Vhost, streams::of_connection)]),
+    route("/stream/connections/:vhost/:connection/consumers", "Its consumers.", &[get(Vhost, streams::of_connection)]),
+    route("/stream/connections/:vhost/:connection/publishers", "Its publishers.", &[get(Vhost, streams::of_connection)]),
+    route("/stream/consumers", "Consumers by the stream protocol.", &[get(User, streams::list)]),
+    route("/stream/consumers/:vhost", "Those in a virtual host.", &[get(Vhost, streams::list_in_vhost)]),
+    route("/stream/publishers", "Publishers by the stream protocol.", &[get(User, streams::list)]),
+    route("/stream/publishers/:vhost", "Those in a virtual host.", &[get(Vhost, streams::list_in_vhost)]),
+    route("/stream/publishers/:vhost/:queue", "Those of a stream.", &[get(Vhost, streams::list_of_stream)]),
     route("/bindings", "Bindings.", &[get(User, bindings::list)]),
     route("/bindings/:vhost", "Bindings of a virtual host.", &[get(Vhost, bindings::list_in_vhost)]),
     route("/bindings/:vhost/e/:source/:kind/:destination", "Bindings from an exchange to a queue (`q`) or an exchange (`e`).", &[get(Vhost, bindings::list_between), post(Vhost, bindings::bind)]),

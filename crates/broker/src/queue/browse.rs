@@ -24,6 +24,8 @@ pub struct Browsed {
     /// When its time is up, if it has any.
     pub expires_at: Option<Timestamp>,
     pub persistent: bool,
+    /// Its offset, in a stream.
+    pub offset: Option<u64>,
 }
 
 /// Where a message stands in the order of leaving. No two messages of a queue ever share one.
@@ -127,8 +129,11 @@ impl QueueCore {
         };
         let is_stream = self.stream.is_some();
         let mut see = |mut browsed: Browsed| {
-            // In a stream it is when the message came.
-            browsed.expires_at.take_if(|_| is_stream);
+            if is_stream {
+                // There it is when the message came.
+                browsed.expires_at = None;
+                browsed.offset = Some(browsed.standing.sequence - 1);
+            }
             see(browsed)
         };
         let mut visit = Visit {
@@ -189,6 +194,7 @@ fn browsed(level: u16, entry: &Entry, counts: Counts) -> Browsed {
         counts,
         expires_at: (entry.expiry != Expiry::NEVER).then(|| entry.expiry.time()),
         persistent: entry.marks.persistent(),
+        offset: None,
     }
 }
 

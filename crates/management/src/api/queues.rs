@@ -200,6 +200,14 @@ fn write_status(object: &mut Object<'_>, queue: &LiveQueue, status: &QueueStatus
         });
         write_priorities(object, queue);
     }
+    if let Some(stream) = &status.stream {
+        let first_at = stream.first_at.map_or(0, |at| at.0);
+        object.field("first_timestamp", &first_at);
+        object.field("segments", &stream.segments);
+        object.field_with("readers", || json!({ &*scene.node: stats.consumers }));
+        object.field("first_offset", &stream.first_offset);
+        object.field("next_offset", &stream.next_offset);
+    }
     object.object("message_stats", |object| {
         scene.numbers.write(object, &MESSAGE_STATS, key, &gathered);
     });

@@ -387,3 +387,46 @@ fn actions_that_make_no_sense() {
         r#"{"done":1,"looked_at":1,"matched":1}"#
     );
 }
+
+#[test]
+fn messages_of_a_stream_are_looked_at_and_copied_and_stay() {
+    let world = World::with_messages(&[]);
+    world.check(
+        r#"
+        PUT /api/queues/%2F/s {"durable":true,"arguments":{"x-queue-type":"stream"}}
+        201
+        "#,
+    );
+    for payload in ["one", "two"] {
+        world.publish("s", payload, "{}");
+    }
+    let seen = world
+        .ask("GET /api/leveret/queues/%2F/s/messages?offset=1")
+        .json();
+    assert_eq!(seen["items"][0]["payload"], "two");
+    assert_eq!(seen["items"][0]["offset"], 1);
+    assert_eq!(seen["items"][0]["expires_at"], Value::Null);
+    let stays = |body: &str| {
+        let seen = world.ask(&format!("POST /api/leveret/queues/%2F/s/messages {body}"));
+        (seen.status, seen.json()["reason"].clone())
+    };
+    let reason = "messages of the stream queue 's' in vhost '/' stay until retention lets them go";
+    for action in [
+        r#"{"action":"delete","filter":{}}"#,
+        r#"{"action":"move","filter":{},"to":{"queue":"q"}}"#,
+    ] {
+        assert_eq!(stays(action), (400, reason.into()), "{action}");
+    }
+    world.check(
+        r#"
+        DELETE /api/queues/%2F/s/contents
+        400 {"error":"bad_request","reason":"queue.purge not supported by stream queues queue 's' in vhost '/'"}
+        GET /api/queues/%2F/s?columns=type,messages,first_offset,next_offset,readers
+        200 {"type":"stream","messages":2,"readers":{"rabbit@localhost":0},"first_offset":0,"next_offset":2}
+        GET /api/stream/publishers/%2F/s
+        200 []
+        GET /api/stream/publishers/%2F/missing
+        404 {"error":"Object Not Found","reason":"Not Found"}
+        "#,
+    );
+}

@@ -24,7 +24,7 @@ use crate::message::Message;
 use crate::principal::Principal;
 use crate::properties::PropertiesBuf;
 use crate::publish::{Batch, Receipt, Targets};
-use crate::queue::{Browsed, Incoming, Op, Return, Scope, Start};
+use crate::queue::{Browsed, Incoming, Kind, Op, Return, Scope, Start};
 use crate::table::{Table, Value};
 use crate::time::Timestamp;
 use crate::users::Access;
@@ -208,7 +208,7 @@ type Addressed = std::result::Result<(Message, Arc<Targets>), Stay>;
 
 impl Sweep {
     /// Begins a sweep over the queue of that name. A user needs what a client would need: the permission to read the queue,
-    /// and to write where messages go.
+    /// and to write where messages go. Out of a stream messages are only copied.
     pub fn begin(
         broker: &Arc<Broker>,
         by: Principal,
@@ -218,6 +218,12 @@ impl Sweep {
     ) -> Result<Self> {
         broker.check_access(&by, Access::Read, Resource::queue(queue, &by.vhost_name))?;
         let queue = broker.find_queue(&by, queue)?;
+        if queue.kind == Kind::Stream && matches!(action, Action::Delete | Action::Move(_)) {
+            let resource = Resource::queue(queue.name(), &by.vhost_name);
+            return Err(Error::PreconditionFailed(format!(
+                "messages of the stream {resource} stay until retention lets them go"
+            )));
+        }
         action.check(broker, &by)?;
         let (chosen, left) = Chosen::new(choice);
         Ok(Self {

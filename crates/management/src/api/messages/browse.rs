@@ -173,6 +173,9 @@ impl View {
         };
         write(object, &shown, self.shape, |object| {
             object.field("persistent", &browsed.persistent);
+            if let Some(offset) = browsed.offset {
+                object.field("offset", &offset);
+            }
             object.field("delivery_count", &browsed.counts.deliveries);
             object.field("acquired_count", &browsed.counts.acquisitions);
             object.field("expires_at", &browsed.expires_at.map(|at| at.0));
