@@ -119,7 +119,9 @@ const ARGUMENTS: &[Argument] = &[
     argument("x-member-placement-tag", For::Quorum, text),
     argument("x-max-age", For::Stream, |v| match v.as_str() {
         None => Err(unacceptable(v)),
-        Some(age) => age_ms(age).map(drop).ok_or("invalid_max_age".to_owned()),
+        Some(age) => age_ms(age)
+            .map(drop)
+            .ok_or_else(|| "invalid_max_age".to_owned()),
     }),
     argument("x-stream-max-segment-size-bytes", For::Stream, |v| {
         at_least(v, 0)

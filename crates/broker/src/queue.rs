@@ -3,7 +3,7 @@
 //! the connections. The same ops in the same order give the same effects, so that a replicated log can drive it later.
 //!
 //! Classic and quorum queues are one machine with two sets of rules ([`Kind`]); a stream shares their backlog, and is read
-//! in a way of its own ([`stream`]). This page is the contract between the
+//! in a way of its own (`stream`). This page is the contract between the
 //! queue and its driver; `machine` draws the way of a message, `backlog` keeps those that wait in order, `consumers`
 //! says whose turn it is, `slab` finds what is unsettled, `dead_letters` keeps what must not be lost, [`pages`] is how a
 //! long backlog leaves the memory.
@@ -345,10 +345,20 @@ pub enum Stamp {
     Offset(Offset),
 }
 
-/// An offset in a stream. Not aligned as other numbers are, so that a delivery is no larger than it was without.
+/// An offset in a stream, in two halves: so a delivery is no larger than it was without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(packed(4))]
-pub struct Offset(pub u64);
+pub struct Offset([u32; 2]);
+
+impl Offset {
+    pub fn new(offset: u64) -> Self {
+        Self([(offset >> 32) as u32, offset as u32])
+    }
+
+    pub fn get(self) -> u64 {
+        let [high, low] = self.0;
+        u64::from(high) << 32 | u64::from(low)
+    }
+}
 
 const _: () = assert!(size_of::<Delivery>() <= 72);
 
@@ -376,8 +386,9 @@ impl Delivery {
                 }
                 headers.insert("x-acquired-count", Value::I64(acquisitions.into()));
             }
-            Stamp::Offset(Offset(offset)) => {
-                headers.insert("x-stream-offset", Value::I64(offset.cast_signed()));
+            Stamp::Offset(offset) => {
+                let offset = offset.get().cast_signed();
+                headers.insert("x-stream-offset", Value::I64(offset));
             }
         }
         let (exchange, key) = (message.exchange(), message.routing_key());

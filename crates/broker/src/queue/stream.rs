@@ -345,8 +345,11 @@ impl QueueCore {
         let Some(stream) = &mut self.stream else {
             return last;
         };
-        while let Some((through, _)) = stream.pending.pop_front_if(|(_, at)| *at <= log) {
+        while let Some(&(through, at)) = stream.pending.front()
+            && at <= log
+        {
             stream.durable = through;
+            stream.pending.pop_front();
         }
         stream.durable
     }
@@ -573,7 +576,7 @@ impl Reader {
             id: Some(unsettled.insert(Holder { id, serial })),
             message: seen.message,
             redelivered: false,
-            stamp: Stamp::Offset(Offset(seen.place - 1)),
+            stamp: Stamp::Offset(Offset::new(seen.place - 1)),
         })
     }
 }

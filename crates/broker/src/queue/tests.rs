@@ -348,7 +348,10 @@ impl Script {
         let body = message(words[0], number(words, "l").unwrap_or(1));
         let value = number::<String>(words, "f");
         Incoming {
-            message: value.map_or(body.clone(), |value| filterable(&value, body.body())),
+            message: match &value {
+                Some(value) => filterable(value, body.body()),
+                None => body,
+            },
             id: MessageId(id),
             priority: number(words, "p"),
             ttl_ms: number(words, "t"),
@@ -440,7 +443,7 @@ impl Script {
                 deliveries,
                 acquisitions,
             }) => write!(text, "{deliveries}/{acquisitions}").unwrap(),
-            Stamp::Offset(Offset(offset)) => write!(text, "@{offset}").unwrap(),
+            Stamp::Offset(offset) => write!(text, "@{}", offset.get()).unwrap(),
         }
         text
     }

@@ -105,8 +105,8 @@ fn wrong_values_are_named_with_file_line_and_what_is_allowed() {
         "rabbitmq.conf:1: max_message_size: '1GiB' is not a size from 1 to 536870912 bytes, such as 64MiB",
     );
     check(
-        "default_queue_type = stream",
-        "rabbitmq.conf:1: default_queue_type: 'stream' is not one of classic, quorum",
+        "default_queue_type = jms",
+        "rabbitmq.conf:1: default_queue_type: 'jms' is not one of classic, quorum, stream",
     );
     check(
         "listeners.tcp.1 = here",

@@ -48,14 +48,13 @@ impl Backlog {
         if !lane.line.is_empty() {
             return None;
         }
-        let first = lane
-            .behind
-            .pop_front_if(|first| matches!(first, Segment::Paged(_)))?;
-        let is_empty = lane.is_empty();
-        let Segment::Paged(page) = first else {
+        if !matches!(lane.behind.front(), Some(Segment::Paged(_))) {
+            return None;
+        }
+        let Some(Segment::Paged(page)) = lane.behind.pop_front() else {
             return None;
         };
-        if is_empty {
+        if lane.is_empty() {
             self.retire(0);
         }
         self.length -= page.held.count;

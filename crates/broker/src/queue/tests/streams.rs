@@ -336,9 +336,10 @@ impl Life {
     }
 
     fn delivered(&mut self, to: ConsumerId, delivery: Delivery) {
-        let Stamp::Offset(Offset(offset)) = delivery.stamp else {
+        let Stamp::Offset(offset) = delivery.stamp else {
             panic!("no offset");
         };
+        let offset = offset.get();
         let at = offset as usize;
         assert!(at < self.durable, "offset {offset} is not durable");
         assert_eq!(delivery.message.body(), self.messages[at].body());
