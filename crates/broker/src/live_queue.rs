@@ -26,8 +26,8 @@ use crate::policies::Applied;
 use crate::properties::Properties;
 use crate::queue::pages::{Leaving, PageSizes, PageStore};
 use crate::queue::{
-    AttachRefusal, Consumer, ConsumerStatus, Counts, Delivery, Effect, Kind, Op, QueueCore, Reason,
-    Scope, Settings, Standing, Start, Stats, StreamStats,
+    Arrivals, AttachRefusal, Consumer, ConsumerStatus, Counts, Delivery, Effect, Kind, Op,
+    QueueCore, Reason, Scope, Settings, Standing, Start, Stats, StreamStats,
 };
 use crate::record::RecordError;
 use crate::table::Table;
@@ -296,6 +296,11 @@ impl LiveQueue {
     pub fn numbers(&self) -> (Stats, QueueCounters) {
         let state = self.state.lock();
         (state.core.stats(), state.counters)
+    }
+
+    /// Where its ready messages stand in the order of arrival; `None`: there are none, or it is a stream.
+    pub fn arrivals(&self) -> Option<Arrivals> {
+        self.state.lock().core.arrivals()
     }
 
     /// Ready messages by priority, and how many of a quorum queue came back and go ahead of those.

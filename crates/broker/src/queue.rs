@@ -461,6 +461,16 @@ pub struct Stats {
     pub consumers: u64,
 }
 
+/// Places in the order of arrival. Whoever notes the last one from time to time can tell how long a message has waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrivals {
+    /// That of the ready message that came first, whatever its priority. What comes back to a classic queue has its old
+    /// place, to a quorum queue a new one.
+    pub oldest: u64,
+    /// The last one that was given.
+    pub last: u64,
+}
+
 /// Messages of a queue that are not in memory, as far as they are counted among the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OnDisk {

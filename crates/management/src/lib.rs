@@ -16,6 +16,7 @@ use leveret_broker::time::Timestamp;
 use parking_lot::Mutex;
 
 mod access;
+mod ages;
 mod answer;
 mod api;
 mod call;
@@ -58,6 +59,7 @@ pub use visit::Visit;
 pub use sampler::SAMPLE_PERIOD_MS;
 
 use access::Attempts;
+use ages::Ages;
 use answer::Failure;
 use metrics::Scrapes;
 use rankings::Rankings;
@@ -71,6 +73,7 @@ pub struct Management {
     pub(crate) options: Options,
     pub(crate) attempts: Attempts,
     pub(crate) sampler: Mutex<Sampler>,
+    pub(crate) ages: Mutex<Ages>,
     pub(crate) totals: Mutex<Totals>,
     pub(crate) rankings: Rankings,
     pub(crate) scrapes: Scrapes,
@@ -84,6 +87,7 @@ impl Management {
             options,
             attempts: Attempts::default(),
             sampler: Mutex::default(),
+            ages: Mutex::default(),
             totals: Mutex::default(),
             rankings: Rankings::default(),
             scrapes: Scrapes::default(),

@@ -57,7 +57,7 @@ impl Memory {
         let broker = &management.broker;
         let mut memory = Self {
             resident: (management.options.host)().memory_used,
-            past: management.sampler.lock().bytes() as u64,
+            past: (management.sampler.lock().bytes() + management.ages.lock().bytes()) as u64,
             ..Self::default()
         };
         for queue in broker.list_queues(None).iter() {

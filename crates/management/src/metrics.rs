@@ -69,14 +69,14 @@ impl Management {
 
     fn aggregated(&self, now: Timestamp) -> Answer {
         let node = NodeRow::of(self, now);
-        let rows = Rows::of(self);
+        let rows = Rows::of(self, now);
         let mut text = Text::default();
         self.identity(&mut text);
         let summed = FAMILIES
             .iter()
             .filter(|family| !matches!(family.source, Source::QueueInfo));
         for family in summed.chain(ALARMS) {
-            let name = format!("rabbitmq_{}", family.name);
+            let name = family.whole_name("");
             text.family(&name, family.kind, family.help);
             text.sample(&name, &[], sum(family, &node, &rows));
         }
@@ -100,7 +100,7 @@ impl Management {
         self.write_lost_log_lines(&mut first);
         self.scraped(&mut first, 0);
         let families = FAMILIES.iter().chain(ALARMS).collect();
-        self.pieces(first, "rabbitmq_", families, node, Rows::of(self))
+        self.pieces(first, "", families, node, Rows::of(self, now))
     }
 
     fn detailed(self: &Arc<Self>, query: &Query, now: Timestamp) -> Answer {
@@ -108,7 +108,7 @@ impl Management {
         let vhosts: Vec<&str> = query.all("vhost").collect();
         let wanted = |vhost: &str| vhosts.is_empty() || vhosts.contains(&vhost);
         let node = NodeRow::of(self, now);
-        let mut rows = Rows::of(self);
+        let mut rows = Rows::of(self, now);
         rows.queues.retain(|row| wanted(&row.queue.vhost_name));
         rows.exchanges.retain(|row| wanted(&row.vhost));
         rows.connections.retain(|row| wanted(&row.vhost));
@@ -140,7 +140,7 @@ impl Management {
             _ => groups.contains(&family.group),
         };
         let families = FAMILIES.iter().filter(is_wanted).collect();
-        self.pieces(first, "rabbitmq_detailed_", families, node, rows)
+        self.pieces(first, "detailed_", families, node, rows)
     }
 
     fn memory_breakdown(&self) -> Answer {
@@ -178,7 +178,7 @@ impl Management {
             let (at, start) = place;
             let family = *families.get(at)?;
             let mut text = Text::default();
-            let name = format!("{prefix}{}", family.name);
+            let name = family.whole_name(prefix);
             if start == 0 {
                 text.family(&name, family.kind, family.help);
             }
@@ -264,6 +264,7 @@ fn sum(family: &Family, node: &NodeRow, rows: &Rows) -> f64 {
         Source::Node(value) => value(node),
         Source::Queue(value) => total(&rows.queues, value),
         Source::QueueShare(value) => rows.queues.iter().map(value).sum(),
+        Source::QueueMax(value) => rows.queues.iter().map(value).max().unwrap_or(0) as f64,
         Source::QueueInfo => rows.queues.len() as f64,
         Source::Exchange(value) => total(&rows.exchanges, value),
         Source::Connection(value) => total(&rows.connections, value),
@@ -292,11 +293,11 @@ fn write_samples(
             text.sample(name, &[], value(node));
             false
         }
-        Source::Queue(_) | Source::QueueShare(_) => {
+        Source::Queue(_) | Source::QueueMax(_) | Source::QueueShare(_) => {
             let (part, is_more) = part(&rows.queues, range);
             for row in part {
                 let value = match family.source {
-                    Source::Queue(value) => value(row) as f64,
+                    Source::Queue(value) | Source::QueueMax(value) => value(row) as f64,
                     Source::QueueShare(value) => value(row),
                     _ => 0.0,
                 };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use leveret_broker::connections::{Churn, ConnectionInfo};
 use leveret_broker::counters::{Deliveries, ExchangeCounters, Publishes, QueueCounters};
+use leveret_broker::live_queue::LiveQueue;
 use leveret_broker::options::RatesMode;
 use leveret_broker::queue::Stats;
 use leveret_broker::time::Timestamp;
@@ -367,6 +368,11 @@ impl Writer {
         self.management.sampler.lock().idle_since(key)
     }
 
+    /// See [`Management::oldest_message_age`].
+    pub(crate) fn oldest_message_age(&self, queue: &LiveQueue) -> Option<u64> {
+        self.management.oldest_message_age(queue, self.now)
+    }
+
     fn range(&self, stat: Stat) -> Option<Range> {
         match stat {
             Messages | MessagesReady | MessagesUnacknowledged => self.ranges.lengths,
@@ -423,8 +429,13 @@ impl Management {
         let connections = broker.list_connections();
         let flows = self.flows();
         let mut sampler = self.sampler.lock();
+        let mut ages = self.ages.lock();
         for queue in queues.iter() {
             let (stats, counters) = queue.numbers();
+            let arrivals = (stats.ready > 0).then(|| queue.arrivals()).flatten();
+            if let Some(arrivals) = arrivals {
+                ages.put(queue.id, arrivals, now);
+            }
             let gathered = Gathered::default()
                 .with_lengths(&stats)
                 .with_queue(&counters);
@@ -436,6 +447,8 @@ impl Management {
                 *vhost = vhost.with_lengths(&stats).with_queue(&counters);
             }
         }
+        ages.finish();
+        drop(ages);
         for exchange in &exchanges {
             let gathered = Gathered::default().with_exchange(&exchange.counters);
             let key = Key::exchange(&exchange.vhost, &exchange.name);

@@ -292,6 +292,11 @@ impl Backlog {
         rare.map_or_else(Vec::new, |rare| std::mem::take(&mut rare.unmarked))
     }
 
+    /// The first place in the order of arrival that a message here has. Costs as much as there are levels.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.lanes.iter().filter_map(Lane::oldest).min()
+    }
+
     /// When the next head expires, or earlier.
     pub(super) fn next_expiry(&self) -> Option<Timestamp> {
         (self.next_expiry != NEVER).then_some(self.next_expiry)
@@ -768,6 +773,15 @@ impl Lane {
             Some(first) => Some(first.sequence),
             None => self.behind.front().map(Segment::first),
         }
+    }
+
+    /// The first of all sequence numbers.
+    fn oldest(&self) -> Option<u64> {
+        let line = self.line.front().map(|first| first.sequence);
+        let behind = self.behind.front().map(Segment::first);
+        let between = self.between.first_key_value();
+        let between = between.map(|(sequence, _)| *sequence);
+        [line, behind, between].into_iter().flatten().min()
     }
 
     fn last(&self) -> Option<u64> {

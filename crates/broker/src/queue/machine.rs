@@ -25,8 +25,8 @@ use super::pages::{Leaving, Page, PageSizes, PageStore};
 use super::slab::Slab;
 use super::stream::Stream;
 use super::{
-    Consumer, Counts, DeadLetter, Delivery, Effect, Incoming, Kind, OnDisk, Op, Overflow, Reason,
-    Recovered, RetryOn, Return, Settings, Stamp, Standing, Stats,
+    Arrivals, Consumer, Counts, DeadLetter, Delivery, Effect, Incoming, Kind, OnDisk, Op, Overflow,
+    Reason, Recovered, RetryOn, Return, Settings, Stamp, Standing, Stats,
 };
 use crate::ids::{ConsumerId, DeliveryId, MessageId, PageId};
 use crate::message::Message;
@@ -239,6 +239,16 @@ impl QueueCore {
         let mut levels: BTreeMap<u16, u64> = self.backlog.levels().collect();
         let returned = levels.remove(&RETURNED).unwrap_or_default();
         (levels, returned)
+    }
+
+    /// Where the ready messages stand in the order of arrival; `None`: there are none. What is in a stream does not wait.
+    pub fn arrivals(&self) -> Option<Arrivals> {
+        let is_stream = self.stream.is_some();
+        let oldest = self.backlog.oldest().filter(|_| !is_stream)?;
+        Some(Arrivals {
+            oldest,
+            last: self.next_sequence,
+        })
     }
 
     /// Without consumers (`if-unused`).

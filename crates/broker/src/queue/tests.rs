@@ -56,7 +56,7 @@ struct Script {
 /// - `take a b`: an operator takes what waits with these bodies, and `untake a` puts it back; `browse` shows what waits;
 /// - `detach 1`, `pause 1`, `resume 1`, `get`, `get noack`, `ack a b`, `nack a`, `reject a`, `end a`, `discard a`,
 ///   `dead a`, `undead a` (the answer to a dead letter), `purge`, `touch`, `time 50` (a tick at that time), `limit 2`
-///   and `give 1` (of the shared credit), `stats`, `active`, `deadline`;
+///   and `give 1` (of the shared credit), `stats`, `arrivals`, `active`, `deadline`;
 /// - `page 2`: all that waits is paged out, in runs of two; `leave 2`: a run begins to be, and `arrive` or `forget` is how
 ///   that ends; `hints`: the pages asked for; `restart` and `repage 1`: a new queue, and a page it recovers; `unmark`:
 ///   the log will not know what has been noted of the messages in pages; `damage`: what is not the first of a page is lost,
@@ -221,6 +221,10 @@ impl Script {
                 let active = self.queue.active_consumer();
                 active.map_or_else(|| "none".into(), |consumer| consumer.id.0.to_string())
             }
+            "arrivals" => self.queue.arrivals().map_or_else(
+                || "none".into(),
+                |arrivals| format!("{} of {}", arrivals.oldest, arrivals.last),
+            ),
             "deadline" => self
                 .queue
                 .deadline()
@@ -534,6 +538,62 @@ fn requeued_messages_return_to_their_places_in_any_order() {
          publish g
          resume 1 => 1<a*, 1<b*, 1<c*, 1<d*, 1<e*
          ack a => 1<f",
+    );
+}
+
+#[test]
+fn the_oldest_ready_message_is_known_by_its_place() {
+    check(
+        classic(),
+        "arrivals => none
+         publish a
+         publish b
+         publish c
+         arrivals => 1 of 3
+         get => got a left 2
+         get => got b left 1
+         arrivals => 3 of 3
+         nack b
+         arrivals => 2 of 3
+         nack a
+         arrivals => 1 of 3
+         purge => purged 3
+         arrivals => none",
+    );
+    // A place of its own among those that came back.
+    check(
+        quorum(),
+        "publish a
+         publish b
+         get => got a left 1
+         nack a
+         arrivals => 2 of 3
+         get => got a*0/1 left 1
+         get => got b left 0
+         nack a
+         arrivals => 4 of 4",
+    );
+    // On disk, too.
+    check(
+        classic(),
+        "publish a 1
+         publish b 2
+         publish c 3
+         publish d 4
+         page 2 => 2 pages, resident 0
+         arrivals => 1 of 4",
+    );
+    // However long the higher priorities are.
+    check(
+        Settings {
+            priority_max: Some(5),
+            ..classic()
+        },
+        "publish a
+         publish b p5
+         publish c p5
+         get => got b left 2
+         arrivals => 1 of 3",
     );
 }
 

@@ -19,7 +19,7 @@ const fn count(name: &'static str) -> Column {
     column(name, Kind::Count)
 }
 
-const QUEUES: [Column; 36] = [
+const QUEUES: [Column; 37] = [
     plain("name", "name"),
     plain("durable", "durable"),
     plain("auto_delete", "auto_delete"),
@@ -46,6 +46,8 @@ const QUEUES: [Column; 36] = [
     count("message_bytes_ram"),
     count("message_bytes_persistent"),
     plain("head_message_timestamp", "head_message_timestamp"),
+    // RabbitMQ does not know it.
+    plain("oldest_message_age", "oldest_message_age"),
     Column {
         name: "disk_reads",
         kind: Kind::Count,

@@ -77,8 +77,15 @@ fn sort_key(call: &Call<'_>, path: &[String]) -> Option<SortKey<Arc<LiveQueue>>>
     if path == ["name"] {
         return Some(Box::new(|queue| queue.name().into()));
     }
-    let column = Column::of_queues(path)?;
     let numbers = Writer::rates(call);
+    if path == ["oldest_message_age"] {
+        // A queue without one comes before those in which the oldest has just come.
+        return Some(Box::new(move |queue| {
+            let age = numbers.oldest_message_age(queue);
+            age.map_or(-1, u64::cast_signed).into()
+        }));
+    }
+    let column = Column::of_queues(path)?;
     Some(Box::new(move |queue| {
         numbers.value(column, Key::Queue(queue.id.0), || {
             let (stats, counters) = queue.numbers();
@@ -191,6 +198,9 @@ fn write_status(object: &mut Object<'_>, queue: &LiveQueue, status: &QueueStatus
         &tag(&status.single_active_consumer),
     );
     object.field_with("head_message_timestamp", || queue.head_message_timestamp());
+    object.field_with("oldest_message_age", || {
+        scene.numbers.oldest_message_age(queue)
+    });
     object.field_with("idle_since", || rfc3339(status.idle_since.0));
     if queue.kind == Kind::Quorum {
         object.field("delivery_limit", &status.settings.delivery_limit);

@@ -6,7 +6,7 @@ use leveret_broker::connections::{ChannelInfo, ConnectionInfo};
 use super::rows::{NodeRow, QueueRow};
 use super::text::Kind::{self, Counter, Gauge, Untyped};
 
-/// A family. Its whole name begins with a prefix that depends on the path: `rabbitmq_` or `rabbitmq_detailed_`.
+/// A family. See [`Family::whole_name`].
 pub(super) struct Family {
     /// RabbitMQ's name for the families that belong together, as `/metrics/detailed` is asked for them.
     pub(super) group: &'static str,
@@ -14,6 +14,16 @@ pub(super) struct Family {
     pub(super) kind: Kind,
     pub(super) help: &'static str,
     pub(super) source: Source,
+    /// RabbitMQ has no such family.
+    is_ours: bool,
+}
+
+impl Family {
+    /// With what it begins with: `rabbitmq_` or `leveret_`, then what the path adds.
+    pub(super) fn whole_name(&self, infix: &str) -> String {
+        let product = if self.is_ours { "leveret" } else { "rabbitmq" };
+        format!("{product}_{infix}{}", self.name)
+    }
 }
 
 /// Where the samples of a family come from: one for each object of that kind, or their sum.
@@ -21,6 +31,8 @@ pub(super) struct Family {
 pub(super) enum Source {
     Node(fn(&NodeRow) -> f64),
     Queue(fn(&QueueRow) -> u64),
+    /// Of all queues together the largest one is told, not the sum.
+    QueueMax(fn(&QueueRow) -> u64),
     /// 1 for each queue, with labels that say what it is. It has no sum.
     QueueInfo,
     /// A number between 0 and 1, whose sum over queues means nothing: RabbitMQ sums it all the same.
@@ -48,12 +60,27 @@ const fn family(
         kind,
         help,
         source,
+        is_ours: false,
+    }
+}
+
+/// One that RabbitMQ does not have.
+const fn ours(
+    group: &'static str,
+    name: &'static str,
+    kind: Kind,
+    help: &'static str,
+    source: Source,
+) -> Family {
+    Family {
+        is_ours: true,
+        ..family(group, name, kind, help, source)
     }
 }
 
 use Source::{
     Channel, ChannelExchange, ChannelQueue, ChannelQueueExchange, Connection, Exchange, Node,
-    Queue, QueueInfo, QueueShare,
+    Queue, QueueInfo, QueueMax, QueueShare,
 };
 
 #[rustfmt::skip]
@@ -126,6 +153,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family("queue_metrics", "queue_messages_paged_out", Gauge, "Messages on disk only.", Queue(QueueRow::paged_out)),
     family("queue_metrics", "queue_messages_paged_out_bytes", Gauge, "Bodies on disk only, bytes.", Queue(QueueRow::paged_out_bytes)),
     family("queue_metrics", "queue_head_message_timestamp", Gauge, "The timestamp of the next message, if it has one.", Queue(QueueRow::head_message_timestamp)),
+    ours("queue_metrics", "queue_oldest_message_age_seconds", Gauge, "How long the oldest message that waits has done so.", QueueMax(|q| q.oldest_message_age)),
     family("queue_metrics", "queue_disk_reads_total", Counter, "Messages that were read from disk.", Queue(|q| q.counters.disk_reads)),
     family("queue_metrics", "queue_disk_writes_total", Counter, "Messages that were written to disk.", Queue(|q| q.counters.disk_writes)),
     family("queue_delivery_metrics", "queue_get_ack_total", Counter, "Messages got, to be acknowledged.", Queue(|q| q.counters.deliveries.get)),

@@ -80,15 +80,20 @@ pub(super) struct QueueRow {
     pub(super) queue: Arc<LiveQueue>,
     pub(super) stats: Stats,
     pub(super) counters: QueueCounters,
+    /// How long the oldest ready message has waited at least, s.
+    pub(super) oldest_message_age: u64,
 }
 
 impl QueueRow {
-    pub(super) fn of(queue: &Arc<LiveQueue>) -> Self {
+    fn of(management: &Management, queue: &Arc<LiveQueue>, now: Timestamp) -> Self {
         let (stats, counters) = queue.numbers();
+        let age = || management.oldest_message_age(queue, now);
+        let age = (stats.ready > 0).then(age).flatten();
         Self {
             queue: queue.clone(),
             stats,
             counters,
+            oldest_message_age: age.unwrap_or_default(),
         }
     }
 
@@ -127,11 +132,12 @@ pub(super) struct Rows {
 
 impl Rows {
     /// In an order that does not change between two scrapes.
-    pub(super) fn of(management: &Management) -> Self {
+    pub(super) fn of(management: &Management, now: Timestamp) -> Self {
         let broker = &management.broker;
         let queues = broker.list_queues(None);
+        let queues = queues.iter();
         Self {
-            queues: queues.iter().map(QueueRow::of).collect(),
+            queues: queues.map(|it| QueueRow::of(management, it, now)).collect(),
             exchanges: broker.list_exchanges(None),
             connections: broker.list_connections(),
             channels: broker.list_channels(),

@@ -479,6 +479,67 @@ fn the_head_of_a_queue_says_when_it_was_sent() {
 }
 
 #[test]
+fn the_oldest_message_of_each_queue_has_an_age() {
+    let mut world = World::new();
+    for queue in ["a", "b", "c"] {
+        let seen = world.ask(&format!("PUT /api/queues/%2F/{queue} {{}}"));
+        assert_eq!(seen.status, 201);
+    }
+    publish_to(&world, "amq.default", "a");
+    world.management.sample(world.now);
+    world.now = world.now.plus_ms(60_000);
+    publish_to(&world, "amq.default", "a");
+    publish_to(&world, "amq.default", "b");
+    let check = |world: &World, ages: [Option<u64>; 3]| {
+        for (queue, age) in ["a", "b", "c"].iter().zip(ages) {
+            let path = format!("GET /api/queues/%2F/{queue}?columns=oldest_message_age");
+            assert_eq!(
+                world.ask(&path).json()["oldest_message_age"],
+                serde_json::json!(age)
+            );
+        }
+    };
+    check(&world, [Some(60), Some(0), None]);
+    world.management.sample(world.now);
+    world.now = world.now.plus_ms(1_000);
+    check(&world, [Some(61), Some(1), None]);
+    world.check(
+        r#"
+        GET /api/queues?columns=name&sort=oldest_message_age
+        200 [{"name":"c"},{"name":"b"},{"name":"a"}]
+        GET /api/queues?columns=name&sort=oldest_message_age&sort_reverse=true
+        200 [{"name":"a"},{"name":"b"},{"name":"c"}]
+        "#,
+    );
+    let metrics = world.scrape("/metrics").body;
+    assert!(
+        metrics.contains("\nleveret_queue_oldest_message_age_seconds 61\n"),
+        "{metrics}"
+    );
+    let name = "queue_oldest_message_age_seconds{vhost=\"/\",queue";
+    for (path, infix) in [
+        ("per-object", ""),
+        ("detailed?family=queue_metrics", "detailed_"),
+    ] {
+        let metrics = world.scrape(&format!("/metrics/{path}")).body;
+        for (queue, age) in [("a", 61), ("b", 1), ("c", 0)] {
+            let line = format!("\nleveret_{infix}{name}=\"{queue}\"}} {age}\n");
+            assert!(metrics.contains(&line), "{line} is not in {metrics}");
+        }
+    }
+    let get = r#"{"count":1,"ackmode":"ack_requeue_false","encoding":"auto"}"#;
+    for _ in 0..2 {
+        assert_eq!(
+            world
+                .ask(&format!("POST /api/queues/%2F/a/get {get}"))
+                .status,
+            200
+        );
+    }
+    check(&world, [None, Some(1), None]);
+}
+
+#[test]
 fn deprecated_features_are_told_while_they_are_used() {
     let world = World::new();
     world.check(

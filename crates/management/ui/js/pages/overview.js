@@ -10,7 +10,7 @@ import { h } from '../view.js';
 import { firstSteps } from './first-steps.js';
 
 const TOP = 5;
-const TOP_COLUMNS = 'name,vhost,type,messages,messages_details.rate,messages_unacknowledged,consumers,head_message_timestamp,message_stats.publish_details.rate';
+const TOP_COLUMNS = 'name,vhost,type,messages,messages_details.rate,messages_unacknowledged,consumers,oldest_message_age,message_stats.publish_details.rate';
 // Messages per second from which on a queue that grows is marked; less comes and goes.
 const GROWING = 1;
 const QUEUES_PER_MS = 1;
@@ -31,7 +31,7 @@ const TOPS = [
   { title: 'Longest queues', sort: 'messages', value: (queue) => count(queue.messages), more: growth, show: (queue) => queue.messages > 0 },
   { title: 'Most unacked', sort: 'messages_unacknowledged', value: (queue) => count(queue.messages_unacknowledged), show: (queue) => queue.messages_unacknowledged > 0 },
   { title: 'Busiest, by publishes', sort: 'message_stats.publish_details.rate', value: (queue) => rate(rateOf(queue, 'publish')), show: (queue) => rateOf(queue, 'publish') > 0 },
-  { title: 'Oldest first message', sort: 'head_message_timestamp', reverse: false, value: (queue) => duration(Date.now() - queue.head_message_timestamp * 1000), show: (queue) => queue.head_message_timestamp > 0 },
+  { title: 'Oldest messages', sort: 'oldest_message_age', value: (queue) => duration(queue.oldest_message_age * 1000), show: (queue) => queue.oldest_message_age > 0 },
 ];
 
 export function overviewPage(ctx) {
@@ -86,12 +86,11 @@ async function findTops(ctx, top, queues, signal) {
   }
 }
 
-async function topQueues(ctx, { sort, show, reverse = true }, signal) {
-  // Queues of a type that has no such timestamp sort first in RabbitMQ, those whose message has none sort last: more are looked at.
-  const query = { page: 1, page_size: reverse ? TOP : 100, sort, sort_reverse: reverse, pagination: true, columns: TOP_COLUMNS };
+async function topQueues(ctx, { sort, show }, signal) {
+  const query = { page: 1, page_size: TOP, sort, sort_reverse: true, pagination: true, columns: TOP_COLUMNS };
   const where = ctx.vhost ? `queues/${encodeURIComponent(ctx.vhost)}` : 'queues';
   const { items = [] } = await getOr({}, where, query, signal);
-  return items.filter(show).slice(0, TOP);
+  return items.filter(show);
 }
 
 /** How fast a queue grows; one that nobody reads grows until somebody does. */
@@ -109,7 +108,7 @@ const topCard = ({ title, sort, value, more }, rows) =>
       { label: 'Queue', cell: (queue) => queueLink(queue.vhost, queue.name) },
       { label: 'Virtual host', cell: (queue) => vhostLink(queue.vhost) },
       ...(more ? [{ label: 'Change', cell: more }] : []),
-      { label: sort.startsWith('head') ? 'Age' : sort.includes('rate') ? 'Rate' : 'Messages', number: true, cell: value },
+      { label: sort.endsWith('age') ? 'Age' : sort.includes('rate') ? 'Rate' : 'Messages', number: true, cell: value },
     ],
   }));
 

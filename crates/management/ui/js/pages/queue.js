@@ -130,7 +130,7 @@ const numbers = (queue) => h('div', { class: 'stats' },
   stat('Consumers', count(queue.consumers ?? 0)),
   stat('Capacity', `${Math.round((queue.consumer_capacity ?? 0) * 100)} %`, { title: 'Share of the time in which consumers could take more' }),
   stat('Bodies', bytes(queue.message_bytes ?? 0)),
-  queue.head_message_timestamp > 0 && stat('Oldest', duration(Date.now() - queue.head_message_timestamp * 1000)));
+  Number.isInteger(queue.oldest_message_age) && stat('Oldest', duration(queue.oldest_message_age * 1000), { title: 'How long the oldest ready message has waited in this queue, at least' }));
 
 const details = (queue) => facts([
   ['Features', features(queue)],
@@ -140,6 +140,7 @@ const details = (queue) => facts([
   ['Node', queue.leader ?? queue.node], ['Members', queue.members?.join(', ')], ['Online', queue.online?.join(', ')],
   ['Exclusive owner', connectionLink(queue.owner_pid_details?.name)],
   ['Single active consumer', queue.arguments?.['x-single-active-consumer'] && queue.single_active_consumer_tag], ['Idle since', idleSince(queue)],
+  ['First message published', queue.head_message_timestamp > 0 ? moment(queue.head_message_timestamp * 1000) : undefined],
   ['Delivery limit', queue.delivery_limit], ['Delayed', queue.messages_delayed > 0 ? count(queue.messages_delayed) : undefined],
   ['By priority', priorities(queue)],
   ['In memory', queue.messages_ram !== undefined && `${count(queue.messages_ram)}, ${bytes(queue.message_bytes_ram)}`],

@@ -6,7 +6,7 @@ import { lengthPoints, sparkline } from '../components/chart.js';
 import { argumentsField, argumentsFrom, field, fold, form } from '../components/form.js';
 import { badge, heading, queueLink, state, vhostLink } from '../components/parts.js';
 import { listQuery, pageOf, table } from '../components/table.js';
-import { at, bytes, count, rate, rateOf } from '../format.js';
+import { at, bytes, count, duration, rate, rateOf } from '../format.js';
 import { firstSteps } from './first-steps.js';
 import { vhostField } from './common.js';
 
@@ -15,7 +15,7 @@ const SPARK = { age: 60, incr: 5 };
 // What the columns of the table need, and no more: the rest is half of an answer.
 const FIELDS = [
   'name', 'vhost', 'type', 'durable', 'auto_delete', 'exclusive', 'arguments', 'policy', 'operator_policy', 'state', 'messages', 'messages_details', 'messages_ready', 'messages_unacknowledged', 'messages_delayed', 'messages_persistent',
-  'messages_ram', 'message_bytes', 'message_bytes_ready', 'message_bytes_unacknowledged', 'message_bytes_persistent', 'message_bytes_ram', 'memory', 'node', 'leader', 'consumers', 'consumer_capacity', ...['publish', 'deliver_get', 'ack', 'redeliver'].map((name) => `message_stats.${name}_details`),
+  'messages_ram', 'message_bytes', 'message_bytes_ready', 'message_bytes_unacknowledged', 'message_bytes_persistent', 'message_bytes_ram', 'memory', 'node', 'leader', 'consumers', 'consumer_capacity', 'oldest_message_age', ...['publish', 'deliver_get', 'ack', 'redeliver'].map((name) => `message_stats.${name}_details`),
 ].join();
 
 export function queuesPage(ctx) {
@@ -67,6 +67,7 @@ function columns(ctx) {
     rates('deliver', 'Deliver / get', 'deliver_get'),
     rates('ack', 'Ack', 'ack'),
     { id: 'consumers', label: 'Consumers', sort: 'consumers', number: true, cell: readers },
+    optional({ id: 'oldest', label: 'Oldest', title: 'Age of the oldest ready message', sort: 'oldest_message_age', number: true, cell: (queue) => (Number.isInteger(queue.oldest_message_age) ? duration(queue.oldest_message_age * 1000) : '') }),
     optional({ id: 'policy', label: 'Policy', sort: 'policy', cell: policies }),
     optional(rates('redeliver', 'Redelivered', 'redeliver')),
     optional({ id: 'capacity', label: 'Consumer capacity', sort: 'consumer_capacity', number: true, cell: (queue) => `${Math.round((queue.consumer_capacity ?? 0) * 100)} %` }),
