@@ -108,7 +108,7 @@ impl Consumer {
             && self.stage == Stage::Consuming
             && self.allowed(turn.now) == 0
         {
-            wish.at = Some(pace.due(self.received));
+            wish.at = Some(pace.leaves(self.received));
             wish.deaf = true;
         }
         if self.stage == Stage::Consuming && (self.received >= self.plan.limit || turn.stop) {

@@ -26,6 +26,9 @@ const SECOND: u64 = 1_000_000_000;
 const LEAD_NS: u64 = 50_000_000;
 /// Consumers that get nothing for so long at the end will get nothing more.
 const SILENCE_NS: u64 = 3 * SECOND;
+/// Messages of one connection that are due more often than that leave in steps of it. To wake for each would take the whole
+/// core, and whatever held that core up would count as the broker's latency.
+const STEP_NS: u64 = 50_000;
 /// How often the threads are looked at for being done.
 const LOOK: Duration = Duration::from_millis(2);
 /// The connections of a run answer their close within that, or are left.
@@ -138,7 +141,9 @@ fn hire(load: &Load, trust: &Trust, mut common: Common) -> Result<(Common, Vec<V
             ordered: load.priorities.is_empty(),
             limit: load.consume_count.unwrap_or(u64::MAX),
             ack_every: (!load.auto_ack).then_some(load.ack_every),
-            pace: load.consumer_rate.map(|rate| pace(common.start, rate)),
+            pace: load
+                .consumer_rate
+                .map(|rate| pace(load, common.start, rate)),
         };
         let role = Role::Consumer(Consumer::new(plan));
         parts.push(Part { client, role });
@@ -158,7 +163,7 @@ fn hire(load: &Load, trust: &Trust, mut common: Common) -> Result<(Common, Vec<V
             write_max: load.flush.unwrap_or(usize::MAX),
             pace: load
                 .rate
-                .map(|rate| pace(common.start + offset as u64, rate)),
+                .map(|rate| pace(load, common.start + offset as u64, rate)),
             window: load.confirm.map(Window::new),
         };
         let ring = Ring::new(&topology::shapes(load, usize::from(id)), client.frame_max);
@@ -172,10 +177,13 @@ fn hire(load: &Load, trust: &Trust, mut common: Common) -> Result<(Common, Vec<V
     Ok((common, teams))
 }
 
-fn pace(start: u64, rate: f64) -> Pace {
+fn pace(load: &Load, start: u64, rate: f64) -> Pace {
+    let interval_ns = 1e9 / rate;
+    let exact = load.busy_poll || interval_ns >= STEP_NS as f64;
     Pace {
         start,
-        interval_ns: 1e9 / rate,
+        interval_ns,
+        step_ns: if exact { 1 } else { STEP_NS },
     }
 }
 

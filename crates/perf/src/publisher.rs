@@ -53,6 +53,8 @@ pub(crate) struct Publisher {
 pub(crate) struct Pace {
     pub(crate) start: u64,
     pub(crate) interval_ns: f64,
+    /// Messages leave at multiples of it; 1: when they are due.
+    pub(crate) step_ns: u64,
 }
 
 impl Pace {
@@ -62,9 +64,15 @@ impl Pace {
         self.start + (before as f64 * self.interval_ns) as u64
     }
 
-    /// How many messages are due by now.
+    /// When that message may leave.
+    pub(crate) fn leaves(&self, before: u64) -> u64 {
+        (self.due(before) + 1).next_multiple_of(self.step_ns)
+    }
+
+    /// How many messages may have left by now.
     #[inline]
     pub(crate) fn count(&self, now: u64) -> u64 {
+        let now = now - now % self.step_ns;
         match now.checked_sub(self.start) {
             Some(passed) => (passed as f64 / self.interval_ns) as u64 + 1,
             None => 0,
@@ -237,7 +245,7 @@ impl Publisher {
         if let Some(pace) = &pace {
             let due = pace.count(now).saturating_sub(self.published);
             if due == 0 {
-                return Some(pace.due(self.published));
+                return Some(pace.leaves(self.published));
             }
             count = count.min(due);
         }
@@ -267,7 +275,7 @@ impl Publisher {
         turn.room -= stamped as u64;
         add(&turn.shared.counters.published, stamped as u64);
         match pace {
-            Some(pace) if !self.must_wait(turn) => Some(pace.due(self.published)),
+            Some(pace) if !self.must_wait(turn) => Some(pace.leaves(self.published)),
             _ => None,
         }
     }
@@ -414,6 +422,7 @@ mod tests {
         let pace = Pace {
             start: 1000,
             interval_ns: 2.5,
+            step_ns: 1,
         };
         assert_eq!(
             (pace.count(999), pace.count(1000), pace.count(1005)),
@@ -421,7 +430,25 @@ mod tests {
         );
         assert_eq!((pace.due(0), pace.due(1), pace.due(4)), (1000, 1002, 1010));
         for before in 0..1000 {
-            assert!(pace.count(pace.due(before) + 1) > before);
+            assert!(pace.count(pace.leaves(before)) > before);
+            assert!(pace.leaves(before) <= pace.due(before) + 1);
+        }
+    }
+
+    #[test]
+    fn quick_messages_leave_in_steps() {
+        let pace = Pace {
+            start: 49_000,
+            interval_ns: 2.5,
+            step_ns: 50_000,
+        };
+        assert_eq!((pace.count(49_999), pace.count(50_000)), (0, 401));
+        assert_eq!(pace.count(99_999), 401);
+        assert_eq!((pace.leaves(0), pace.leaves(401)), (50_000, 100_000));
+        for before in 0..100_000 {
+            let leaves = pace.leaves(before);
+            assert!(pace.count(leaves) > before, "never in vain: {before}");
+            assert!(leaves <= pace.due(before) + pace.step_ns);
         }
     }
 }
