@@ -46,9 +46,9 @@ pub enum StreamStart {
     Last,
     #[default]
     Next,
-    /// At this offset, or the first behind it that there is.
+    /// At this offset, which may be yet to come, or the first behind it that there is.
     Offset(u64),
-    /// At the first message that came then or later.
+    /// At the first message that came then or later; a time that has not come is now.
     Time(Timestamp),
 }
 
@@ -278,7 +278,7 @@ impl QueueCore {
                 self.retain(now, effects);
             }
             Op::Attach(consumer) => {
-                self.attach_reader(consumer);
+                self.attach_reader(now, consumer);
                 effects.push(Effect::Attached);
             }
             Op::Detach(id) => drop(stream.readers.remove(&id)),
@@ -362,10 +362,10 @@ impl QueueCore {
         }
     }
 
-    fn attach_reader(&mut self, consumer: Consumer) {
+    fn attach_reader(&mut self, now: Timestamp, consumer: Consumer) {
         let read_from = consumer.read_from.as_deref();
         let start = read_from.map(|it| it.start).unwrap_or_default();
-        let (next, not_before) = self.place_of(start);
+        let (next, not_before) = self.place_of(now, start);
         let Some(stream) = &mut self.stream else {
             return;
         };
@@ -386,16 +386,16 @@ impl QueueCore {
     }
 
     /// Where to begin to read, and what is too old to be shown.
-    fn place_of(&self, start: StreamStart) -> (u64, Timestamp) {
+    fn place_of(&self, now: Timestamp, start: StreamStart) -> (u64, Timestamp) {
         let always = Timestamp::default();
         let (first, last) = (self.first_place(), self.last_sequence());
         match start {
             StreamStart::First => (first, always),
             StreamStart::Last => (last.max(first), always),
             StreamStart::Next => (last + 1, always),
-            StreamStart::Offset(offset) => {
-                (offset.saturating_add(1).clamp(first, last + 1), always)
-            }
+            StreamStart::Offset(offset) => (offset.saturating_add(1).max(first), always),
+            // Nobody waits for a time to come.
+            StreamStart::Time(time) if time > now => (last + 1, always),
             StreamStart::Time(time) => {
                 let lane = self.backlog().lanes().next();
                 let part = lane.and_then(|lane| lane.last_part_before(time));
