@@ -120,8 +120,8 @@ test('declare, bind, publish, get, copy, purge, delete', async () => {
     const form = await fold('Declare a queue');
     await form.getByLabel('Name').fill(name);
     await form.getByLabel('Type').selectOption('classic');
-    await form.getByRole('group', { name: 'Stream' }).getByRole('button', { name: 'x-max-age' }).click();
-    await form.getByText('x-max-age: How long data is kept').waitFor();
+    await form.getByRole('group', { name: 'Classic', exact: true }).getByRole('button', { name: 'x-max-priority' }).click();
+    await form.getByText('x-max-priority: Priorities it knows').waitFor();
     await form.getByLabel('Arguments').fill('x-max-length = 100\nx-dead-letter-exchange = amq.fanout');
     await form.getByRole('button', { name: 'Declare queue' }).click();
     await tab.getByRole('link', { name, exact: true }).waitFor();
@@ -252,6 +252,52 @@ test('messages are browsed, searched, moved, sent back and deleted', async (cont
   await said('Deleted 2 messages');
   await tab.getByText('No messages are ready').waitFor();
   assert.equal(await depth('dead'), 0);
+});
+
+test('a stream is declared, read from an offset, copied from, and forgets by a policy', async (context) => {
+  await visit(tab, 'queues');
+  const form = await fold('Declare a queue');
+  await form.getByLabel('Name').fill('history');
+  await form.getByLabel('Type').selectOption('stream');
+  await form.getByLabel('Durability').waitFor({ state: 'detached' });
+  assert.equal(await form.getByLabel('Auto-delete').count(), 0);
+  assert.deepEqual(await form.getByRole('group').evaluateAll((all) => all.map((one) => one.getAttribute('aria-label'))), ['Every kind of queue', 'Stream']);
+  await form.getByRole('group', { name: 'Stream' }).getByRole('button', { name: 'x-max-age' }).click();
+  await form.getByText('x-max-age: How long data is kept').waitFor();
+  await form.getByLabel('Arguments').fill('x-max-age = 7D');
+  await form.getByRole('button', { name: 'Declare queue' }).click();
+  await said('The queue is declared');
+  const { body: stream } = await api('GET', at('queues', VHOST, 'history'));
+  assert.deepEqual([stream.type, stream.durable, stream.arguments['x-max-age']], ['stream', true, '7D']);
+
+  await api('PUT', at('policies', VHOST, 'shorter'), { pattern: '^history$', definition: { 'max-age': '1D' }, 'apply-to': 'streams' });
+  await api('PUT', at('queues', VHOST, 'copied'), { durable: true, arguments: { 'x-queue-type': 'classic' } });
+  for (let number = 0; number < 30; number += 1) await api('POST', `${at('exchanges', VHOST, 'amq.default')}/publish`, { routing_key: 'history', payload: `step ${number}`, payload_encoding: 'string', properties: {} });
+
+  await visit(tab, at('queues', VHOST, 'history'));
+  await tab.getByRole('row', { name: /max-age 1D policy shorter 7D by argument of the queue/ }).waitFor();
+  assert.equal(await tab.getByText('Nothing limits this stream').count(), 0);
+  for (const action of ['Purge', 'Move messages']) assert.equal(await tab.getByText(action, { exact: true }).count(), 0, action);
+  await tab.getByText('Nobody reads this stream.').waitFor();
+  if (!(await browses('history'))) return context.skip('the broker shows no messages without giving them away');
+  await tab.locator('.stat', { hasText: 'Next offset' }).getByText('30').waitFor();
+
+  await tab.getByRole('link', { name: 'Messages', exact: true }).click();
+  const messages = tab.locator('.message');
+  await messages.first().getByText('Offset 0', { exact: true }).waitFor();
+  for (const action of ['Purge', 'Move …', 'Send back to origin …', 'Delete …', 'Get messages']) assert.equal(await tab.getByRole('button', { name: action }).count(), 0, action);
+  await tab.getByLabel('From offset').fill('28');
+  await tab.getByLabel('From offset').press('Enter');
+  await messages.first().getByText('Offset 28', { exact: true }).waitFor();
+  assert.deepEqual(await messages.locator('.preview').allTextContents(), ['step 28', 'step 29']);
+  await tab.getByLabel('Choose message 29', { exact: true }).check();
+  await tab.getByRole('button', { name: 'Copy …' }).click();
+  await tab.getByRole('dialog').getByLabel('Queue').fill('copied');
+  await agree('Copy 1 message');
+  await said('Copied 1 message');
+  const { body: [copy] } = await api('POST', `${at('queues', VHOST, 'copied')}/get`, { count: 1, ackmode: 'ack_requeue_false', encoding: 'auto' });
+  assert.equal(copy.payload, 'step 29');
+  assert.equal((await api('GET', `leveret/${at('queues', VHOST, 'history')}/messages`)).body.total, 30);
 });
 
 test('from a symptom to the message in three clicks', async (context) => {

@@ -10,7 +10,7 @@ const VHOST = 'ui pages/é';
 
 const ROUTES = [
   '', 'connections', 'channels', 'exchanges', 'queues', 'consumers', `topology?vhost=${encodeURIComponent(VHOST)}&exchange=orders&key=a.b`,
-  at('queues', VHOST, 'a/b c'), at('messages', VHOST, 'a/b c'), `${at('messages', VHOST, 'a/b c')}?header=a`, `${at('messages', VHOST, 'held')}?state=unacked`, at('exchanges', VHOST, 'orders'), at('exchanges', VHOST, 'amq.default'),
+  at('queues', VHOST, 'a/b c'), at('messages', VHOST, 'a/b c'), `${at('messages', VHOST, 'a/b c')}?header=a`, `${at('messages', VHOST, 'held')}?state=unacked`, at('queues', VHOST, 'history'), at('messages', VHOST, 'history'), at('exchanges', VHOST, 'orders'), at('exchanges', VHOST, 'amq.default'),
   'users', 'users/guest', 'permissions', 'vhosts', at('vhosts', VHOST), 'policies', at('policies', VHOST, 'limit'), 'limits', 'parameters', 'definitions', 'feature-flags', 'cluster-name',
   'configuration', 'certificates', 'log', 'audit', 'no/such/page/at/all',
 ];
@@ -32,6 +32,8 @@ before(async () => {
     await api('POST', `${at('exchanges', VHOST, 'amq.default')}/publish`, { routing_key: 'origin', payload, payload_encoding: 'string', properties: { content_type: 'application/json', headers: { a: 1 } } });
   }
   await api('POST', `${at('queues', VHOST, 'origin')}/get`, { count: 3, ackmode: 'reject_requeue_false', encoding: 'auto' });
+  await api('PUT', at('queues', VHOST, 'history'), { durable: true, arguments: { 'x-queue-type': 'stream' } });
+  await api('POST', `${at('exchanges', VHOST, 'amq.default')}/publish`, { routing_key: 'history', payload: 'step', payload_encoding: 'string', properties: {} });
   browses = (await api('GET', `leveret/${at('queues', VHOST, 'a/b c')}/messages`)).status === 200;
   await connect();
   ROUTES.push(at('nodes', (await api('GET', 'nodes')).body[0].name));

@@ -68,6 +68,9 @@ test('limits: the source that wins', async () => {
   await check({ arguments: { 'x-max-length': 100 } }, { name: 'p', definition: { 'max-length': 50 } }, undefined, [['max-length', 50, 'policy p']]);
   await check({ arguments: { 'x-max-length': 10 } }, { name: 'p', definition: { 'max-length': 50 } }, { name: 'o', definition: { 'max-length': 20 } }, [['max-length', 10, argument]]);
   await check({ arguments: { 'x-overflow': 'drop-head' } }, { name: 'p', definition: { overflow: 'reject-publish' } }, undefined, [['overflow', 'drop-head', argument]]);
+  const stream = { type: 'stream', arguments: { 'x-max-length-bytes': 10, 'x-max-age': '7D' } };
+  await check(stream, { name: 'p', definition: { 'max-length-bytes': 50 } }, undefined, [['max-length-bytes', 50, 'policy p'], ['max-age', '7D', argument]]);
+  await check(stream, { name: 'p', definition: { 'max-length-bytes': 50 } }, { name: 'o', definition: { 'max-length-bytes': 20 } }, [['max-length-bytes', 20, 'operator policy o'], ['max-age', '7D', argument]]);
   await check({ arguments: {}, policy: 'p', effective_policy_definition: { 'message-ttl': 9 } }, undefined, undefined, [['message-ttl', 9, 'policy p']]);
 });
 

@@ -34,13 +34,17 @@ const STREAM = [
 ];
 const EXCHANGE = [['alternate-exchange', 'Where messages go that no binding matches', 'p']];
 
+// [title, rows, the types of queue that take them]
 const GROUPS = [
-  ['Every kind of queue', ANY], ['Classic and quorum', CLASSIC_AND_QUORUM], ['Classic', CLASSIC], ['Quorum', QUORUM], ['Stream', STREAM], ['Exchanges', EXCHANGE],
+  ['Every kind of queue', ANY, ['classic', 'quorum', 'stream']], ['Classic and quorum', CLASSIC_AND_QUORUM, ['classic', 'quorum']],
+  ['Classic', CLASSIC, ['classic']], ['Quorum', QUORUM, ['quorum']], ['Stream', STREAM, ['stream']], ['Exchanges', EXCHANGE, []],
 ];
 
-const groups = (where, prefix = '') => GROUPS.map(([title, rows]) => [title, rows.filter(([, , may]) => may.includes(where)).map(([name, meaning]) => [`${prefix}${name}`, meaning])]).filter(([, rows]) => rows.length > 0);
+const groups = (where, prefix = '', from = GROUPS) => from.map(([title, rows]) => [title, rows.filter(([, , may]) => may.includes(where)).map(([name, meaning]) => [`${prefix}${name}`, meaning])]).filter(([, rows]) => rows.length > 0);
 
-/** [title, [[name, meaning]]] of what may be set where. */
-export const QUEUE_ARGUMENTS = groups('a', 'x-');
+/** [title, [[name, meaning]]] of what a queue of a type may be declared with; without a type, of any. */
+export const queueArguments = (type) => groups('a', 'x-', type ? GROUPS.filter(([, , types]) => types.includes(type)) : GROUPS);
+
+/** The same of what may be set where. */
 export const POLICY_KEYS = groups('p');
 export const OPERATOR_POLICY_KEYS = groups('o');

@@ -10,10 +10,10 @@ const HEX_MOST = 16 * 1024;
 const forms = new Map();
 
 /**
- * One message, folded to a line. `more` is added to the line, `tools` and the words in `note` are shown when it is open; `key`
- * tells it from the others.
+ * One message, folded to a line. `place` is where it stands. `more` is added to the line, `tools` and the words in `note` are shown
+ * when it is open; `key` tells it from the others.
  */
-export function messageView({ message, key, position, redraw, tools, more, note }) {
+export function messageView({ message, key, place, redraw, tools, more, note }) {
   const { properties = {} } = message;
   const { headers = {}, ...rest } = properties;
   const body = bodyOf(message);
@@ -24,7 +24,7 @@ export function messageView({ message, key, position, redraw, tools, more, note 
   };
   return h('details', { class: 'message', key },
     h('summary', null,
-      h('strong', null, `#${position}`), h('span', null, exchangeName(message.exchange), ' → ', h('code', null, message.routing_key)),
+      h('strong', null, place), h('span', null, exchangeName(message.exchange), ' → ', h('code', null, message.routing_key)),
       message.redelivered && badge('redelivered', 'warn'), headers['x-death'] && badge('dead-lettered', 'warn'), message.delivery_count > 0 && badge(`delivered ${plural(message.delivery_count, 'time')}`, 'warn'), expiry(message), h('span', { class: 'muted' }, bytes(message.payload_bytes)), more,
       h('span', { class: 'preview' }, body.text?.slice(0, PREVIEW) ?? 'binary')),
     h('div', { class: 'message-body' },

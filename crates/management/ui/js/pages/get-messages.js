@@ -53,7 +53,7 @@ function results(ctx, shown, queue) {
       h('span', { class: 'spring' }),
       h('button', { disabled: matching.length === 0, onclick: () => copyTo(queue.vhost, matching.map(({ message }) => message)) }, `Copy ${count(matching.length)} to …`)),
     h('div', { class: 'messages' }, matching.map(({ message, position }) =>
-      messageView({ message, key: `got-${position}`, position, redraw: () => ctx.redraw(), tools: tools(queue, message) }))));
+      messageView({ message, key: `got-${position}`, place: `#${position}`, redraw: () => ctx.redraw(), tools: tools(queue, message) }))));
 }
 
 const tools = (queue, message) => [

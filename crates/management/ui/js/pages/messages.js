@@ -1,5 +1,5 @@
 // The messages of a queue: looked at without taking them, searched, and moved, copied, sent back or deleted. A broker
-// without Leveret's browsing is asked to get and requeue them (get-messages.js).
+// without Leveret's browsing is asked to get and requeue them (get-messages.js). Out of a stream they are only copied.
 
 import { get, getOr, path } from '../api.js';
 import { field, fold, values } from '../components/form.js';
@@ -44,18 +44,20 @@ export function messagesPage(ctx) {
     title: `Messages of ${name}`,
     load: async (signal) => {
       const queue = await get(where, {}, signal);
-      if (queue.type !== 'stream') await browse(signal);
+      await browse(signal);
       return queue;
     },
     view: (queue) => [
       heading([h('span', { class: 'crumb' }, 'Messages of'), queueLink(vhost, name)],
-        h('button', { class: 'danger', disabled: queue.messages_ready === 0, onclick: () => purgeQueue({ reload: refresh }, queue) }, 'Purge')),
-      queue.type === 'stream' && note('warn', 'A stream is read with a consumer that names an offset; it has no “get”.'),
-      queue.type !== 'stream' && (shown.page ? browser({ ctx, queue, where, shown, refresh }) : [getter(queue), queue.messages_ready === 0 && nothing(queue)]),
-      shown.page && fold('Get messages as a client does', getter(queue)),
+        !isStream(queue) && h('button', { class: 'danger', disabled: queue.messages_ready === 0, onclick: () => purgeQueue({ reload: refresh }, queue) }, 'Purge')),
+      shown.page && browser({ ctx, queue, where, shown, refresh }),
+      !shown.page && (isStream(queue) ? note('warn', 'A stream is read with a consumer that names an offset; it has no “get”.') : [getter(queue), queue.messages_ready === 0 && nothing(queue)]),
+      shown.page && !isStream(queue) && fold('Get messages as a client does', getter(queue)),
     ],
   };
 }
+
+const isStream = (queue) => queue.type === 'stream';
 
 function browser({ ctx, queue, where, shown, refresh }) {
   const state = ctx.query.state ?? 'ready';
@@ -63,7 +65,7 @@ function browser({ ctx, queue, where, shown, refresh }) {
   const isFiltered = Object.keys(criteria(ctx.query)).length > 0;
   return h('div', { class: 'table', key: 'browser' },
     h('div', { class: 'bar' },
-      h('div', { class: 'segmented', role: 'group', 'aria-label': 'Which messages' }, STATES.map(([id, label, counter]) =>
+      isStream(queue) ? offsetField(ctx, shown, queue) : h('div', { class: 'segmented', role: 'group', 'aria-label': 'Which messages' }, STATES.map(([id, label, counter]) =>
         h('button', { type: 'button', 'aria-pressed': String(id === state), onclick: () => change(ctx, shown, { state: id === 'ready' ? undefined : id }) }, `${label} ${count(queue[counter] ?? 0)}`))),
       searchField(ctx, shown),
       h('button', { type: 'button', onclick: refresh }, 'Refresh'),
@@ -75,8 +77,14 @@ function browser({ ctx, queue, where, shown, refresh }) {
     items.length > 0
       ? h('div', { class: 'messages inset' }, items.map((message) => row({ ctx, queue, shown, message, state })))
       : nothing(queue, state, isFiltered, next),
-    pager(ctx, shown));
+    pager(ctx, shown, queue));
 }
+
+/** Goes to an offset of a stream. The broker counts from the first message that there is. */
+const offsetField = (ctx, shown, { first_offset: first = 0, next_offset: next = 0 }) => h('form', { class: 'search-form', 'aria-label': 'Go to an offset', onsubmit: (event) => { event.preventDefault(); change(ctx, shown, { offset: placeOf(values(event.target).from, first) }); } },
+  h('label', { class: 'inline' }, 'From offset', h('input', { name: 'from', type: 'number', min: first, max: Math.max(first, next - 1), value: String(first + shown.page.offset) })));
+
+const placeOf = (offset, first) => (Number(offset) > first ? String(Number(offset) - first) : undefined);
 
 const searchField = (ctx, shown) => h('form', { class: 'search-form', role: 'search', onsubmit: (event) => { event.preventDefault(); change(ctx, shown, { text: values(event.target).text }); } },
   h('label', { class: 'visually-hidden', for: 'message-search' }, 'Search in all messages'),
@@ -97,7 +105,7 @@ const moreFilters = (ctx, shown) => h('details', { class: 'filters', key: 'filte
 function actionBar({ ctx, queue, where, shown, refresh, isFiltered }) {
   const { items } = shown.page;
   const isAll = items.every(({ id }) => shown.chosen.has(id));
-  const all = isFiltered ? 'all that match' : 'all ready messages';
+  const all = isFiltered ? 'all that match' : `all ${isStream(queue) ? '' : 'ready '}messages`;
   const which = shown.chosen.size > 0 ? { ids: [...shown.chosen] } : { filter: filterOf(ctx.query) };
   const chooseAll = () => {
     shown.chosen = new Set(isAll ? [] : items.map(({ id }) => id));
@@ -106,20 +114,21 @@ function actionBar({ ctx, queue, where, shown, refresh, isFiltered }) {
   return h('div', { class: 'bar actions-bar' },
     h('input', { type: 'checkbox', 'aria-label': 'Choose all that are shown', checked: isAll, onchange: chooseAll }),
     h('span', { 'aria-live': 'polite' }, 'With ', h('b', null, shown.chosen.size > 0 ? `${count(shown.chosen.size)} chosen` : all)),
-    ACTIONS.map(({ action, label, danger }) => h('button', { type: 'button', class: danger ? 'danger' : '', onclick: async () => { if (await sweep({ action, queue, where, which, all })) refresh(); } }, label)));
+    ACTIONS.filter(({ action }) => action === 'copy' || !isStream(queue)).map(({ action, label, danger }) => h('button', { type: 'button', class: danger ? 'danger' : '', onclick: async () => { if (await sweep({ action, queue, where, which, all })) refresh(); } }, label)));
 }
 
 function row({ ctx, queue, shown, message, state }) {
-  const { id, position } = message;
+  const { id, position, offset } = message;
+  const place = offset === undefined ? `#${position + 1}` : `Offset ${count(offset)}`;
   const choose = (event) => {
     if (event.target.checked) shown.chosen.add(id);
     else shown.chosen.delete(id);
     ctx.redraw();
   };
   return h('div', { class: 'message-row', key: `message-${id}` },
-    state === 'ready' && h('input', { type: 'checkbox', 'aria-label': `Choose message ${position + 1}`, checked: shown.chosen.has(id), onchange: choose }),
+    state === 'ready' && h('input', { type: 'checkbox', 'aria-label': `Choose message ${offset ?? position + 1}`, checked: shown.chosen.has(id), onchange: choose }),
     messageView({
-      message, key: `view-${id}`, position: position + 1, redraw: () => ctx.redraw(), more: state === 'unacked' ? holder(message, shown.at) : undefined,
+      message, key: `view-${id}`, place, redraw: () => ctx.redraw(), more: state === 'unacked' ? holder(message, shown.at) : undefined,
       tools: h('a', { class: 'button', href: link(['topology'], { exchange: message.exchange, key: message.routing_key, vhost: queue.vhost }) }, 'Trace its route'),
       note: originOf(message) && `It was in ${originOf(message)} first.`,
     }));
@@ -137,11 +146,12 @@ function nothing(queue, state = 'ready', isFiltered = false, next = null) {
   if (next !== null) return h('p', { class: 'nothing' }, 'None so far match. Look further with “Later”.');
   if (isFiltered) return h('p', { class: 'nothing' }, 'No message matches. Change the filter, or clear it.');
   if (state === 'unacked') return h('p', { class: 'nothing' }, 'No client holds a message of this queue.');
+  if (isStream(queue)) return empty('No messages here', h('p', { class: 'muted' }, queue.messages > 0 ? 'The stream ends before this offset.' : 'Publish one on the page of the stream.'));
   return empty('No messages are ready', h('p', { class: 'muted' }, queue.messages_unacknowledged > 0
     ? `${plural(queue.messages_unacknowledged, 'message')} are with consumers and not acknowledged yet.` : 'Publish one on the page of the queue.'));
 }
 
-function pager(ctx, shown) {
+function pager(ctx, shown, queue) {
   const { offset, next } = shown.page;
   if (offset === 0 && next === null) return null;
   const earlier = () => ctx.setQuery({ offset: shown.earlier.pop() ?? '' });
@@ -150,7 +160,7 @@ function pager(ctx, shown) {
     return ctx.setQuery({ offset: String(next) });
   };
   return h('nav', { class: 'pager', 'aria-label': 'Pages of messages' },
-    h('button', { disabled: offset === 0, onclick: earlier }, '← Earlier'), h('span', null, `From position ${count(offset + 1)}`),
+    h('button', { disabled: offset === 0, onclick: earlier }, '← Earlier'), h('span', null, isStream(queue) ? `From offset ${count((queue.first_offset ?? 0) + offset)}` : `From position ${count(offset + 1)}`),
     h('button', { disabled: next === null, onclick: later }, 'Later →'));
 }
 

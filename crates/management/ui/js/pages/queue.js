@@ -16,6 +16,10 @@ import { features } from './queues.js';
 const LENGTHS = [['Ready', 'messages_ready'], ['Unacked', 'messages_unacknowledged'], ['Total', 'messages']];
 const RATES = [['Publish', 'publish'], ['Deliver, manual ack', 'deliver'], ['Deliver, auto ack', 'deliver_no_ack'], ['Consumer ack', 'ack'], ['Redelivered', 'redeliver'], ['Get', 'get'], ['Get, auto ack', 'get_no_ack']];
 
+// Of these a stream has no others: nothing is got from it, comes back or waits for an answer.
+const OF_STREAMS = ['messages', 'publish', 'deliver', 'ack'];
+const seriesOf = ({ type }, series) => (type === 'stream' ? series.filter(([, key]) => OF_STREAMS.includes(key)) : series);
+
 const UNACKED_MOST = 500;
 
 export function queuePage(ctx) {
@@ -32,20 +36,20 @@ export function queuePage(ctx) {
     },
     view: ({ queue, bindings, policy, operator, unacked }) => [
       heading([h('span', { class: 'crumb' }, kind(queue), ' in ', vhostLink(vhost)), name, badge(queue.type, 'accent'), state(queue.state)], spanPicker(ctx), actions(ctx, queue)),
-      warnings(queue),
-      numbers(queue),
+      warnings(queue, policy, operator),
+      queue.type === 'stream' ? streamNumbers(queue) : numbers(queue),
       h('div', { class: 'grid even' },
-        card(null, chart({ ctx, id: 'queue-lengths', title: 'Messages', series: LENGTHS.map(([label, key]) => ({ name: label, points: lengthPoints(queue[`${key}_details`], `${where} ${key}`, queue[key]), value: queue[key] ?? 0 })) })),
-        card(null, chart({ ctx, id: 'queue-rates', title: 'Message rates', unit: '/s', series: RATES.map(([label, key]) => ({ name: label, points: ratePoints(queue.message_stats?.[`${key}_details`], `${where} ${key}`), value: rateOf(queue, key) })) }))),
+        card(null, chart({ ctx, id: 'queue-lengths', title: 'Messages', series: seriesOf(queue, LENGTHS).map(([label, key]) => ({ name: label, points: lengthPoints(queue[`${key}_details`], `${where} ${key}`, queue[key]), value: queue[key] ?? 0 })) })),
+        card(null, chart({ ctx, id: 'queue-rates', title: 'Message rates', unit: '/s', series: seriesOf(queue, RATES).map(([label, key]) => ({ name: label, points: ratePoints(queue.message_stats?.[`${key}_details`], `${where} ${key}`), value: rateOf(queue, key) })) }))),
       card('Details', details(queue)),
-      card('Consumers', consumers(queue)),
+      card('Consumers', queue.type === 'stream' ? streamReaders(queue) : consumers(queue)),
       unacked?.total > 0 && card('Unacked messages, by who has them', unackedTable(queue, unacked)),
       traffic(queue),
       card('Limits in effect', limitsTable(queue, policy, operator)),
       card('Bindings', bindingTable({ ctx, bindings, label: 'Bindings', end: 'source', empty: 'No bindings.' })),
       fold('Bind this queue', bindForm({ ctx, vhost, destination: name, destinationType: 'q' })),
       fold('Publish a message', publishForm({ ctx, vhost, exchange: 'amq.default', routingKey: name })),
-      fold('Move messages', unacked ? h('p', null, h('a', { href: link(['messages', vhost, name]) }, 'Search this queue’s messages'), ' to move or copy all of them, or some.') : moveForm(queue)),
+      queue.type !== 'stream' && fold('Move messages', unacked ? h('p', null, h('a', { href: link(['messages', vhost, name]) }, 'Search this queue’s messages'), ' to move or copy all of them, or some.') : moveForm(queue)),
     ],
   };
 }
@@ -97,7 +101,7 @@ function unackedTable({ vhost, name }, { items, total, next }) {
 const kind = (queue) => (queue.type === 'stream' ? 'Stream' : 'Queue');
 
 const actions = (ctx, queue) => [
-  queue.type !== 'stream' && h('a', { class: 'button', href: link(['messages', queue.vhost, queue.name]) }, 'Messages'),
+  h('a', { class: 'button', href: link(['messages', queue.vhost, queue.name]) }, 'Messages'),
   queue.type !== 'stream' && h('button', { class: 'danger', disabled: queue.messages_ready === 0, onclick: () => purgeQueue(ctx, queue) }, 'Purge'),
   h('button', { class: 'danger', onclick: () => remove(ctx, queue) }, 'Delete'),
 ];
@@ -111,12 +115,13 @@ function remove(ctx, { vhost, name, messages = 0, consumers: readers = 0 }) {
 }
 
 /** What an operator should know first, with the way out. */
-function warnings(queue) {
+function warnings(queue, policy, operator) {
   const found = [];
   const ready = queue.messages_ready ?? 0;
   const unacked = queue.messages_unacknowledged ?? 0;
   if (ready > 0 && queue.consumers === 0 && queue.type !== 'stream') found.push('Messages are waiting and nobody consumes. Start a consumer, or look at the messages.');
-  if (queue.consumers > 0 && unacked > 0 && ready > 0 && rateOf(queue, 'ack') === 0) found.push('Consumers hold unacked messages and acknowledge none. They may be stuck: see Consumers below for the channel, and close its connection to get the messages back.');
+  if (queue.type === 'stream' && !KEPT.some((key) => limitOf(queue, policy, operator, key))) found.push('Nothing limits this stream: it keeps all messages, until the disk is full. Set max-age or max-length-bytes by a policy.');
+  if (queue.type !== 'stream' && queue.consumers > 0 && unacked > 0 && ready > 0 && rateOf(queue, 'ack') === 0) found.push('Consumers hold unacked messages and acknowledge none. They may be stuck: see Consumers below for the channel, and close its connection to get the messages back.');
   if (queue.state === 'minority' || queue.state === 'down') found.push('The queue has no majority of its members. Start the nodes that are down.');
   return found.map((text) => note('warn', text));
 }
@@ -131,6 +136,21 @@ const numbers = (queue) => h('div', { class: 'stats' },
   stat('Capacity', `${Math.round((queue.consumer_capacity ?? 0) * 100)} %`, { title: 'Share of the time in which consumers could take more' }),
   stat('Bodies', bytes(queue.message_bytes ?? 0)),
   Number.isInteger(queue.oldest_message_age) && stat('Oldest', duration(queue.oldest_message_age * 1000), { title: 'How long the oldest ready message has waited in this queue, at least' }));
+
+const streamNumbers = (queue) => h('div', { class: 'stats' },
+  stat('Messages', count(queue.messages ?? 0)),
+  queue.first_offset !== undefined && stat('First offset', count(queue.first_offset), { title: 'Of the first message that is kept' }),
+  queue.next_offset !== undefined && stat('Next offset', count(queue.next_offset), { title: 'Of the next message to come' }),
+  queue.first_timestamp > 0 && stat('Goes back', duration(Date.now() - queue.first_timestamp), { title: moment(queue.first_timestamp) }),
+  stat('Incoming', rate(rateOf(queue, 'publish'))),
+  stat('Delivered', rate(rateOf(queue, 'deliver_get'))),
+  stat('Consumers', count(queue.consumers ?? 0)),
+  stat('Bodies', bytes(queue.message_bytes ?? 0)));
+
+// What lets the oldest messages of a stream go.
+const KEPT = ['max-age', 'max-length-bytes'];
+
+const limitOf = (queue, policy, operator, wanted) => effectiveLimits(queue, policy, operator).find(({ key }) => key === wanted);
 
 const details = (queue) => facts([
   ['Features', features(queue)],
@@ -147,7 +167,7 @@ const details = (queue) => facts([
   ['Persistent', queue.messages_persistent !== undefined && `${count(queue.messages_persistent)}, ${bytes(queue.message_bytes_persistent)}`],
   ['Ready, bytes', bytes(queue.message_bytes_ready)], ['Unacked, bytes', bytes(queue.message_bytes_unacknowledged)],
   ['Process memory', queue.memory > 0 ? bytes(queue.memory) : undefined], ['Segments', queue.segments], ['Committed offset', queue.committed_offset],
-  ['Oldest timestamp', queue.first_timestamp > 0 ? moment(queue.first_timestamp) : undefined],
+  ['First message came', queue.first_timestamp > 0 ? moment(queue.first_timestamp) : undefined],
 ].filter(([, value]) => value !== false));
 
 /** A regular expression for just this name. */
@@ -181,6 +201,26 @@ const consumers = (queue) => plainTable({
     { label: 'Arguments', cell: (one) => argumentList(one.arguments) },
   ],
 });
+
+/** Those who read a stream, and from where on. */
+const streamReaders = (queue) => plainTable({
+  label: 'Consumers', rows: queue.consumer_details ?? [], rowKey: (one) => `${one.channel_details?.name} ${one.consumer_tag}`, empty: 'Nobody reads this stream.',
+  columns: [
+    { label: 'Channel', cell: (one) => channelLink(one.channel_details?.name) },
+    { label: 'Consumer tag', cell: (one) => one.consumer_tag },
+    { label: 'Began at', cell: ({ arguments: { 'x-stream-offset': offset = 'next' } }) => plain(offset) },
+    { label: 'Filter', cell: (one) => filterOf(one) },
+    { label: 'Prefetch', number: true, cell: (one) => count(one.prefetch_count) },
+    { label: 'Other arguments', cell: (one) => argumentList(Object.fromEntries(Object.entries(one.arguments).filter(([name]) => !READING.includes(name)))) },
+  ],
+});
+
+const READING = ['x-stream-offset', 'x-stream-filter', 'x-stream-match-unfiltered'];
+
+function filterOf({ arguments: { 'x-stream-filter': wanted, 'x-stream-match-unfiltered': unfiltered } }) {
+  if (wanted === undefined) return null;
+  return [...[wanted].flat().map((value) => badge(String(value))), unfiltered === true && badge('without a value')];
+}
 
 /** Which exchanges messages come from and which channels take them. */
 function traffic(queue) {
