@@ -293,7 +293,7 @@ def queues():
     check(f"rabbitmq-queues reclaim_quorum_memory -p {VHOST} q1", code=69, err=re.compile("not applicable to classic queues"))
     check(f"rabbitmq-queues transfer_leadership -p {VHOST} qq {NODE}", code=69, err=re.compile("already the leader"))
     check("rabbitmq-queues rebalance all", re.compile("Number of quorum queues"))
-    check(f"rabbitmq-streams stream_status -p {VHOST} q1", code=69, err=re.compile("of a classic queue"))
+    streams()
     check(f"rabbitmqctl purge_queue -p {VHOST} q1", f"Purging queue 'q1' in vhost '{VHOST}' ...\n")
     check(f"rabbitmqctl purge_queue -p {VHOST} no", code=65, err="Object (queue, stream, exchange, etc) was not found\n")
     check(f"rabbitmqctl delete_queue -p {VHOST} no", code=64, err="Error:\nNo such queue was found\n")
@@ -301,6 +301,20 @@ def queues():
         f"rabbitmqctl delete_queue -p {VHOST} q1 --if-empty",
         f"Deleting queue 'q1' on vhost '{VHOST}' if queue is empty ...\nQueue was successfully deleted with 0 ready messages\n",
     )
+
+
+def streams():
+    api("PUT", f"/queues/{VHOST}/st", {"durable": True, "arguments": {"x-queue-type": "stream"}})
+    check(f"rabbitmq-streams stream_status -p {VHOST} st", re.compile(f"│ writer +│ {NODE} +│"))
+    check(f"rabbitmq-streams stream_status -p {VHOST} st --formatter json", lambda text: json.loads(text)[0]["readers"] == 0)
+    check(f"rabbitmq-streams stream_status -p {VHOST} st --tracking -s")
+    check(f"rabbitmq-streams stream_status -p {VHOST} q1", code=69, err=re.compile("of a classic queue"))
+    check(f"rabbitmq-streams stream_status -p {VHOST} no", code=65)
+    check(f"rabbitmq-streams restart_stream -p {VHOST} st", f"Restarting stream st...\n{NODE}\n")
+    refused = "Error:\n{:not_supported_for_type, :rabbit_classic_queue}\n"
+    check(f"rabbitmq-streams restart_stream -p {VHOST} q1", code=69, err=refused)
+    check(f"rabbitmq-streams restart_stream -p {VHOST} no", code=65)
+    check(f"rabbitmqctl delete_queue -p {VHOST} st", re.compile("successfully deleted"))
 
 
 def peeking():

@@ -34,11 +34,12 @@ mod queues;
 mod quorum;
 mod settings;
 mod status;
+mod streams;
 mod upgrade;
 mod users;
 mod vhosts;
 
-const ALL: [&[Command]; 25] = [
+const ALL: [&[Command]; 26] = [
     checks::COMMANDS,
     cluster::COMMANDS,
     connections::COMMANDS,
@@ -59,6 +60,7 @@ const ALL: [&[Command]; 25] = [
     process::COMMANDS,
     queues::COMMANDS,
     quorum::COMMANDS,
+    streams::COMMANDS,
     settings::COMMANDS,
     status::COMMANDS,
     upgrade::COMMANDS,

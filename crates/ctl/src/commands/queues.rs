@@ -11,9 +11,6 @@ use crate::command::{
 use crate::failure::{DATA, Failure, USAGE};
 use crate::node::{Node, Refusal, Refused, path};
 use crate::output::Output;
-use crate::tool::Tool;
-
-const STREAMS: &[Tool] = &[Tool::Streams];
 
 const STATUS: [Column; 10] = [
     plain("Node Name", "Node Name"),
@@ -241,48 +238,6 @@ pub(super) const COMMANDS: &[Command] = &[
         let (queue, to) = (call.argument(0), call.argument(1));
         format!("Transferring leadership of quorum queue {queue} to node {to}...")
     }),
-    Command::new(
-        Section::Monitoring,
-        "stream_status",
-        "Shows the members of a stream",
-        1..=1,
-        |call, node| match queue_type(call, node)?.as_deref() {
-            Some("classic") => Err(Failure::error(
-                "Cannot get stream status of a classic queue",
-            )),
-            Some("quorum") => Err(Failure::error("Cannot get stream status of a quorum queue")),
-            Some(_) => Err(Failure::error(
-                "The HTTP API does not show the status of streams",
-            )),
-            None => Err(Failure::no_object()),
-        },
-    )
-    .usage("[--vhost <vhost>] [--tracking] <stream>")
-    .tools(&[Tool::Diagnostics, Tool::Queues, Tool::Streams])
-    .switches(&[Switch::flag("tracking")])
-    .pretty_table()
-    .banner(|call| {
-        format!(
-            "Status of stream {} on node {} ...",
-            call.argument(0),
-            call.node
-        )
-    }),
-    Command::new(
-        Section::Monitoring,
-        "coordinator_status",
-        "Shows the coordinator of streams",
-        0..=0,
-        |_, node| {
-            node.name()?;
-            Err(Failure::error(
-                "Cannot get coordinator status as coordinator not started or unavailable",
-            ))
-        },
-    )
-    .tools(STREAMS)
-    .pretty_table()
-    .banner(|_| "Status of stream coordinator ...".to_owned()),
 ];
 
 pub(super) fn no_target(call: &Call<'_>) -> Failure {
