@@ -1,7 +1,7 @@
-"""RABBITMQ.md T17 to T20: a stream is read without anything leaving it, from each kind of offset and with filters, by pika.
+"""RABBITMQ.md T17 to T20: streams, read by pika from each kind of offset and with filters.
 
-Each message is confirmed before the next one is published. On RabbitMQ it has a chunk for itself then, so that what begins
-or filters at a chunk there is the same as what does so at a message here.
+Each message is confirmed before the next one is published. On RabbitMQ it has a chunk for itself then, so that what
+begins or filters at a chunk there is the same as what does so at a message here.
 """
 
 import datetime
@@ -78,7 +78,7 @@ class Reader:
 
 
 def read(connection, channel, stream, offset=None, value=None, **arguments):
-    """What there is from an offset on: a last message, of the filter value that is asked for, says that all has come."""
+    """What there is from an offset on: a last message, of the wanted filter value, says that all has come."""
     reader = Reader(connection, stream, offset, **arguments)
     publish(channel, stream, END, value)
     return reader.until(lambda bodies: END in bodies).bodies[:-1]
@@ -196,8 +196,16 @@ def of(stream, text):
 @pytest.mark.parametrize(
     "ask, code, text",
     [
-        (lambda channel, name: channel.basic_get(name), 540, "NOT_IMPLEMENTED - basic.get not supported by stream queues {}"),
-        (lambda channel, name: channel.queue_purge(name), 540, "NOT_IMPLEMENTED - queue.purge not supported by stream queues {}"),
+        (
+            lambda channel, name: channel.basic_get(name),
+            540,
+            "NOT_IMPLEMENTED - basic.get not supported by stream queues {}",
+        ),
+        (
+            lambda channel, name: channel.queue_purge(name),
+            540,
+            "NOT_IMPLEMENTED - queue.purge not supported by stream queues {}",
+        ),
         (
             lambda channel, name: channel.basic_consume(name, print, auto_ack=True),
             540,
@@ -218,7 +226,11 @@ def test_T18_what_a_stream_does_not_do(channel, stream, ask, code, text):
     [
         (0, {}, "consumer prefetch count is not set for stream {}"),
         (1, {"x-priority": 5}, "invalid arg 'x-priority' for {} of queue type rabbit_stream_queue"),
-        (1, {"x-stream-offset": ""}, "invalid arg 'x-stream-offset' for {}: {{invalid_stream_offset_arg,{{longstr,<<>>}}}}"),
+        (
+            1,
+            {"x-stream-offset": ""},
+            "invalid arg 'x-stream-offset' for {}: {{invalid_stream_offset_arg,{{longstr,<<>>}}}}",
+        ),
         (
             1,
             {"x-stream-offset": "5x"},
