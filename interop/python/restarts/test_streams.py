@@ -1,6 +1,6 @@
 """A stream across the end of its node, in good order and by `kill -9`, on a node of its own: LEVERET is the program.
 
-A reader follows while others publish, and the node ends in the middle. Afterwards what was confirmed is there, in order,
+A reader follows while others publish, and the node ends in the middle. Afterwards what was confirmed is there in order,
 and what was read at an offset is at that offset.
 """
 
