@@ -122,9 +122,7 @@ fn members(stream: &Value) -> Vec<Value> {
         "first_offset": stream["first_offset"], "readers": readers(leader), "segments": stream["segments"],
     });
     let replica = |member| json!({"role": "replica", "node": member, "readers": readers(member)});
-    std::iter::once(writer)
-        .chain(others.map(replica))
-        .collect()
+    std::iter::once(writer).chain(others.map(replica)).collect()
 }
 
 #[cfg(test)]
