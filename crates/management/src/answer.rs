@@ -200,6 +200,11 @@ impl Failure {
         }
     }
 
+    pub(crate) fn unavailable(reason: impl Into<Value>) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(status, "service_unavailable", reason)
+    }
+
     pub(crate) fn method_not_allowed() -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -219,9 +224,7 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::ConnectionForced(text) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", text)
-            }
+            Error::ConnectionForced(text) => Self::unavailable(text),
             Error::NotFound(text) => Self::not_found(text),
             Error::Undecided(_) => Self::undecided(),
             Error::AccessRefused(_) | Error::NotAllowed(_) => {

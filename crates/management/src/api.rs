@@ -20,5 +20,6 @@ pub(crate) mod parameters;
 pub(crate) mod policies;
 pub(crate) mod queues;
 pub(crate) mod streams;
+pub(crate) mod super_streams;
 pub(crate) mod users;
 pub(crate) mod vhosts;

@@ -9,7 +9,7 @@ use crate::answer::Reply;
 use crate::api::{
     access as about_access, bindings, certificates, connections, consumers, definitions, exchanges,
     features, health, limits, messages, nodes, operations, overview, parameters, policies, queues,
-    streams, users, vhosts,
+    streams, super_streams, users, vhosts,
 };
 use crate::call::Call;
 use crate::events;
@@ -167,6 +167,8 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/stream/publishers", "Publishers by the stream protocol.", &[get(User, streams::list)]),
     route("/stream/publishers/:vhost", "Those in a virtual host.", &[get(Vhost, streams::list_in_vhost)]),
     route("/stream/publishers/:vhost/:queue", "Those of a stream.", &[get(Vhost, streams::list_of_stream)]),
+    route("/stream/super-streams/:vhost/:name", "Several streams behind one exchange.", &[put(Vhost, super_streams::declare)]),
+    route("/stream/:vhost/:queue/tracking", "What the stream protocol has stored in a stream: offsets of its consumers, and how far its publishers are.", &[get(Vhost, streams::tracking)]),
     route("/bindings", "Bindings.", &[get(User, bindings::list)]),
     route("/bindings/:vhost", "Bindings of a virtual host.", &[get(Vhost, bindings::list_in_vhost)]),
     route("/bindings/:vhost/e/:source/:kind/:destination", "Bindings from an exchange to a queue (`q`) or an exchange (`e`).", &[get(Vhost, bindings::list_between), post(Vhost, bindings::bind)]),

@@ -25,6 +25,7 @@ mod messages;
 mod metrics;
 mod objects;
 mod operations;
+mod streams;
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 

@@ -1,6 +1,9 @@
 //! Clients of the stream protocol, which nobody speaks here yet: the lists are there, and empty.
 
-use crate::answer::{Failure, Reply};
+use leveret_broker::queue::Kind;
+use serde_json::json;
+
+use crate::answer::{Answer, Failure, Reply};
 use crate::call::Call;
 use crate::list::List;
 
@@ -19,6 +22,18 @@ pub(crate) fn list_in_vhost(call: &Call<'_>) -> Reply {
 pub(crate) fn list_of_stream(call: &Call<'_>) -> Reply {
     super::queues::find(call)?;
     list(call)
+}
+
+/// What clients have stored in a stream: nothing, where none of them can.
+pub(crate) fn tracking(call: &Call<'_>) -> Reply {
+    if super::queues::find(call)?.kind != Kind::Stream {
+        return Err(Failure::unavailable("The stream leader is not available"));
+    }
+    Ok(Answer::value(&match call.query.get("type") {
+        Some("offset") => json!({"offsets": {}}),
+        Some("writer") => json!({"writers": {}}),
+        _ => json!({"offsets": {}, "writers": {}}),
+    }))
 }
 
 /// One connection, or what belongs to it: there is none.

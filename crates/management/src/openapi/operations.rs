@@ -40,6 +40,7 @@ const BODIES: &[Body] = &[
     body(Verb::Put, "/queues/:vhost/:queue", &[], &[("durable", "boolean"), ("auto_delete", "boolean"), ("arguments", "object"), ("node", "string")]),
     body(Verb::Post, "/queues/:vhost/:queue/get", &[("count", "integer"), ("ackmode", "string"), ("encoding", "string")], &[("truncate", "integer")]),
     body(Verb::Post, "/queues/:vhost/:queue/actions", &[("action", "string")], &[]),
+    body(Verb::Put, "/stream/super-streams/:vhost/:name", &[], &[("partitions", "integer"), ("binding-keys", "string"), ("arguments", "object")]),
     body(Verb::Post, "/leveret/queues/:vhost/:queue/messages", &[("action", "string")], &[("filter", "object"), ("messages", "array"), ("to", "object"), ("origin", "string"), ("dry_run", "boolean")]),
     body(Verb::Post, "/bindings/:vhost/e/:source/:kind/:destination", &[], &[("routing_key", "string"), ("arguments", "object")]),
     body(Verb::Put, "/vhosts/:vhost", &[], &[("description", "string"), ("tags", "string"), ("default_queue_type", "string"), ("protected_from_deletion", "boolean"), ("tracing", "boolean")]),
@@ -132,6 +133,7 @@ pub(super) fn query(verb: Verb, path: &str) -> Vec<Value> {
         (Verb::Get, "/leveret/log") => {
             fields.extend([("lines", "integer"), ("from", "integer")]);
         }
+        (Verb::Get, "/stream/:vhost/:queue/tracking") => fields.push(("type", "string")),
         (Verb::Get, "/leveret/audit") => fields.push(("lines", "integer")),
         (Verb::Get, _) => {
             fields.extend(ROWS);
