@@ -16,6 +16,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -99,9 +100,13 @@ fn queue_arguments(queue: usize) -> Vec<u8> {
     if queue % 2 == 1 {
         table.insert("x-queue-type", Value::String(b"quorum"[..].into()));
     }
+    raw(&table)
+}
+
+/// Without the length, which the method's encoder writes.
+fn raw(table: &Table) -> Vec<u8> {
     let mut bytes = Vec::new();
     table.encode(&mut bytes);
-    // Without the length, which the method's encoder writes.
     bytes.split_off(4)
 }
 
@@ -668,4 +673,110 @@ fn a_stop_does_not_forget_what_a_crash_has_left_unknown() {
         assert!(redelivered && first <= QUIET_ACKED);
         take(&mut client, first + 1..QUIET, true).unwrap();
     }
+}
+
+const STREAM: &str = "stream";
+/// Messages that the publisher of the stream has no confirm for, at most.
+const STREAM_WINDOW: u64 = 50;
+
+/// A message that says at which offset it belongs. Of all sizes, so that it begins and ends anywhere in a page.
+fn at_offset(offset: u64) -> Vec<u8> {
+    let len = 8 + (offset % 16) as usize * 512;
+    let mut body = offset.to_le_bytes().to_vec();
+    body.resize(len, offset as u8);
+    body
+}
+
+/// Publishes to the stream, from this offset on, until the node is gone; notes up to where all is confirmed.
+fn publish_to_stream(address: SocketAddr, first: u64, confirmed: &AtomicU64) -> io::Result<()> {
+    let mut client = Client::connect(address)?;
+    client.ask(ConfirmSelect::default())?;
+    let to_stream = BasicPublish {
+        routing_key: STREAM.as_bytes(),
+        ..Default::default()
+    };
+    let mut next = first;
+    loop {
+        while next - confirmed.load(Ordering::SeqCst) < STREAM_WINDOW {
+            client.publish(to_stream, &at_offset(next));
+            next += 1;
+        }
+        client.flush()?;
+        let Event::Confirmed { tag, .. } = client.next()? else {
+            return Err(io::Error::other("not a confirm"));
+        };
+        confirmed.store(first + tag, Ordering::SeqCst);
+    }
+}
+
+/// Reads the stream from an offset to its end, which it gives: every message is where it belongs.
+fn read_stream(address: SocketAddr, from: u64) -> io::Result<u64> {
+    let mut client = Client::connect(address)?;
+    let end = client.ask(QueueDeclare {
+        queue: STREAM,
+        passive: true,
+        ..Default::default()
+    })?;
+    client.ask(BasicQos {
+        prefetch_count: PREFETCH,
+        ..Default::default()
+    })?;
+    let offset = (Box::from("x-stream-offset"), Value::I64(from as i64));
+    client.ask(BasicConsume {
+        queue: STREAM,
+        arguments: RawTable(&raw(&Table::from_iter([offset]))),
+        ..Default::default()
+    })?;
+    for offset in from..end.into() {
+        let Event::Delivery { tag, body, .. } = client.next()? else {
+            return Err(io::Error::other("not a delivery"));
+        };
+        assert!(body == at_offset(offset), "another message at {offset}");
+        client.send(BasicAck {
+            delivery_tag: tag,
+            multiple: false,
+        });
+        client.flush()?;
+    }
+    client.close()?;
+    Ok(end.into())
+}
+
+#[test]
+fn a_stream_has_the_same_offsets_after_kills_and_stops() {
+    let mut random = Random(seed());
+    let directory = Directory::new("streamed");
+    let mut node = start(&directory);
+    let kind = Value::String(b"stream"[..].into());
+    let declare = QueueDeclare {
+        queue: STREAM,
+        durable: true,
+        arguments: RawTable(&raw(&Table::from_iter([(Box::from("x-queue-type"), kind)]))),
+        ..Default::default()
+    };
+    let mut client = Client::connect(node.address).unwrap();
+    client.ask(declare).unwrap();
+    client.close().unwrap();
+    let mut stored = 0;
+    for round in 0..environment("ROUNDS", 4) {
+        let (address, confirmed) = (node.address, &AtomicU64::new(stored));
+        thread::scope(|scope| {
+            scope.spawn(move || until_gone(publish_to_stream(address, stored, confirmed)));
+            let enough = stored + 1 + random.below(1000);
+            while confirmed.load(Ordering::SeqCst) < enough {
+                thread::yield_now();
+            }
+            match round % 2 {
+                0 => node.kill().unwrap(),
+                _ => assert!(node.stop().unwrap().success()),
+            }
+        });
+        node = start(&directory);
+        let confirmed = confirmed.load(Ordering::SeqCst);
+        stored = read_stream(node.address, 0).unwrap();
+        assert!(stored >= confirmed, "{stored} of {confirmed} confirmed");
+        let somewhere = random.below(stored);
+        assert_eq!(read_stream(node.address, somewhere).unwrap(), stored);
+    }
+    eprintln!("{stored} messages");
 }
