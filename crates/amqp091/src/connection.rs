@@ -74,6 +74,8 @@ pub struct Peer {
     pub tls: Option<Arc<TlsFacts>>,
     /// Who the client is by its certificate, if it has shown one that is trusted.
     pub certificate_user: Option<String>,
+    /// Who it is, when it is a part of the node itself and needs to show nothing.
+    pub identity: Option<Identity>,
 }
 
 impl Peer {
@@ -89,6 +91,7 @@ impl Peer {
             local,
             tls: None,
             certificate_user: None,
+            identity: None,
         }
     }
 }

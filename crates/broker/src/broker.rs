@@ -42,6 +42,7 @@ use crate::reply_to::ReplyConsumers;
 use crate::time::Timestamp;
 use crate::timers::Timers;
 use crate::users::{Access, PasswordHash, User, UserLimits};
+use administration::ParameterWatch;
 use listing::KnownRoll;
 
 pub mod administration;
@@ -80,6 +81,7 @@ pub struct Broker {
     /// Where log-ins come from, whatever protocol they are by.
     pub login_sources: LoginSources,
     events: Arc<Events>,
+    parameters: ParameterWatch,
     dead_letters: [DeadLetterTally; 3],
     message_sizes: SizeTally,
     /// The settings of the queue that was declared or configured last.
@@ -299,6 +301,7 @@ impl Broker {
             logins: Default::default(),
             login_sources: LoginSources::default(),
             events: Arc::default(),
+            parameters: ParameterWatch::default(),
             dead_letters: Default::default(),
             message_sizes: SizeTally::default(),
             last_settings: Mutex::default(),

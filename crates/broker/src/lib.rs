@@ -31,6 +31,7 @@ pub mod publish;
 pub mod queue;
 mod record;
 pub mod reply_to;
+pub mod shovel;
 pub mod table;
 pub mod time;
 pub mod timers;

@@ -19,6 +19,7 @@ pub(crate) mod overview;
 pub(crate) mod parameters;
 pub(crate) mod policies;
 pub(crate) mod queues;
+pub(crate) mod shovels;
 pub(crate) mod streams;
 pub(crate) mod super_streams;
 pub(crate) mod users;

@@ -47,7 +47,8 @@ pub use events::event_line;
 pub use leveret_broker::broker::administration::Report;
 pub use operations::{
     AddressFacts, AuditEntry, Change, InterfaceFacts, LogLines, LostLines, MachineFacts,
-    Operations, ProcessFacts, Service, ThreadFacts, TlsFacts,
+    Operations, ProcessFacts, Service, ShovelEnd, ShovelRun, ShovelState, ShovelStatus,
+    ThreadFacts, TlsFacts,
 };
 pub use options::{
     CertificateFacts, CertificateFile, Cors, DiskFigures, DiskOperations, Host,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use leveret_broker::time::Timestamp;
 
@@ -55,6 +56,12 @@ pub trait Operations: Send + Sync {
 
     /// What the machine has of networks, and what the process's threads have done.
     fn machine(&self) -> MachineFacts;
+
+    /// The shovels that have been started, by vhost and name.
+    fn shovels(&self) -> Vec<ShovelStatus>;
+
+    /// Has a shovel start anew; `false`: there is none.
+    fn restart_shovel(&self, vhost: &str, name: &str) -> bool;
 
     /// Whether it serves clients.
     fn service(&self) -> Service;
@@ -145,6 +152,52 @@ pub struct ThreadFacts {
     pub name: String,
     pub user_ms: u64,
     pub system_ms: u64,
+}
+
+/// How a shovel does.
+#[derive(Debug, Clone)]
+pub struct ShovelStatus {
+    pub vhost: Arc<str>,
+    pub name: Arc<str>,
+    /// Since when it is in this state: `2026-11-27 9:05:00`, UTC.
+    pub last_changed: String,
+    pub state: ShovelState,
+}
+
+/// Where a shovel is on its way.
+#[derive(Debug, Clone)]
+pub enum ShovelState {
+    Starting,
+    Running(Box<ShovelRun>),
+    /// It has failed, and tries again if it may.
+    Terminated {
+        reason: String,
+    },
+}
+
+/// What a shovel has done since it connected.
+#[derive(Debug, Clone, Default)]
+pub struct ShovelRun {
+    pub source: ShovelEnd,
+    pub destination: ShovelEnd,
+    pub forwarded: u64,
+    /// Messages that the destination has not confirmed yet.
+    pub pending: usize,
+    /// Messages to forward and to be acknowledged before it is done; `None`: it never is.
+    pub left: Option<(u64, u64)>,
+    /// The destination takes nothing for now.
+    pub is_blocked: bool,
+}
+
+/// One end of a shovel.
+#[derive(Debug, Clone, Default)]
+pub struct ShovelEnd {
+    /// Without name and password.
+    pub uri: String,
+    pub protocol: &'static str,
+    pub queue: Option<Box<str>>,
+    pub exchange: Option<Box<str>>,
+    pub exchange_key: Option<Box<str>>,
 }
 
 /// Whether the node serves clients.

@@ -9,7 +9,7 @@ use crate::answer::Reply;
 use crate::api::{
     access as about_access, bindings, certificates, connections, consumers, definitions, exchanges,
     features, health, limits, messages, nodes, operations, overview, parameters, policies, queues,
-    streams, super_streams, users, vhosts,
+    shovels, streams, super_streams, users, vhosts,
 };
 use crate::call::Call;
 use crate::events;
@@ -209,6 +209,10 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/parameters/:component", "Parameters of a component.", &[get(Policymaker, parameters::list_of_component)]),
     route("/parameters/:component/:vhost", "Parameters of a component in a virtual host.", &[get(VhostPolicymaker, parameters::list_in_vhost)]),
     route("/parameters/:component/:vhost/:name", "A parameter.", &[get(VhostPolicymaker, parameters::show), put(VhostPolicymaker, parameters::put), delete(VhostPolicymaker, parameters::delete)]),
+    route("/shovels", "Shovels.", &[get(Monitoring, shovels::list)]),
+    route("/shovels/:vhost", "Shovels of a virtual host.", &[get(Monitoring, shovels::list_in_vhost)]),
+    route("/shovels/vhost/:vhost/:name", "The parameter of a shovel, without passwords.", &[get(Monitoring, shovels::show), delete(VhostPolicymaker, shovels::delete)]),
+    route("/shovels/vhost/:vhost/:name/restart", "Has a shovel start anew.", &[delete(VhostPolicymaker, shovels::restart)]),
     route("/global-parameters", "Parameters of the cluster.", &[get(Policymaker, parameters::list_global)]),
     route("/global-parameters/:name", "A parameter of the cluster.", &[get(Policymaker, parameters::show_global), put(Administrator, parameters::put_global), delete(Administrator, parameters::delete_global)]),
     route("/definitions", "Everything that was declared.", &[get(Administrator, definitions::export), post(Administrator, definitions::import)]),

@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use leveret_amqp091::connection::Peer;
+use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
 use tokio::runtime::{self, Handle, Runtime};
 use tokio::sync::{Notify, futures::OwnedNotified};
@@ -36,6 +37,22 @@ enum Socket {
     Leaving(std::net::TcpStream),
 }
 
+/// How the client is reached.
+enum Way {
+    Socket(Socket),
+    /// It is a part of the node.
+    Own(DuplexStream),
+}
+
+impl Way {
+    fn leave(self) -> io::Result<Self> {
+        match self {
+            Self::Socket(socket) => socket.leave().map(Self::Socket),
+            own @ Self::Own(_) => Ok(own),
+        }
+    }
+}
+
 impl Socket {
     fn leave(self) -> io::Result<Self> {
         match self {
@@ -55,7 +72,7 @@ impl Socket {
 
 /// A client that has just connected.
 pub(crate) struct Client {
-    socket: Socket,
+    way: Way,
     peer: Peer,
     tls: Option<TlsAcceptor>,
     proxied: bool,
@@ -64,9 +81,19 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(socket: TcpStream, peer: Peer, tls: Option<TlsAcceptor>) -> Self {
         Self {
-            socket: Socket::Accepted(socket),
+            way: Way::Socket(Socket::Accepted(socket)),
             peer,
             tls,
+            proxied: false,
+        }
+    }
+
+    /// A part of the node that is a client of its broker.
+    pub(crate) fn own(stream: DuplexStream, peer: Peer) -> Self {
+        Self {
+            way: Way::Own(stream),
+            peer,
+            tls: None,
             proxied: false,
         }
     }
@@ -81,7 +108,10 @@ impl Client {
 
     /// What comes before the client's own protocol: the proxy's word, and TLS.
     async fn open(self, serving: &Serving) -> io::Result<(Stream, Peer)> {
-        let mut socket = self.socket.arrive()?;
+        let mut socket = match self.way {
+            Way::Socket(socket) => socket.arrive()?,
+            Way::Own(stream) => return Ok((Stream::Own(stream), self.peer)),
+        };
         let mut peer = self.peer;
         if self.proxied {
             let header = proxy_protocol::read(&mut socket);
@@ -159,8 +189,8 @@ impl IoThreads {
         let fewest = self.0.iter().enumerate().min_by_key(load);
         let (index, thread) = fewest.expect("a node has at least one I/O thread");
         if index > 0 {
-            match client.socket.leave() {
-                Ok(socket) => client.socket = socket,
+            match client.way.leave() {
+                Ok(way) => client.way = way,
                 Err(error) => {
                     return debug!(connection = %client.peer.name, %error, "client left at once");
                 }

@@ -43,6 +43,7 @@ mod reset;
 mod resources;
 mod service;
 mod service_manager;
+mod shovels;
 mod stream;
 mod tls;
 

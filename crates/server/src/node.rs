@@ -47,6 +47,7 @@ use crate::reset::Reset;
 use crate::resources::{self, Resources};
 use crate::service::ClientListeners;
 use crate::service_manager;
+use crate::shovels::Shovels;
 
 /// Requests of HTTP that are worked on at the same time; messages have the other cores.
 const BLOCKING_THREADS: usize = 2;
@@ -133,6 +134,7 @@ pub(crate) fn run(
         let (mut clients, service) =
             ClientListeners::new(doors.amqp, of_amqp, Arc::clone(&threads));
         let audit = Arc::<Audit>::default();
+        let shovels = Shovels::new(&broker, clock, &threads);
         let operations = Operations {
             broker: Arc::clone(&broker),
             current: Arc::clone(&current),
@@ -140,6 +142,7 @@ pub(crate) fn run(
             listeners: of_http,
             audit: Arc::clone(&audit),
             reset,
+            shovels: Arc::clone(&shovels),
         };
         let host = host::facts_of(resources, meter);
         let site = Site {
@@ -177,6 +180,7 @@ pub(crate) fn run(
         }
         let stop = Arc::clone(&site.stop);
         tasks.spawn(http::sample(site));
+        tasks.spawn(shovels.run());
         service_manager::ready();
         let told = tokio::select! {
             signal = signals.wait_for_stop(|| current.reload(sources)) => {

@@ -6,7 +6,7 @@ use leveret_broker::broker::Broker;
 use leveret_broker::time::Timestamp;
 use leveret_management::{
     AuditEntry, Change, ListenerCertificates, ListenerFacts, LogLines, LostLines, MachineFacts,
-    ProcessFacts, Service, TlsFacts,
+    ProcessFacts, Service, ShovelStatus, TlsFacts,
 };
 
 use crate::audit::Audit;
@@ -16,6 +16,7 @@ use crate::host;
 use crate::reload::Current;
 use crate::reset::Reset;
 use crate::service::ServiceHandle;
+use crate::shovels::Shovels;
 use crate::tls;
 
 /// What clients are told when the node is put into maintenance.
@@ -32,6 +33,7 @@ pub(crate) struct Operations {
     pub(crate) listeners: Vec<ListenerFacts>,
     pub(crate) audit: Arc<Audit>,
     pub(crate) reset: Reset,
+    pub(crate) shovels: Arc<Shovels>,
 }
 
 impl leveret_management::Operations for Operations {
@@ -103,6 +105,14 @@ impl leveret_management::Operations for Operations {
         }
     }
 
+    fn shovels(&self) -> Vec<ShovelStatus> {
+        self.shovels.list()
+    }
+
+    fn restart_shovel(&self, vhost: &str, name: &str) -> bool {
+        self.shovels.restart(vhost, name)
+    }
+
     fn service(&self) -> Service {
         self.service.service()
     }
@@ -115,6 +125,9 @@ impl leveret_management::Operations for Operations {
             cluster::introduce(&self.broker, &self.current.cluster_tags())?;
         }
         self.service.change(change)?;
+        let service = self.service();
+        self.shovels
+            .let_run(!service.is_stopped && !service.is_drained);
         match change {
             Change::StopApp => {
                 self.broker.turn_away(SHUTDOWN);

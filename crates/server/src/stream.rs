@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -13,6 +13,8 @@ use tokio_rustls::server::TlsStream;
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    /// The other end is a part of the node itself.
+    Own(DuplexStream),
 }
 
 impl Stream {
@@ -27,6 +29,7 @@ impl Stream {
         let read = match self {
             Self::Tcp(stream) => Pin::new(stream).poll_read(context, &mut buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(context, &mut buffer),
+            Self::Own(stream) => Pin::new(stream).poll_read(context, &mut buffer),
         };
         read.map_ok(|()| buffer.filled().len())
     }
@@ -41,13 +44,14 @@ impl Stream {
             (Self::Tcp(stream), [slice]) => Pin::new(stream).poll_write(context, slice),
             (Self::Tcp(stream), _) => Pin::new(stream).poll_write_vectored(context, slices),
             (Self::Tls(stream), _) => Pin::new(stream).poll_write_vectored(context, slices),
+            (Self::Own(stream), _) => Pin::new(stream).poll_write_vectored(context, slices),
         }
     }
 
     /// Hands on what encryption keeps back.
     pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(_) => Poll::Ready(Ok(())),
+            Self::Tcp(_) | Self::Own(_) => Poll::Ready(Ok(())),
             Self::Tls(stream) => Pin::new(stream).poll_flush(context),
         }
     }
@@ -57,6 +61,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Own(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

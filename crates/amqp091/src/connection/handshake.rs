@@ -178,6 +178,10 @@ impl Connection {
 
     fn log_in(&mut self, start: &method::ConnectionStartOk<'_>, now: Timestamp) {
         self.read_client_properties(start.client_properties.decode().unwrap_or_default());
+        if let Some(identity) = self.peer.identity.take() {
+            self.phase = Phase::Authenticating(identity.name.to_string());
+            return self.logged_in(Some(identity), now);
+        }
         let mechanism = Mechanism::from_name(start.mechanism)
             .filter(|mechanism| self.limits.mechanisms.contains(mechanism))
             .filter(|mechanism| self.can_offer(*mechanism));

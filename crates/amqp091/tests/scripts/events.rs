@@ -149,8 +149,8 @@ fn operators_change_what_they_may() {
         clear-operator-policy / o
         vhost v description=ours
         limit vhost v max-queues=1
-        parameter / shovel s src-uri=a
-        clear-parameter / shovel s
+        parameter / federation-upstream s uri=a
+        clear-parameter / federation-upstream s
         delete-vhost v
         disallow u /
         delete-user u
@@ -182,8 +182,8 @@ fn operators_change_what_they_may() {
         vhost.created name=v description=ours
         parameter.set component=vhost-limits name=limits value={max-queues=1}
         vhost.limits.set vhost=v max-queues=1
-        parameter.set component=shovel name=s vhost=/
-        parameter.cleared component=shovel name=s
+        parameter.set component=federation-upstream name=s vhost=/
+        parameter.cleared component=federation-upstream name=s
         exchange.deleted name=- vhost=v
         exchange.deleted name=amq.direct vhost=v
         exchange.deleted name=amq.fanout vhost=v

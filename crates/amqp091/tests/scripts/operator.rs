@@ -10,7 +10,7 @@
 //! limit user u max-channels=1       limits of a user, or of a `vhost`
 //! allow u / .* .* .*    permissions; `disallow u /`; `-` is the empty pattern
 //! policy / p ^q all 0 max-length=1  a policy, an `operator-policy`; `clear-policy / p`
-//! parameter / shovel s uri=amqp      a parameter; `clear-parameter`, `global-parameter name value`
+//! parameter / federation-upstream s uri=a  a parameter; `clear-parameter`, `global-parameter name value`
 //! close all bye         closes connections: `all`, of `user u`, of `vhost v`
 //! turn-away bye         closes all, and takes none until `let-in`
 //! ```

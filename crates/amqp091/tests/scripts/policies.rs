@@ -158,7 +158,7 @@ fn expiry_by_policy_deletes_unused_queues() {
 fn parameters_are_kept_and_translated() {
     check(
         "
-        parameter / shovel s src-uri=amqp://
+        parameter / federation-upstream s uri=amqp://
         parameter / operator_policy bound pattern=^q
           refused: Validation failed  Key 'definition' not found in bound
         parameter / vhost-limits limits max-queues=7
@@ -173,16 +173,16 @@ fn parameters_are_kept_and_translated() {
         global-parameter other 5
         restart
         list parameters
+          / federation-upstream s {uri=amqp://}
           / operator_policy bound {pattern=^q definition={max-length=2} priority=0 apply-to=queues}
-          / shovel s {src-uri=amqp://}
           / vhost-limits limits {max-queues=7}
         list global-parameters
           cluster_name hares
           other 5
-        clear-parameter / shovel s
+        clear-parameter / federation-upstream s
         clear-parameter / vhost-limits limits
         clear-parameter / operator_policy bound
-        clear-parameter / shovel s
+        clear-parameter / federation-upstream s
           refused: no such parameter
         clear-global-parameter cluster_name
         list parameters

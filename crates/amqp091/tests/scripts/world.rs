@@ -327,6 +327,7 @@ impl World {
             local,
             tls: None,
             certificate_user,
+            identity: None,
         };
         let broker = self.broker().clone();
         let client = Client {

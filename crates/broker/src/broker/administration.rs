@@ -23,6 +23,7 @@ mod users;
 mod vhosts;
 
 pub use import::{Detail, Fate, ImportRefused, Report, Tally, Wanted};
+pub(crate) use parameters::ParameterWatch;
 pub use parameters::{Parameter, ParameterInfo, PolicyInfo, PolicySpec};
 pub use users::{Password, PermissionSpec, topic_permissions};
 

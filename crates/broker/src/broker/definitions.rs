@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use leveret_storage::{Batch as Records, Lsn};
 
+use super::administration::ParameterWatch;
 use super::{Broker, Topology};
 use crate::catalogue::{ApplyError, Changes, Command, Vhost};
 use crate::error::{Error, Resource, Result};
@@ -61,7 +62,11 @@ impl Broker {
     ) -> std::result::Result<Changes, ApplyError> {
         let is_told = self.events.sink().is_some() || self.opens_events(topology, &command);
         let change = is_told.then(|| Change::of(&self.options, &topology.catalogue, &command, by));
+        let concerns_parameters = ParameterWatch::concerns(&command);
         let changes = topology.catalogue.apply(command)?;
+        if concerns_parameters {
+            self.parameters.note_change();
+        }
         for definition in &changes.defined {
             let (table, id) = (definition.table, definition.id);
             done.records.define(table, id, &definition.bytes);

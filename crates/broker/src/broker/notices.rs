@@ -11,7 +11,7 @@ use crate::live_queue::Outbox;
 use crate::message::Message;
 use crate::publish::{Batch, Receipt};
 use crate::queue::Incoming;
-use crate::table::Table;
+use crate::table::{Table, Value};
 use crate::time::Timestamp;
 
 /// Where the log is published, with the level as routing key: a topic exchange that clients can't publish to.
@@ -43,6 +43,15 @@ impl Broker {
         }
         self.look_at_event_exchange(&topology);
         true
+    }
+
+    /// Tells of an event that the server knows of, to whoever wants to know.
+    pub fn tell(
+        &self,
+        name: &'static str,
+        properties: impl IntoIterator<Item = (&'static str, Value)>,
+    ) {
+        self.events.tell(|| Event::new(name, properties));
     }
 
     /// Publishes an event to the event exchange, if something is bound to it. `at_ms`: when it happened, ms since 1970.

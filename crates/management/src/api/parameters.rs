@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use leveret_broker::broker::administration::ParameterInfo;
+use leveret_broker::shovel::{self, Shovel};
 use leveret_broker::table::Value as TableValue;
 use serde_json::Value;
 
 use crate::answer::{Answer, Failure, Reply};
-use crate::call::Call;
+use crate::call::{Call, Caller};
 use crate::json::Object;
 use crate::list::{List, reply_one};
 use crate::table::{ValueJson, value_from_json};
@@ -66,10 +67,33 @@ pub(crate) fn put(call: &Call<'_>) -> Reply {
     let existed = find(call).is_ok();
     let value = value_from_json(body.0.get("value").unwrap_or(&Value::Null))?;
     let (component, name) = (call.parameter("component"), call.parameter("name"));
+    if component == shovel::COMPONENT {
+        check_vhosts(call, name, &value)?;
+    }
     let durable_at = call
         .broker()
         .set_parameter(vhost, component, name, value, call.now)?;
     Ok(Answer::put(!existed).after(durable_at))
+}
+
+/// A shovel needs no password for this node; so who makes one has to be let into the virtual hosts that it uses.
+fn check_vhosts(call: &Call<'_>, name: &str, value: &TableValue) -> Result<(), Failure> {
+    let Ok(shovel) = Shovel::read(name, value) else {
+        // That is refused with all the reasons.
+        return Ok(());
+    };
+    if call.caller() == Caller::Operator {
+        return Ok(());
+    }
+    for vhost in shovel.vhosts_here(call.parameter("vhost")) {
+        if call.may_connect(vhost)? != Some(true) {
+            let user = &call.user().name;
+            return Err(Failure::bad_request(format!(
+                "Validation failed\n\nuser {user:?} may not connect to vhost {vhost:?}\n"
+            )));
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn delete(call: &Call<'_>) -> Reply {

@@ -8,6 +8,7 @@ pub(crate) struct Still {
     certificates: Vec<ListenerCertificates>,
     service: Arc<Mutex<Service>>,
     told: Arc<Mutex<Vec<String>>>,
+    shovels: Vec<ShovelStatus>,
 }
 
 impl Still {
@@ -118,6 +119,15 @@ impl Operations for Still {
                 system_ms: 10,
             }],
         }
+    }
+
+    fn shovels(&self) -> Vec<ShovelStatus> {
+        self.shovels.clone()
+    }
+
+    fn restart_shovel(&self, vhost: &str, name: &str) -> bool {
+        let mut all = self.shovels.iter();
+        all.any(|it| (&*it.vhost, &*it.name) == (vhost, name))
     }
 
     fn service(&self) -> Service {

@@ -4,6 +4,10 @@
 //! as what it is, and this page translates.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
 
 use super::{Outcome, Refused, check_name};
 use crate::broker::{Broker, Topology};
@@ -12,12 +16,17 @@ use crate::exchange::printed;
 use crate::ids::VhostId;
 use crate::live_queue::Outbox;
 use crate::policies::{ApplyTo, Policy, Scope, check_definition};
+use crate::shovel::{self, Shovel};
 use crate::table::{Table, Value};
 use crate::time::Timestamp;
 use crate::users::Pattern;
 
 /// Components of parameters that are kept for whoever asks for them.
-const COMPONENTS: [&str; 3] = ["federation-upstream", "federation-upstream-set", "shovel"];
+const COMPONENTS: [&str; 3] = [
+    "federation-upstream",
+    "federation-upstream-set",
+    shovel::COMPONENT,
+];
 
 /// A policy as an operator writes it.
 #[derive(Debug)]
@@ -59,7 +68,53 @@ pub struct ParameterInfo {
     pub value: Value,
 }
 
+/// Tells one task that parameters of vhosts have changed.
+#[derive(Debug, Default)]
+pub(crate) struct ParameterWatch {
+    changes: AtomicU64,
+    waiting: Mutex<Option<Waker>>,
+}
+
+impl ParameterWatch {
+    /// Whether the command is one that the task wants to know of is seen before it is applied, which takes it.
+    pub(crate) fn concerns(command: &Command) -> bool {
+        matches!(
+            command,
+            Command::PutParameter { .. }
+                | Command::DeleteParameter { .. }
+                | Command::DeleteVhost { .. }
+        )
+    }
+
+    pub(crate) fn note_change(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+        if let Some(waker) = self.waiting.lock().take() {
+            waker.wake();
+        }
+    }
+}
+
 impl Broker {
+    /// Waits until there have been other changes of parameters, or of the vhosts that have them, than those `seen`. Only one
+    /// task can wait.
+    pub fn poll_parameters(&self, seen: &mut u64, context: &mut Context<'_>) -> Poll<()> {
+        // First: a change after the look below finds it.
+        *self.parameters.waiting.lock() = Some(context.waker().clone());
+        let changes = self.parameters.changes.load(Ordering::Acquire);
+        if changes == *seen {
+            return Poll::Pending;
+        }
+        *seen = changes;
+        Poll::Ready(())
+    }
+
+    /// The parameters of one component, by vhost and name.
+    pub fn parameters_of(&self, component: &str) -> Vec<ParameterInfo> {
+        let mut all = self.list_parameters(None);
+        all.retain(|it| *it.component == *component);
+        all
+    }
+
     /// A new policy, or another one of the same name. Queues and exchanges follow it at once.
     pub fn set_policy(
         &self,
@@ -293,11 +348,16 @@ impl Parameter {
                 Ok(Self::Policy(Scope::Operator, policy))
             }
             "vhost-limits" => Ok(Self::Limits(limits_in(name, &value)?)),
-            known if COMPONENTS.contains(&known) => Ok(Self::Other {
-                component: component.into(),
-                name: name.into(),
-                value,
-            }),
+            known if COMPONENTS.contains(&known) => {
+                if known == shovel::COMPONENT {
+                    Shovel::read(name, &value).map_err(|why| Refused::validation(&why))?;
+                }
+                Ok(Self::Other {
+                    component: component.into(),
+                    name: name.into(),
+                    value,
+                })
+            }
             unknown => Err(Refused::validation(&format!(
                 "component {unknown} not found"
             ))),
