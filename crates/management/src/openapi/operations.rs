@@ -41,7 +41,7 @@ const BODIES: &[Body] = &[
     body(Verb::Post, "/queues/:vhost/:queue/get", &[("count", "integer"), ("ackmode", "string"), ("encoding", "string")], &[("truncate", "integer")]),
     body(Verb::Post, "/queues/:vhost/:queue/actions", &[("action", "string")], &[]),
     body(Verb::Put, "/stream/super-streams/:vhost/:name", &[], &[("partitions", "integer"), ("binding-keys", "string"), ("arguments", "object")]),
-    body(Verb::Post, "/leveret/queues/:vhost/:queue/messages", &[("action", "string")], &[("filter", "object"), ("messages", "array"), ("to", "object"), ("origin", "string"), ("dry_run", "boolean")]),
+    body(Verb::Post, "/leveret/queues/:vhost/:queue/messages", &[("action", "string")], &[("ids", "[string]"), ("filter", "MessageFilter"), ("limit", "integer"), ("to", "MessageDestination"), ("origin", "string"), ("dry_run", "boolean")]),
     body(Verb::Post, "/bindings/:vhost/e/:source/:kind/:destination", &[], &[("routing_key", "string"), ("arguments", "object")]),
     body(Verb::Put, "/vhosts/:vhost", &[], &[("description", "string"), ("tags", "string"), ("default_queue_type", "string"), ("protected_from_deletion", "boolean"), ("tracing", "boolean")]),
     body(Verb::Post, "/users/bulk-delete", &[("users", "array")], &[]),
@@ -60,8 +60,8 @@ const BODIES: &[Body] = &[
     body(Verb::Post, "/leveret/authenticate", &[("username", "string"), ("password", "string")], &[]),
     body(Verb::Put, "/leveret/auth/attempts/source", &[("enabled", "boolean")], &[]),
     body(Verb::Put, "/leveret/log/level", &[("level", "string")], &[]),
-    body(Verb::Put, "/leveret/alarms/memory", &[("vm_memory_high_watermark", "object")], &[]),
-    body(Verb::Put, "/leveret/alarms/disk", &[], &[("disk_free_limit", "object"), ("monitoring", "boolean")]),
+    body(Verb::Put, "/leveret/alarms/memory", &[("vm_memory_high_watermark", "Watermark")], &[]),
+    body(Verb::Put, "/leveret/alarms/disk", &[], &[("disk_free_limit", "Watermark"), ("monitoring", "boolean")]),
     body(Verb::Post, "/leveret/eval", &[("expression", "string")], &[]),
 ];
 
@@ -84,6 +84,18 @@ const SAMPLES: &[Field] = &[
     ("data_rates_incr", "integer"),
     ("lengths_age", "integer"),
     ("lengths_incr", "integer"),
+];
+const MESSAGES: &[Field] = &[
+    ("state", "string"),
+    ("offset", "integer"),
+    ("count", "integer"),
+    ("encoding", "string"),
+    ("truncate", "integer"),
+    ("columns", "string"),
+    ("exchange", "string"),
+    ("routing_key", "string"),
+    ("body", "string"),
+    ("text", "string"),
 ];
 const IMPORT: &[Field] = &[
     ("dry_run", "boolean"),
@@ -135,6 +147,8 @@ pub(super) fn query(verb: Verb, path: &str) -> Vec<Value> {
         }
         (Verb::Get, "/stream/:vhost/:queue/tracking") => fields.push(("type", "string")),
         (Verb::Get, "/leveret/audit") => fields.push(("lines", "integer")),
+        (Verb::Get, "/leveret/queues/:vhost/:queue/messages") => fields.extend(MESSAGES),
+        (Verb::Get, path) if path.starts_with("/leveret/") => {}
         (Verb::Get, _) => {
             fields.extend(ROWS);
             if PAGED.contains(&path) {
@@ -179,6 +193,8 @@ pub(super) fn answer(verb: Verb, path: &str) -> Value {
             content(&json!({"oneOf": [rows, page]}))
         }
         (Verb::Get, path) => content(&answers::answer(path)),
+        (Verb::Post, "/leveret/queues/:vhost/:queue/messages") => content(&schema("Sweep")),
+        (Verb::Post, "/leveret/eval") => content(&schema("Evaluated")),
         _ => content(&json!({})),
     }
 }
