@@ -635,6 +635,38 @@ test('dark and light are kept', async () => {
   await tab.getByLabel('Theme').selectOption('auto');
 });
 
+test('publishes that reach no queue lead to the channel that makes them', { skip: !process.env.AMQP_URL && 'no AMQP_URL' }, async () => {
+  const { default: amqp } = await import('amqplib');
+  const url = new URL(process.env.AMQP_URL);
+  url.pathname = `/${VHOST}`;
+  const client = await amqp.connect(url.href);
+  const channel = await client.createChannel();
+  const publishing = setInterval(() => channel.publish('amq.topic', 'nobody.listens', Buffer.from('lost')), 100);
+  await visit(tab, '');
+  await tab.getByText(/reaches no queue and is dropped/).waitFor({ timeout: 30_000 });
+  await tab.getByRole('link', { name: 'Which channels publish it?' }).click();
+  await tab.getByRole('columnheader', { name: 'Dropped' }).waitFor();
+  await tab.getByRole('row').nth(1).getByText(/^(\d\.\d|\d+)\/s$/).first().waitFor();
+  clearInterval(publishing);
+  await client.close();
+});
+
+test('a long name hides no number on the overview', async () => {
+  const name = 'a-queue-with-a-name-that-is-far-longer-than-a-card-of-the-overview-is-wide';
+  await api('PUT', at('queues', VHOST, name), {});
+  await api('POST', `${at('exchanges', VHOST, 'amq.default')}/publish`, { routing_key: name, payload: 'x', payload_encoding: 'string', properties: {} });
+  for (const width of [1440, 360]) {
+    await tab.setViewportSize({ width, height: 900 });
+    await visit(tab, 'queues');
+    await visit(tab, '');
+    const card = tab.getByRole('region', { name: 'Longest queues' });
+    await card.getByRole('link', { name }).waitFor({ timeout: 20_000 });
+    assert.equal(await card.evaluate((region) => region.scrollWidth - region.clientWidth), 0, `${width} px`);
+  }
+  await tab.setViewportSize({ width: 1440, height: 900 });
+  await api('DELETE', at('queues', VHOST, name));
+});
+
 test('a connection is seen, followed to its channel and closed', { skip: !process.env.AMQP_URL && 'no AMQP_URL' }, async () => {
   const { default: amqp } = await import('amqplib');
   const url = new URL(process.env.AMQP_URL);

@@ -37,7 +37,7 @@ export const argumentList = (object) => Object.entries(object ?? {}).map(([key, 
 
 export const note = (tone, ...content) => h('div', { class: `note ${tone}`, role: tone === 'bad' ? 'alert' : undefined }, content);
 
-export const queueLink = (vhost, name) => h('a', { href: link(['queues', vhost, name]) }, name);
+export const queueLink = (vhost, name) => h('a', { href: link(['queues', vhost, name]), title: name }, name);
 export const exchangeLink = (vhost, name) => h('a', { href: link(['exchanges', vhost, name === '' ? 'amq.default' : name]) }, exchangeName(name));
 export const connectionLink = (name, text = peerOf(name)) => (name ? h('a', { href: link(['connections', name]), title: name }, text) : null);
 export const channelLink = (name, text = peerOf(name)) => (name ? h('a', { href: link(['channels', name]), title: name }, text) : null);

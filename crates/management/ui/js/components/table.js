@@ -44,12 +44,12 @@ export function localPage(items, query, text, sort) {
  * A table of one page of rows.
  *
  * `columns`: { id, label, cell(row), sort, number, optional, minor, title }: `sort` is the field the server sorts by, `optional`
- * ones are hidden until chosen, `minor` ones on a phone. `page` is what the API gave. `empty` is shown when there is nothing at all.
+ * ones are hidden until chosen or sorted by, `minor` ones on a phone. `page` is what the API gave. `empty` is shown when there is nothing at all.
  */
 export function table({ ctx, id, label, columns, page, rowKey, empty, filter = true, sort = 'name', reverse = false }) {
   if (page.total_count === 0 && empty) return empty;
-  const shown = columns.filter((column) => isShown(id, column));
   const state = { sort: ctx.query.sort ?? sort, reverse: ctx.query.sort ? ctx.query.sort_reverse === 'true' : reverse };
+  const shown = columns.filter((column) => isShown(id, column) || column.sort === state.sort);
   return h('section', { class: 'table', 'aria-label': label },
     h('div', { class: 'bar' },
       filter && filterFields(ctx, id, label),

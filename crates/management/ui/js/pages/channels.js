@@ -13,9 +13,9 @@ const SPARK = { age: 60, incr: 5 };
 // What the columns of the table need, and no more.
 const FIELDS = [
   'name', 'vhost', 'user', 'confirm', 'transactional', 'state', 'messages_unconfirmed', 'prefetch_count', 'messages_unacknowledged', 'consumer_count', 'messages_uncommitted',
-  ...['publish', 'confirm', 'deliver_get', 'ack', 'return_unroutable', 'redeliver'].map((name) => `message_stats.${name}_details`),
+  ...['publish', 'confirm', 'deliver_get', 'ack', 'return_unroutable', 'drop_unroutable', 'redeliver'].map((name) => `message_stats.${name}_details`),
 ].join();
-const RATES = [['Publish', 'publish'], ['Confirm', 'confirm'], ['Deliver, manual ack', 'deliver'], ['Deliver, auto ack', 'deliver_no_ack'], ['Consumer ack', 'ack'], ['Redelivered', 'redeliver'], ['Returned', 'return_unroutable']];
+const RATES = [['Publish', 'publish'], ['Confirm', 'confirm'], ['Deliver, manual ack', 'deliver'], ['Deliver, auto ack', 'deliver_no_ack'], ['Consumer ack', 'ack'], ['Redelivered', 'redeliver'], ['Returned', 'return_unroutable'], ['Dropped', 'drop_unroutable']];
 
 export function channelsPage(ctx) {
   return {
@@ -98,5 +98,6 @@ const COLUMNS = [
   { id: 'spark', label: 'Trend', title: 'In the last minute', cell: (one) => trend(one) },
   { ...counter('uncommitted', 'Uncommitted', 'messages_uncommitted'), optional: true },
   { ...rates('return', 'Returned', 'return_unroutable'), optional: true },
+  { ...rates('drop', 'Dropped', 'drop_unroutable'), optional: true },
   { ...rates('redeliver', 'Redelivered', 'redeliver'), optional: true },
 ];

@@ -2,7 +2,7 @@
 
 import { get, getOr, samples } from '../api.js';
 import { chart, lengthPoints, meter, ratePoints, spanOf, spanPicker } from '../components/chart.js';
-import { badge, card, heading, queueLink, stat, vhostLink } from '../components/parts.js';
+import { badge, card, heading, note, queueLink, stat, vhostLink } from '../components/parts.js';
 import { plainTable } from '../components/table.js';
 import { at, bytes, count, duration, rate, rateOf } from '../format.js';
 import { link } from '../router.js';
@@ -47,6 +47,7 @@ export function overviewPage(ctx) {
     view: ({ overview, nodes }) => [
       heading(['Overview', h('span', { class: 'crumb' }, version(overview))], spanPicker(ctx)),
       totals(overview),
+      dropped(overview),
       overview.object_totals?.queues === 0 && firstSteps(),
       h('div', { class: 'grid even' },
         card(null, chart({
@@ -74,6 +75,13 @@ function totals({ object_totals: objects = {}, queue_totals: queues = {}, messag
     stat('Deliver', rate(at(stats ?? {}, 'deliver_get_details.rate') ?? 0)),
     ...['connections', 'channels', 'exchanges', 'queues', 'consumers'].map((kind) =>
       stat(kind[0].toUpperCase() + kind.slice(1), count(objects[kind] ?? 0), { href: link([kind]) })));
+}
+
+/** Publishes that reach no queue, which nobody else notices, and the way to who makes them. */
+function dropped(overview) {
+  const lost = rateOf(overview, 'drop_unroutable');
+  const who = link(['channels'], { sort: 'message_stats.drop_unroutable_details.rate', sort_reverse: true });
+  return lost > 0 && note('warn', `${rate(lost)} of what is published reaches no queue and is dropped. `, h('a', { href: who }, 'Which channels publish it?'));
 }
 
 // Ordering many queues is work for the broker: it is asked for one order after another, and more seldom the more there are. The
