@@ -12,7 +12,7 @@
 //!
 //! Notes from before the oldest ready message are forgotten, so that a queue which is kept short has one or two. Of the
 //! others those are left out whose absence changes no age by more than a quarter. What remains grows as the logarithm of
-//! the age: some twenty notes after an hour, fifty after a week.
+//! the age: some thirty notes after an hour, sixty after a week.
 
 use std::collections::HashMap;
 
