@@ -258,6 +258,26 @@ def policies_and_parameters():
     check("rabbitmqctl clear_global_parameter cli-g", code=69)
 
 
+def shovels():
+    """RabbitMQ has them with its plug-in only."""
+    is_offered = api("GET", "/shovels")[0] == 200
+    api("PUT", f"/queues/{VHOST}/cli-from", {"durable": True})
+    value = '{"src-uri":"amqp://","src-queue":"cli-from","dest-uri":"amqp://","dest-queue":"cli-to","reconnect-delay":1}'
+    check_if(is_offered, f"rabbitmqctl set_parameter -p {VHOST} shovel cli-s '{value}'")
+
+    def is_running():
+        return "\trunning\t" in run("rabbitmqctl shovel_status -q")[0]
+
+    if is_offered:
+        report("shovel_status", None if eventually(is_running) else "it does not run")
+    check_if(is_offered, "rabbitmqctl shovel_status --formatter json", lambda text: json.loads(text)[0]["source_queue"] == "cli-from")
+    restarted = f"Restarting dynamic Shovel cli-s in virtual host {VHOST} ...\n"
+    check_if(is_offered, f"rabbitmqctl restart_shovel -p {VHOST} cli-s", restarted)
+    deleted = f"Deleting shovel cli-s in vhost {VHOST} ...\n"
+    check_if(is_offered, f"rabbitmqctl delete_shovel -p {VHOST} cli-s", deleted)
+    check_if(is_offered, f"rabbitmqctl delete_shovel -p {VHOST} cli-s", code=69, err=re.compile("was not found"))
+
+
 def queues():
     place = quote(VHOST)
     api("PUT", f"/queues/{place}/q1", {"durable": True, "arguments": {"x-max-length": 100, "x-overflow": "reject-publish"}})
@@ -672,6 +692,7 @@ SCENARIOS = [
     encryption,
     events,
     policies_and_parameters,
+    shovels,
     connections,
     definitions,
     nodes,

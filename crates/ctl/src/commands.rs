@@ -33,13 +33,14 @@ mod process;
 mod queues;
 mod quorum;
 mod settings;
+mod shovels;
 mod status;
 mod streams;
 mod upgrade;
 mod users;
 mod vhosts;
 
-const ALL: [&[Command]; 26] = [
+const ALL: [&[Command]; 27] = [
     checks::COMMANDS,
     cluster::COMMANDS,
     connections::COMMANDS,
@@ -62,6 +63,7 @@ const ALL: [&[Command]; 26] = [
     quorum::COMMANDS,
     streams::COMMANDS,
     settings::COMMANDS,
+    shovels::COMMANDS,
     status::COMMANDS,
     upgrade::COMMANDS,
     users::COMMANDS,

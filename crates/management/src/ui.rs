@@ -198,6 +198,7 @@ static FILES: [File; 55] = files![
     "js/pages/policies.js",
     "js/pages/queue.js",
     "js/pages/queues.js",
+    "js/pages/shovels.js",
     "js/pages/topology.js",
     "js/pages/users.js",
     "js/pages/vhosts.js",

@@ -300,6 +300,35 @@ test('a stream is declared, read from an offset, copied from, and forgets by a p
   assert.equal((await api('GET', `leveret/${at('queues', VHOST, 'history')}/messages`)).body.total, 30);
 });
 
+test('a shovel is added, seen at work, restarted and deleted', async (context) => {
+  if ((await api('GET', 'shovels')).status !== 200) return context.skip('the broker has no shovels');
+  for (const name of ['from-here', 'to-there']) await api('PUT', at('queues', VHOST, name), { durable: true, arguments: { 'x-queue-type': 'classic' } });
+  await visit(tab, 'shovels');
+  const form = await fold('Add a shovel');
+  await form.getByLabel('Virtual host').selectOption(VHOST);
+  await form.getByLabel('Name').fill('mover');
+  await form.getByLabel('Source queue').fill('from-here');
+  await form.getByLabel('Destination queue').fill('to-there');
+  await form.getByRole('button', { name: 'Add shovel' }).click();
+  await said('The shovel is added');
+  const row = tab.getByRole('row', { name: /^mover/ });
+  await row.getByText('running', { exact: true }).waitFor();
+  await row.getByRole('link', { name: 'to-there' }).waitFor();
+
+  await api('POST', `${at('exchanges', VHOST, 'amq.default')}/publish`, { routing_key: 'from-here', payload: 'moved', payload_encoding: 'string', properties: {} });
+  await row.getByRole('cell', { name: '1', exact: true }).waitFor();
+  const { body: [moved] } = await api('POST', `${at('queues', VHOST, 'to-there')}/get`, { count: 1, ackmode: 'ack_requeue_false', encoding: 'auto' });
+  assert.equal(moved.payload, 'moved');
+
+  await row.getByRole('button', { name: 'Restart shovel mover' }).click();
+  await said('Shovel mover is restarted');
+  await row.getByText('running', { exact: true }).waitFor();
+  await row.getByRole('button', { name: 'Delete shovel mover' }).click();
+  await agree('Delete');
+  await row.waitFor({ state: 'detached' });
+  assert.deepEqual((await api('GET', at('shovels', VHOST))).body, []);
+});
+
 test('from a symptom to the message in three clicks', async (context) => {
   if (!(await browses('dead'))) return context.skip('the broker shows no messages without giving them away');
   await api('DELETE', `${at('queues', VHOST, 'origin')}/contents`);

@@ -11,7 +11,7 @@ const VHOST = 'ui pages/é';
 const ROUTES = [
   '', 'connections', 'channels', 'exchanges', 'queues', 'consumers', `topology?vhost=${encodeURIComponent(VHOST)}&exchange=orders&key=a.b`,
   at('queues', VHOST, 'a/b c'), at('messages', VHOST, 'a/b c'), `${at('messages', VHOST, 'a/b c')}?header=a`, `${at('messages', VHOST, 'held')}?state=unacked`, at('queues', VHOST, 'history'), at('messages', VHOST, 'history'), at('exchanges', VHOST, 'orders'), at('exchanges', VHOST, 'amq.default'),
-  'users', 'users/guest', 'permissions', 'vhosts', at('vhosts', VHOST), 'policies', at('policies', VHOST, 'limit'), 'limits', 'parameters', 'definitions', 'feature-flags', 'cluster-name',
+  'users', 'users/guest', 'permissions', 'vhosts', at('vhosts', VHOST), 'policies', at('policies', VHOST, 'limit'), 'limits', 'parameters', 'shovels', 'definitions', 'feature-flags', 'cluster-name',
   'configuration', 'certificates', 'log', 'audit', 'no/such/page/at/all',
 ];
 

@@ -19,6 +19,7 @@ import { permissionsPage } from './pages/permissions.js';
 import { policiesPage, policyPage } from './pages/policies.js';
 import { queuePage } from './pages/queue.js';
 import { queuesPage } from './pages/queues.js';
+import { shovelsPage } from './pages/shovels.js';
 import { topologyPage } from './pages/topology.js';
 import { userPage, usersPage } from './pages/users.js';
 import { vhostPage, vhostsPage } from './pages/vhosts.js';
@@ -49,6 +50,7 @@ const ROUTES = [
   ['operator-policies/:vhost/:name', policyPage('operator-policies')],
   ['limits', limitsPage],
   ['parameters', parametersPage],
+  ['shovels', shovelsPage],
   ['definitions', definitionsPage],
   ['feature-flags', featureFlagsPage],
   ['cluster-name', clusterPage],

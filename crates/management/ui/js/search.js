@@ -12,7 +12,7 @@ const PER_KIND = 8;
 const PAGES = [
   ['Overview', ''], ['Connections', 'connections'], ['Channels', 'channels'], ['Exchanges', 'exchanges'], ['Queues and Streams', 'queues'],
   ['Consumers', 'consumers'], ['Topology', 'topology'], ['Users', 'users'], ['Virtual Hosts', 'vhosts'], ['Policies', 'policies'],
-  ['Limits', 'limits'], ['Parameters', 'parameters'], ['Definitions', 'definitions'], ['Feature Flags', 'feature-flags'], ['Cluster', 'cluster-name'],
+  ['Limits', 'limits'], ['Parameters', 'parameters'], ['Shovels', 'shovels'], ['Definitions', 'definitions'], ['Feature Flags', 'feature-flags'], ['Cluster', 'cluster-name'],
   ['Configuration', 'configuration'], ['Certificates', 'certificates'], ['Log', 'log'], ['Audit Log', 'audit'],
 ];
 

@@ -15,7 +15,7 @@ const THEMES = { auto: 'System theme', light: 'Light', dark: 'Dark' };
 
 const SECTIONS = [
   ['', [['', 'Overview'], ['connections', 'Connections'], ['channels', 'Channels'], ['exchanges', 'Exchanges'], ['queues', 'Queues and Streams'], ['consumers', 'Consumers'], ['topology', 'Topology']]],
-  ['Admin', [['users', 'Users'], ['vhosts', 'Virtual Hosts'], ['policies', 'Policies'], ['limits', 'Limits'], ['parameters', 'Parameters'], ['definitions', 'Definitions'], ['feature-flags', 'Feature Flags'], ['cluster-name', 'Cluster']]],
+  ['Admin', [['users', 'Users'], ['vhosts', 'Virtual Hosts'], ['policies', 'Policies'], ['limits', 'Limits'], ['parameters', 'Parameters'], ['shovels', 'Shovels'], ['definitions', 'Definitions'], ['feature-flags', 'Feature Flags'], ['cluster-name', 'Cluster']]],
   ['Node', [['configuration', 'Configuration'], ['certificates', 'Certificates'], ['log', 'Log'], ['audit', 'Audit Log']]],
 ];
 
