@@ -671,13 +671,16 @@ test('publishes that reach no queue lead to the channel that makes them', { skip
   const client = await amqp.connect(url.href);
   const channel = await client.createChannel();
   const publishing = setInterval(() => channel.publish('amq.topic', 'nobody.listens', Buffer.from('lost')), 100);
-  await visit(tab, '');
-  await tab.getByText(/reaches no queue and is dropped/).waitFor({ timeout: 30_000 });
-  await tab.getByRole('link', { name: 'Which channels publish it?' }).click();
-  await tab.getByRole('columnheader', { name: 'Dropped' }).waitFor();
-  await tab.getByRole('row').nth(1).getByText(/^(\d\.\d|\d+)\/s$/).first().waitFor();
-  clearInterval(publishing);
-  await client.close();
+  try {
+    await visit(tab, '');
+    await tab.getByText(/reaches no queue and is dropped/).waitFor({ timeout: 30_000 });
+    await tab.getByRole('link', { name: 'Which channels publish it?' }).click();
+    await tab.getByRole('columnheader', { name: 'Dropped' }).waitFor();
+    await tab.getByRole('row').nth(1).getByText(/^(\d\.\d|\d+)\/s$/).first().waitFor();
+  } finally {
+    clearInterval(publishing);
+    await client.close();
+  }
 });
 
 test('a long name hides no number on the overview', async () => {
