@@ -153,7 +153,7 @@ macro_rules! files {
     };
 }
 
-static FILES: [File; 55] = files![
+static FILES: [File; 56] = files![
     "app.css",
     "favicon.svg",
     "index.html",

@@ -41,30 +41,64 @@ const NAMES: [(&str, &str); 8] = [
 ];
 
 pub(super) const COMMANDS: &[Command] = &[
-    Command::new(Section::Monitoring, "shovel_status", "Displays status of Shovel on a node", 0..=0, |_, node| {
-        let mut objects = node.list("/api/shovels")?;
-        objects.iter_mut().for_each(rename);
-        Ok(all_columns(&objects, COLUMNS))
-    })
+    Command::new(
+        Section::Monitoring,
+        "shovel_status",
+        "Displays status of Shovel on a node",
+        0..=0,
+        |_, node| {
+            let mut objects = node.list("/api/shovels")?;
+            objects.iter_mut().for_each(rename);
+            Ok(all_columns(&objects, COLUMNS))
+        },
+    )
     .table()
     .banner(|_| "Shovel status ...".to_owned()),
-    Command::new(Section::Parameters, "delete_shovel", "Deletes a Shovel", 1..=1, |call, node| {
-        let at = path(["shovels", "vhost", call.vhost(), call.argument(0)]);
-        node.delete(&at)
-            .map_err(|refused| refused.or_not_found(|| not_found(call.vhost())))?;
-        Ok(Output::Done)
-    })
-    .usage("[--vhost <vhost>] <name>")
-    .banner(|call| format!("Deleting shovel {} in vhost {}", call.argument(0), call.vhost())),
-    Command::new(Section::Parameters, "restart_shovel", "Restarts a dynamic Shovel", 1..=1, |call, node| {
-        let at = path(["shovels", "vhost", call.vhost(), call.argument(0), "restart"]);
-        node.delete(&at)
-            .map_err(|refused| refused.or_not_found(|| not_found(call.vhost())))?;
-        Ok(Output::Done)
-    })
+    Command::new(
+        Section::Parameters,
+        "delete_shovel",
+        "Deletes a Shovel",
+        1..=1,
+        |call, node| {
+            let at = path(["shovels", "vhost", call.vhost(), call.argument(0)]);
+            node.delete(&at)
+                .map_err(|refused| refused.or_not_found(|| not_found(call.vhost())))?;
+            Ok(Output::Done)
+        },
+    )
     .usage("[--vhost <vhost>] <name>")
     .banner(|call| {
-        format!("Restarting dynamic Shovel {} in virtual host {}", call.argument(0), call.vhost())
+        format!(
+            "Deleting shovel {} in vhost {}",
+            call.argument(0),
+            call.vhost()
+        )
+    }),
+    Command::new(
+        Section::Parameters,
+        "restart_shovel",
+        "Restarts a dynamic Shovel",
+        1..=1,
+        |call, node| {
+            let at = path([
+                "shovels",
+                "vhost",
+                call.vhost(),
+                call.argument(0),
+                "restart",
+            ]);
+            node.delete(&at)
+                .map_err(|refused| refused.or_not_found(|| not_found(call.vhost())))?;
+            Ok(Output::Done)
+        },
+    )
+    .usage("[--vhost <vhost>] <name>")
+    .banner(|call| {
+        format!(
+            "Restarting dynamic Shovel {} in virtual host {}",
+            call.argument(0),
+            call.vhost()
+        )
     }),
 ];
 

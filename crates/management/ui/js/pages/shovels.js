@@ -36,7 +36,7 @@ function rowsOf(shovels, parameters) {
 }
 
 function end(one, side) {
-  if (one.reason !== undefined && side === 'src') return one.reason;
+  if (one.reason !== undefined && side === 'src') return h('span', { class: 'long' }, one.reason.replace(/^"|"$/g, ''));
   const [uri, protocol, queue, exchange, key] = ['uri', 'protocol', 'queue', 'exchange', 'exchange_key'].map((name) => one[`${side}_${name}`]);
   if (protocol === undefined) return '';
   const isHere = protocol === 'local' || uri === 'amqp://';
