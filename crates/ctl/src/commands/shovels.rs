@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::all_columns;
 use crate::command::{Column, Command, Section, column};
 use crate::failure::{Failure, UNAVAILABLE};
-use crate::node::path;
+use crate::node::{Node, path};
 use crate::output::Output;
 use crate::term::Kind;
 
@@ -61,9 +61,7 @@ pub(super) const COMMANDS: &[Command] = &[
         1..=1,
         |call, node| {
             let at = path(["shovels", "vhost", call.vhost(), call.argument(0)]);
-            node.delete(&at)
-                .map_err(|refused| refused.or_not_found(|| not_found(call.vhost())))?;
-            Ok(Output::Done)
+            delete(node, &at, call.vhost())
         },
     )
     .usage("[--vhost <vhost>] <name>")
@@ -87,9 +85,7 @@ pub(super) const COMMANDS: &[Command] = &[
                 call.argument(0),
                 "restart",
             ]);
-            node.delete(&at)
-                .map_err(|refused| refused.or_not_found(|| not_found(call.vhost())))?;
-            Ok(Output::Done)
+            delete(node, &at, call.vhost())
         },
     )
     .usage("[--vhost <vhost>] <name>")
@@ -113,11 +109,16 @@ fn rename(object: &mut Value) {
     }
 }
 
-fn not_found(vhost: &str) -> Failure {
-    Failure::error_with(
-        UNAVAILABLE,
-        format!(
-            "Shovel with the given name was not found on the target node and / or virtual host '{vhost}'"
-        ),
-    )
+fn delete(node: &Node, at: &str, vhost: &str) -> Result<Output, Failure> {
+    let not_found = || {
+        Failure::error_with(
+            UNAVAILABLE,
+            format!(
+                "Shovel with the given name was not found on the target node and / or virtual host '{vhost}'"
+            ),
+        )
+    };
+    node.delete(at)
+        .map_err(|refused| refused.or_not_found(not_found))?;
+    Ok(Output::Done)
 }

@@ -97,7 +97,10 @@ fn check_vhosts(call: &Call<'_>, name: &str, value: &TableValue) -> Result<(), F
 }
 
 pub(crate) fn delete(call: &Call<'_>) -> Reply {
-    let found = find(call)?;
+    clear(call, &find(call)?)
+}
+
+pub(crate) fn clear(call: &Call<'_>, found: &ParameterInfo) -> Reply {
     let durable_at =
         call.broker()
             .clear_parameter(&found.vhost, &found.component, &found.name, call.now)?;

@@ -141,11 +141,7 @@ fn shown_uris(value: &Value) -> Value {
 }
 
 pub(crate) fn delete(call: &Call<'_>) -> Reply {
-    let found = find(call)?;
-    let durable_at =
-        call.broker()
-            .clear_parameter(&found.vhost, &found.component, &found.name, call.now)?;
-    Ok(Answer::done().after(durable_at))
+    parameters::clear(call, &find(call)?)
 }
 
 pub(crate) fn restart(call: &Call<'_>) -> Reply {
