@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 #[derive(Debug)]
 pub(crate) struct Dead {
     pub(crate) message: Message,
-    /// The key it is routed by, and those of a `CC` header that it keeps.
+    /// The key it is routed by, and unless its queue has another for it, its further keys.
     pub(crate) keys: Vec<Box<[u8]>>,
     /// Queues it has died in, with the reason, newest first: for [`Dead::is_cycle`].
     deaths: Vec<(Box<str>, Box<str>)>,
@@ -56,9 +56,13 @@ pub(crate) fn prepare(
     if !message.has_died() {
         stamp(&mut headers, "x-first-death", queue, reason, message);
     }
-    let (key, keys) = match &to.routing_key {
-        Some(key) => (key.clone(), vec![key.clone()]),
-        None => (message.routing_key().into(), keys),
+    let blind: Vec<Box<[u8]>> = message.blind_keys().map(Box::from).collect();
+    let (key, keys, blind) = match &to.routing_key {
+        Some(key) => (key.clone(), vec![key.clone()], Vec::new()),
+        None => {
+            let key = message.routing_key().into();
+            (key, [keys, blind.clone()].concat(), blind)
+        }
     };
     properties.headers = Some(headers);
     let message = Message::new(
@@ -67,6 +71,7 @@ pub(crate) fn prepare(
         &properties.encode(),
         message.body(),
     )
+    .with_blind_keys(&blind)
     .marked_died();
     Ok(Dead {
         message,
@@ -88,7 +93,7 @@ impl Dead {
     }
 }
 
-/// The message's own key and those of its CC header. (BCC keys took part in routing but are not kept.)
+/// The message's own key and those of its CC header: what its history may tell.
 fn keys_before(message: &Message, headers: &Table) -> Vec<Box<[u8]>> {
     let copies = headers
         .get("CC")

@@ -1,9 +1,11 @@
 //! A message as it travels through the node: immutable, and one reference count to clone.
 //!
 //! ```text
-//! block   … | exchange: u8 len, bytes | routing key: u8 len, bytes | … | properties | … | body | …
+//! block   … | exchange: u8 len, bytes | routing key: u8 len, bytes | … | properties | … | body | blind keys | …
 //!           ^ exchange_at                                               ^ properties_at  ^ body_at
 //! ```
+//!
+//! The blind keys, those of a `BCC` header, are short strings like the two others. Hardly a message has any.
 //!
 //! The parts lie in one shared block of bytes. A message that came in one read is a slice of the connection's read
 //! buffer, where the wire has put the parts in just this order; others (bodies of several frames, messages made by the
@@ -27,6 +29,7 @@ pub struct Message {
     properties_len: u32,
     body_at: u32,
     body_len: u32,
+    blind_len: u16,
     died: bool,
     /// It shares its block with others that wait.
     packed: bool,
@@ -55,6 +58,7 @@ impl Message {
             properties_len: small(properties.len()),
             body_at: small(body.start),
             body_len: small(body.len()),
+            blind_len: 0,
             died: false,
             packed: false,
             block,
@@ -69,7 +73,7 @@ impl Message {
         let mut address = Vec::with_capacity(2 + exchange.len() + routing_key.len());
         push_short(&mut address, exchange);
         push_short(&mut address, routing_key);
-        Self::joined(&address, properties, body)
+        Self::joined(&address, properties, body, b"")
     }
 
     /// No message, where there must be one: neither address nor properties nor body.
@@ -80,17 +84,19 @@ impl Message {
 
     /// The parts, written one behind the other into a block of their own. `address` is exchange and routing key as short
     /// strings.
-    fn joined(address: &[u8], properties: &[u8], body: &[u8]) -> Self {
+    fn joined(address: &[u8], properties: &[u8], body: &[u8], blind: &[u8]) -> Self {
         let properties_at = address.len();
         let body_at = properties_at + properties.len();
-        let end = body_at + body.len();
+        let blind_at = body_at + body.len();
+        let end = blind_at + blind.len();
         // One allocation, zeroed and then filled: there is no safe way to write into it uninitialised.
         let mut block: Arc<[u8]> = std::iter::repeat_n(0, end).collect();
         let parts = Arc::get_mut(&mut block).expect("nobody else has seen this block");
         parts[..properties_at].copy_from_slice(address);
         parts[properties_at..body_at].copy_from_slice(properties);
-        parts[body_at..].copy_from_slice(body);
-        Self::in_block(block, 0, properties_at..body_at, body_at..end)
+        parts[body_at..blind_at].copy_from_slice(body);
+        parts[blind_at..].copy_from_slice(blind);
+        Self::in_block(block, 0, properties_at..body_at, body_at..blind_at).with_blind(blind.len())
     }
 
     /// The exchange it was published to; empty for the default exchange.
@@ -115,6 +121,56 @@ impl Message {
         &self.block[at..at + self.body_len as usize]
     }
 
+    /// The keys that took part in routing and are not shown to receivers.
+    pub(crate) fn blind_keys(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.blind();
+        std::iter::from_fn(move || {
+            let (len, behind) = rest.split_first()?;
+            let (key, behind) = behind.split_at_checked(usize::from(*len))?;
+            rest = behind;
+            Some(key)
+        })
+    }
+
+    /// The same in the form in which they lie in the block.
+    pub(crate) fn blind(&self) -> &[u8] {
+        let at = (self.body_at + self.body_len) as usize;
+        &self.block[at..at + usize::from(self.blind_len)]
+    }
+
+    /// The same message with blind keys, as many of them as 64 KiB have room for. Those of more than 255 octets, which no
+    /// binding can name, are left out.
+    #[must_use]
+    pub(crate) fn with_blind_keys(self, keys: &[Box<[u8]>]) -> Self {
+        if keys.is_empty() {
+            return self;
+        }
+        let mut blind = Vec::new();
+        for key in keys {
+            let fits = blind.len() + 1 + key.len() <= usize::from(u16::MAX);
+            if fits && key.len() <= usize::from(u8::MAX) {
+                push_short(&mut blind, key);
+            }
+        }
+        let died = self.died;
+        Self {
+            died,
+            ..Self::joined(self.address(), self.properties(), self.body(), &blind)
+        }
+    }
+
+    /// The same message; its blind keys are the `len` bytes behind the body.
+    ///
+    /// # Panics
+    /// If the block ends before, or `len` is more than 64 KiB.
+    #[must_use]
+    pub(crate) fn with_blind(mut self, len: usize) -> Self {
+        let end = (self.body_at + self.body_len) as usize + len;
+        assert!(end <= self.block.len(), "a part outside the block");
+        self.blind_len = u16::try_from(len).expect("of blind keys no more are kept");
+        self
+    }
+
     /// What it is measured by where its memory counts: bytes of properties and body.
     pub fn weight(&self) -> usize {
         self.properties_len as usize + self.body_len as usize
@@ -132,7 +188,7 @@ impl Message {
         const SHARED: usize = 16;
         if self.packed {
             // The parts lie one behind the other. Reading the address would be a miss of the cache for each message.
-            let bytes = self.body_at + self.body_len - self.exchange_at;
+            let bytes = self.body_at + self.body_len + u32::from(self.blind_len) - self.exchange_at;
             return SHARED + bytes as usize;
         }
         ALONE + self.weight()
@@ -154,7 +210,7 @@ impl Message {
         let died = self.died;
         Self {
             died,
-            ..Self::joined(self.address(), self.properties(), self.body())
+            ..Self::joined(self.address(), self.properties(), self.body(), self.blind())
         }
     }
 
@@ -172,7 +228,7 @@ impl Message {
 
     /// Bytes of all its parts.
     fn bytes(&self) -> usize {
-        self.address().len() + self.weight()
+        self.address().len() + self.weight() + usize::from(self.blind_len)
     }
 
     fn routing_key_at(&self) -> usize {
@@ -192,6 +248,29 @@ fn push_short(into: &mut Vec<u8>, text: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blind_keys_stay_with_the_message() {
+        let check = |keys: &[&[u8]], kept: &[&[u8]]| {
+            let keys: Vec<Box<[u8]>> = keys.iter().map(|&key| key.into()).collect();
+            let message = Message::new(b"ex", b"key", b"props", b"body").with_blind_keys(&keys);
+            let mut packed = [message.clone(), message.clone()];
+            packing::pack(packed.iter_mut());
+            for message in [message.compact()].iter().chain(&packed) {
+                let found: Vec<_> = message.blind_keys().collect();
+                assert_eq!(found, kept);
+                assert_eq!(message.body(), b"body");
+            }
+        };
+        check(&[], &[]);
+        check(&[b"one", b"", b"three"], &[b"one", b"", b"three"]);
+        let (long, longest) = ([7; 256], [7; 255]);
+        check(
+            &[long.as_slice(), &longest, b"two"],
+            &[longest.as_slice(), b"two"],
+        );
+        check(&[longest.as_slice(); 300], &[longest.as_slice(); 255]);
+    }
 
     #[test]
     fn parts_come_back_and_survive_compaction() {

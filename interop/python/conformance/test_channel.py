@@ -149,6 +149,27 @@ def test_H07_cc_and_bcc(wire, three_queues):
         assert message.routing_key == to
 
 
+def test_H07_blind_keys_are_followed_when_the_message_dies(wire, three_queues):
+    to, cc, bcc = three_queues
+    exchange = f"{to}.dead"
+    wire.ask(1, "exchange.declare", exchange=exchange, type="direct", auto_delete=True)
+    for queue in three_queues:
+        wire.ask(1, "queue.bind", queue=queue, exchange=exchange, routing_key=f"{queue}.key")
+    source = f"{to}.key"
+    arguments = {"x-dead-letter-exchange": exchange, "x-expires": 60000}
+    wire.ask(1, "queue.declare", queue=source, durable=True, arguments=arguments)
+    wire.ask(1, "confirm.select")
+    copies = {"CC": [f"{cc}.key"], "BCC": [f"{bcc}.key"]}
+    assert confirmed(wire, b"x", routing_key=source, expiration="0", headers=copies)
+    for queue in three_queues:
+        message = eventually(lambda: get(wire, queue))
+        assert message.routing_key == source
+        assert message.properties["headers"]["CC"] == [f"{cc}.key"]
+        assert message.properties["headers"]["x-death"][0]["routing-keys"] == [source, f"{cc}.key"]
+        assert "BCC" not in message.properties["headers"]
+    wire.ask(1, "queue.delete", queue=source)
+
+
 def test_H07_one_copy_for_each_queue(wire, queue):
     wire.ask(1, "confirm.select")
     assert confirmed(wire, b"x", routing_key=queue, headers={"CC": [queue, queue], "BCC": [queue]})

@@ -206,15 +206,21 @@ def test_O06_copies_name_further_keys(place, connect):
     assert sorted(headers["routed_queues"]) == ["one", "three", "two"]
     assert (headers["vhost"], headers["user"], headers["channel"]) == (place, "guest", channel.channel_number)
     assert headers["properties"]["content_type"] == "text/plain"
-    # The key that nobody is to see is seen by who traces, as in the publisher's properties.
-    assert headers["properties"]["headers"]["CC"] == ["two"]
+    # The key that nobody is to see is seen by who traces.
+    assert headers["properties"]["headers"] == {"CC": ["two"]}
 
     assert eventually(lambda: channel.basic_get("three", auto_ack=True)[0])
     _, copy, body = inbox.wait_for(lambda method, *_: method.routing_key == "deliver.three")
     assert body == b"body"
     assert copy.headers["redelivered"] == 0
-    assert copy.headers["routing_keys"][:2] == ["one", "two"]
-    assert "BCC" not in copy.headers["properties"]["headers"]
+    assert copy.headers["routing_keys"] == ["one", "two", "three"]
+    assert copy.headers["properties"]["headers"] == {"CC": ["two"]}
+
+    # Queues that are named twice, or are not there.
+    channel.basic_publish("", "two", b"body", pika.BasicProperties(headers={"BCC": ["nobody", "two", "one"]}))
+    _, copy, _ = inbox.wait_for(lambda method, *_: method.routing_key == "publish.")
+    assert copy.headers["routing_keys"] == ["two", "nobody", "two", "one"]
+    assert copy.headers["routed_queues"] == ["nobody", "one", "two"]
 
 
 def test_O05_the_log_is_published_by_level(connect, broker):

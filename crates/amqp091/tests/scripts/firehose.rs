@@ -48,6 +48,35 @@ fn what_is_published_and_delivered_is_copied() {
     );
 }
 
+/// Each names the keys that receivers do not see, once it is read from disk, too. Queues are named once, in order, those
+/// that are not there among them.
+#[test]
+fn copies_name_further_keys() {
+    check(
+        "
+        a connect
+        a queue q durable
+          a queue.declare-ok q 0 0
+        a publish - q hello persistent CC=p BCC=q,o
+        restart
+        t connect
+        t queue trace
+          t queue.declare-ok trace 0 0
+        t bind trace amq.rabbitmq.trace #
+          t queue.bind-ok
+        trace / on
+        a connect
+        a get q no-ack
+          a get-ok #1 - q left=0 hello CC=[p]
+        t get trace no-ack
+          t get-ok #1 amq.rabbitmq.trace deliver.q left=0 hello channel=1 connection=127.0.0.1:50000 -> 127.0.0.1:5672 exchange_name=- node=rabbit@localhost properties={delivery_mode=2 headers={CC=[p]}} redelivered=0 routing_keys=[q,p,q,o] user=guest vhost=/
+        a publish - q hello CC=p BCC=q,o
+        t get trace no-ack
+          t get-ok #2 amq.rabbitmq.trace publish. left=0 hello channel=1 connection=127.0.0.1:50000 -> 127.0.0.1:5672 exchange_name=- node=rabbit@localhost properties={headers={CC=[p]}} routed_queues=[o,p,q] routing_keys=[q,p,q,o] user=guest vhost=/
+        ",
+    );
+}
+
 /// Whoever reads the copies makes none by that, and a restart ends the firehose.
 #[test]
 fn copies_are_not_copied_and_a_restart_ends_them() {

@@ -5,6 +5,7 @@
 //! a publisher's routes, which are forgotten when the firehose is turned on, are not remembered again before it is off.
 //! Nothing survives a restart, as in RabbitMQ.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -59,9 +60,9 @@ impl Broker {
         now: Timestamp,
         batch: &mut Batch,
     ) {
-        // The default exchange leads to the queue that the key names, and RabbitMQ names it even if there is none.
+        // The default exchange leads to the queues that the keys name, and RabbitMQ names those that are not there, too.
         let routed: Vec<Value> = match message.exchange() {
-            [] => strings(keys.iter().copied()),
+            [] => strings(keys.iter().copied().collect::<BTreeSet<_>>().into_iter()),
             _ => strings(queues.iter().map(|queue| queue.name().as_bytes())),
         };
         let what = ("routed_queues", Value::Array(routed));
@@ -83,6 +84,7 @@ impl Broker {
         let carbon = carbon_copies(message);
         let mut keys = vec![message.routing_key()];
         keys.extend(carbon.iter().map(|key| &**key));
+        keys.extend(delivery.message.blind_keys());
         let what = ("redelivered", Value::I32(delivery.redelivered.into()));
         let key = format!("deliver.{queue}");
         let mut batch = Batch::default();

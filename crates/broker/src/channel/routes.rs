@@ -280,12 +280,8 @@ impl Channel {
         }
         interceptors.incoming(&mut edited, node_name, now);
         let (exchange, key) = (message.exchange(), message.routing_key());
-        Ok(Some(Message::new(
-            exchange,
-            key,
-            &edited.encode(),
-            message.body(),
-        )))
+        let edited = Message::new(exchange, key, &edited.encode(), message.body());
+        Ok(Some(edited.with_blind_keys(&copies.blind)))
     }
 }
 

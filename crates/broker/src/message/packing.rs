@@ -1,7 +1,7 @@
 //! Small messages that begin to wait together share blocks: a block for each would cost more than what is in it.
 //!
 //! ```text
-//! block   address | properties | body | address | properties | body | …
+//! block   address | properties | body | blind keys | address | properties | …
 //! ```
 //!
 //! A block lives as long as one of its messages. Neighbours leave their queue one after the other, so it goes with the
@@ -48,6 +48,7 @@ impl<'a> Packing<'a> {
         let exchange_at = self.push(message.address());
         let properties_at = self.push(message.properties());
         let body_at = self.push(message.body());
+        self.push(message.blind());
         message.exchange_at = exchange_at;
         message.properties_at = properties_at;
         message.body_at = body_at;
