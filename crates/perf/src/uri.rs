@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use percent_encoding::percent_decode_str;
+
 /// `amqp://user:password@host:port/vhost`; all but the host may be left out. As in every URI, `%2F` stands for a slash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Uri {
@@ -62,20 +64,13 @@ fn split_port(address: &str) -> Result<(&str, Option<u16>), String> {
 }
 
 fn decode(text: &str) -> Result<String, String> {
-    let mut octets = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(octet) = rest.next() {
-        octets.push(if octet == b'%' {
-            let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
-            match (digit(), digit()) {
-                (Some(high), Some(low)) => (high * 16 + low) as u8,
-                _ => return Err(format!("`%` without two digits in {text}")),
-            }
-        } else {
-            octet
-        });
+    let is_escape = |rest: &str| matches!(rest.as_bytes(), [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
+    // The decoder would take it for itself.
+    if !text.split('%').skip(1).all(is_escape) {
+        return Err(format!("`%` without two digits in {text}"));
     }
-    String::from_utf8(octets).map_err(|_| format!("not UTF-8: {text}"))
+    let decoded = percent_decode_str(text).decode_utf8();
+    Ok(decoded.map_err(|_| format!("not UTF-8: {text}"))?.into())
 }
 
 #[cfg(test)]
@@ -124,5 +119,6 @@ mod tests {
         check("amqp://a:b", Err("not a port: b"));
         check("amqp://[::1", Err("a `[` without `]`"));
         check("amqp://a/%2", Err("`%` without two digits in %2"));
+        check("amqp://a/%ff", Err("not UTF-8: %ff"));
     }
 }

@@ -1,5 +1,7 @@
 //! AMQP URIs as RabbitMQ reads them: where a broker is, who logs in there, and how.
 
+use percent_encoding::percent_decode_str;
+
 /// `amqp://user:password@host:port/vhost?key=value`; everything but the scheme may be left out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Uri {
@@ -105,21 +107,13 @@ fn split_port(address: &str) -> Result<(&str, Option<u16>), &str> {
 }
 
 fn decode(text: &str) -> Result<Box<str>, &'static str> {
-    let mut octets = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(octet) = rest.next() {
-        octets.push(if octet == b'%' {
-            let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
-            match (digit(), digit()) {
-                (Some(high), Some(low)) => (high * 16 + low) as u8,
-                _ => return Err("a % without two digits"),
-            }
-        } else {
-            octet
-        });
+    let is_escape = |rest: &str| matches!(rest.as_bytes(), [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
+    // The decoder would take it for itself.
+    if !text.split('%').skip(1).all(is_escape) {
+        return Err("a % without two digits");
     }
-    let text = String::from_utf8(octets).map_err(|_| "not UTF-8")?;
-    Ok(text.into())
+    let decoded = percent_decode_str(text).decode_utf8();
+    Ok(decoded.map_err(|_| "not UTF-8")?.into())
 }
 
 #[cfg(test)]
@@ -173,6 +167,14 @@ mod tests {
         check(
             "amqp://h:x/",
             r#""amqp://h:x/" not a valid URI: {{unable_to_parse_uri,"not a port"},"amqp://h:x/"}"#,
+        );
+        check(
+            "amqp://h/%2",
+            r#""amqp://h/%2" not a valid URI: {{unable_to_parse_uri,"a % without two digits"},"amqp://h/%2"}"#,
+        );
+        check(
+            "amqp://h/%ff",
+            r#""amqp://h/%ff" not a valid URI: {{unable_to_parse_uri,"not UTF-8"},"amqp://h/%ff"}"#,
         );
     }
 }
