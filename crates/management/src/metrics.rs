@@ -4,6 +4,7 @@
 //! are asked for. Those with many samples are written as the client takes them: what is kept is one row of numbers per
 //! object, never the text.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,6 +18,7 @@ use leveret_broker::time::Timestamp;
 use crate::Management;
 use crate::answer::{Answer, Body, Failure};
 use crate::memory::Memory;
+use crate::operations::ShovelStatus;
 use crate::query::Query;
 
 mod absent;
@@ -84,6 +86,7 @@ impl Management {
         write_message_sizes(&mut text, &self.broker.message_sizes());
         write_start(&mut text, &node);
         self.write_lost_log_lines(&mut text);
+        write_shovels(&mut text, &self.options.operations.shovels());
         write_absent(&mut text);
         self.whole(text)
     }
@@ -470,6 +473,21 @@ fn write_start(text: &mut Text, node: &NodeRow) {
     let name = "process_start_time_seconds";
     text.family(name, Kind::Gauge, "When the node started, since the epoch.");
     text.sample(name, &[], node.started_at.0 as f64 / 1000.0);
+}
+
+/// How many shovels there are in each state, and as in RabbitMQ (rabbitmq_shovel_prometheus) nothing of a state that none is in.
+fn write_shovels(text: &mut Text, shovels: &[ShovelStatus]) {
+    let name = "rabbitmq_shovel_dynamic";
+    text.family(name, Kind::Gauge, "Shovels of parameters, by state.");
+    let mut states = BTreeMap::<_, u64>::new();
+    for shovel in shovels {
+        *states.entry(shovel.state.name()).or_default() += 1;
+    }
+    for (state, count) in states {
+        text.sample(name, &[("status", state)], count as f64);
+    }
+    let name = "rabbitmq_shovel_static";
+    text.family(name, Kind::Gauge, "Shovels of the configuration: none.");
 }
 
 /// Log-ins by protocol.

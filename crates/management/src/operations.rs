@@ -175,6 +175,17 @@ pub enum ShovelState {
     },
 }
 
+impl ShovelState {
+    /// RabbitMQ's word for it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running(_) => "running",
+            Self::Terminated { .. } => "terminated",
+        }
+    }
+}
+
 /// What a shovel has done since it connected.
 #[derive(Debug, Clone, Default)]
 pub struct ShovelRun {

@@ -41,17 +41,18 @@ fn write(object: &mut Object<'_>, it: &ShovelStatus, node: &str) {
     object.field("name", &*it.name);
     object.field("vhost", &*it.vhost);
     object.field("type", "dynamic");
+    if let ShovelState::Running(run) = &it.state {
+        write_progress(object, run);
+    }
+    object.field("state", it.state.name());
     match &it.state {
-        ShovelState::Starting => object.field("state", "starting"),
-        ShovelState::Running(run) => write_run(object, run),
-        ShovelState::Terminated { reason } => {
-            object.field("state", "terminated");
-            object.field("reason", &**reason);
-        }
+        ShovelState::Starting => {}
+        ShovelState::Running(run) => write_ends(object, run),
+        ShovelState::Terminated { reason } => object.field("reason", &**reason),
     }
 }
 
-fn write_run(object: &mut Object<'_>, run: &ShovelRun) {
+fn write_progress(object: &mut Object<'_>, run: &ShovelRun) {
     object.field("pending", &run.pending);
     match run.left {
         Some((unsent, unacked)) => {
@@ -64,7 +65,9 @@ fn write_run(object: &mut Object<'_>, run: &ShovelRun) {
         }
     }
     object.field("forwarded", &run.forwarded);
-    object.field("state", "running");
+}
+
+fn write_ends(object: &mut Object<'_>, run: &ShovelRun) {
     let keys = [
         "src_uri",
         "src_protocol",

@@ -140,3 +140,31 @@ fn many_objects_come_in_pieces() {
     let samples = each.matches("\nrabbitmq_queue_messages_ready{").count();
     assert_eq!(samples, 2500);
 }
+
+#[test]
+fn shovels_are_counted_by_state() {
+    let check = |states: &[ShovelState], expected: &str| {
+        let still = operations::Still::with_shovels(states);
+        let world = World::with(|options| options.operations = Box::new(still));
+        let text = world.scrape("/metrics").body;
+        check_format(&text);
+        let samples: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("rabbitmq_shovel"))
+            .collect();
+        assert_eq!(samples.join("\n"), expected);
+        assert!(text.contains("# TYPE rabbitmq_shovel_dynamic gauge\n"));
+        assert!(text.contains("# TYPE rabbitmq_shovel_static gauge\n"));
+    };
+    check(&[], "");
+    let running = || ShovelState::Running(Box::default());
+    let terminated = ShovelState::Terminated {
+        reason: "\"gone\"".to_owned(),
+    };
+    check(
+        &[ShovelState::Starting, running(), terminated, running()],
+        "rabbitmq_shovel_dynamic{status=\"running\"} 2\n\
+         rabbitmq_shovel_dynamic{status=\"starting\"} 1\n\
+         rabbitmq_shovel_dynamic{status=\"terminated\"} 1",
+    );
+}

@@ -18,6 +18,19 @@ impl Still {
             ..Self::default()
         }
     }
+
+    pub(crate) fn with_shovels(states: &[ShovelState]) -> Self {
+        let shovel = |(number, state): (usize, &ShovelState)| ShovelStatus {
+            vhost: "/".into(),
+            name: number.to_string().into(),
+            last_changed: "2026-11-27 9:05:00".to_owned(),
+            state: state.clone(),
+        };
+        Self {
+            shovels: states.iter().enumerate().map(shovel).collect(),
+            ..Self::default()
+        }
+    }
 }
 
 impl Operations for Still {
