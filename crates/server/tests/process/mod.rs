@@ -33,6 +33,8 @@ pub(crate) struct Node {
     /// Kept, so that the node can go on printing.
     stdout: BufReader<ChildStdout>,
     pub(crate) address: SocketAddr,
+    /// Where it listens for AMQP over TLS, if it does.
+    pub(crate) tls_address: Option<SocketAddr>,
     /// Where its HTTP API is.
     pub(crate) api: SocketAddr,
     /// From the node's own line.
@@ -73,7 +75,7 @@ impl Node {
             .stdout(Stdio::piped())
             .spawn()?;
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
-        let (mut address, mut api) = (None, None);
+        let (mut address, mut tls_address, mut api) = (None, None, None);
         let mut line = String::new();
         loop {
             line.clear();
@@ -85,6 +87,7 @@ impl Node {
                 let found = rest.split(' ').next().and_then(|text| text.parse().ok());
                 match rest {
                     rest if rest.ends_with("(amqp)\n") => address = found,
+                    rest if rest.ends_with("(amqps)\n") => tls_address = found,
                     // The first of several is on IPv4.
                     rest if rest.ends_with("(http)\n") => api = api.or(found),
                     _ => {}
@@ -96,6 +99,7 @@ impl Node {
                     child,
                     stdout,
                     address: address.expect("listening is announced before"),
+                    tls_address,
                     api: api.expect("so is the API"),
                     started_in_ms: number.expect("the time is a number"),
                 });
