@@ -20,7 +20,7 @@ export function auditPage(ctx) {
         page: localPage(answer.items.map((one, index) => ({ ...one, key: index })), ctx.query, (one) => `${one.user} ${one.method} ${one.path} ${one.peer}`, SORT),
         empty: empty('Nothing was changed', h('p', { class: 'muted' }, 'Declares, deletes, users, permissions and policies appear here with who made them and from where.')),
         columns: [
-          { id: 'time', label: 'Time', sort: 'time', cell: (one) => moment(one.time) },
+          { id: 'time', label: 'Time', sort: 'time', cell: (one) => h('time', null, moment(one.time)) },
           { id: 'user', label: 'User', sort: 'user', cell: (one) => one.user && userLink(one.user) },
           { id: 'what', label: 'What', sort: 'path', cell: (one) => h('code', null, `${one.method} ${one.path}`) },
           { id: 'status', label: 'Outcome', sort: 'status', cell: (one) => badge(String(one.status), one.status < 400 ? 'good' : 'bad') },

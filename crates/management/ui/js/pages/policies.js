@@ -50,7 +50,7 @@ export const policyPage = (list) => (ctx) => {
     view: ({ policy, matches }) => [
       heading([h('span', { class: 'crumb' }, list === 'policies' ? 'Policy in ' : 'Operator policy in ', vhostLink(vhost)), name],
         h('button', { class: 'danger', onclick: () => deleteObject({ ctx, what: `policy ${name}`, text: `It is in effect on ${plural(matches.rows.filter((row) => row.effect === 'same').length, 'object')}, which lose what it sets at once.`, where, back: ['policies'] }) }, 'Delete')),
-      card('Details', facts([['Pattern', h('code', null, policy.pattern)], ['Applies to', policy['apply-to']], ['Priority', policy.priority], ['Definition', argumentList(policy.definition)]])),
+      card('Details', facts([['Pattern', h('code', null, policy.pattern)], ['Applies to', policy['apply-to']], ['Priority', `${policy.priority}: of several policies that match, the highest is in effect`], ['Definition', argumentList(policy.definition)]])),
       card('What it matches', matchTable(matches)),
       fold('Change this policy', form.view(policy)),
     ],

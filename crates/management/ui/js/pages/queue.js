@@ -162,7 +162,7 @@ const details = (queue) => facts([
   ['Single active consumer', queue.arguments?.['x-single-active-consumer'] && queue.single_active_consumer_tag], ['Idle since', idleSince(queue)],
   ['First message published', queue.head_message_timestamp > 0 ? moment(queue.head_message_timestamp * 1000) : undefined],
   ['Delivery limit', queue.delivery_limit], ['Delayed', queue.messages_delayed > 0 ? count(queue.messages_delayed) : undefined],
-  ['By priority', priorities(queue)],
+  ['Ready, by priority', priorities(queue)],
   ['In memory', queue.messages_ram !== undefined && `${count(queue.messages_ram)}, ${bytes(queue.message_bytes_ram)}`],
   ['Persistent', queue.messages_persistent !== undefined && `${count(queue.messages_persistent)}, ${bytes(queue.message_bytes_persistent)}`],
   ['Ready, bytes', bytes(queue.message_bytes_ready)], ['Unacked, bytes', bytes(queue.message_bytes_unacknowledged)],
@@ -176,7 +176,11 @@ const literal = (name) => name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 // A queue at work gives the present moment.
 const idleSince = ({ idle_since: text }) => (Date.now() - Date.parse(text) > 10_000 ? moment(Date.parse(text)) : undefined);
 
-const priorities = (queue) => (Object.keys(queue.messages_by_priority ?? {}).length > 0 ? argumentList(queue.messages_by_priority) : undefined);
+/** How many ready messages there are of each priority. */
+const priorities = (queue) => {
+  const all = Object.entries(queue.messages_by_priority ?? {});
+  return all.length > 0 ? argumentList(Object.fromEntries(all.map(([priority, messages]) => [`priority ${priority}:`, messages]))) : undefined;
+};
 
 const limitsTable = (queue, policy, operator) => plainTable({
   label: 'Limits in effect', rows: effectiveLimits(queue, policy, operator), rowKey: (row) => row.key,
