@@ -648,7 +648,7 @@ impl Broker {
             for (at, queue) in outbox.timers.drain(..) {
                 self.timers.add(at, queue);
             }
-            self.paging.add(std::mem::take(&mut outbox.resident_bytes));
+            self.paging.add(std::mem::take(&mut outbox.resident));
             for queue in outbox.crowded.drain(..) {
                 self.paging.add_crowded(&queue);
             }

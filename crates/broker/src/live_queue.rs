@@ -24,7 +24,7 @@ use crate::message::Message;
 use crate::paging::CROWDED_BYTES;
 use crate::policies::Applied;
 use crate::properties::Properties;
-use crate::queue::pages::{Leaving, PageSizes, PageStore};
+use crate::queue::pages::{Leaving, PageSizes, PageStore, Resident};
 use crate::queue::{
     Arrivals, AttachRefusal, Consumer, ConsumerStatus, Counts, Delivery, Effect, Kind, Op,
     QueueCore, Reason, Scope, Settings, Standing, Start, Stats, StreamStats,
@@ -83,7 +83,7 @@ struct State {
     /// Deleted: nothing goes in or out any more.
     gone: bool,
     /// The earliest tick that the node's timers know of.
-    timer_at: Option<Timestamp>,
+    timer_at: Timestamp,
     /// Where messages go when they die, as arguments and policies say.
     dead_letter_to: Option<Arc<DeadLetterTo>>,
     applied: Applied,
@@ -91,7 +91,7 @@ struct State {
     /// When somebody last asked something of it.
     last_active: Timestamp,
     /// What the node has been told that the waiting messages take in memory.
-    resident_bytes: u64,
+    resident: Resident,
     /// Whether the pager knows of the queue.
     crowded: bool,
 }
@@ -159,7 +159,7 @@ pub struct Outbox {
     pub(crate) summoned: Vec<(Arc<Mailbox>, Lsn)>,
     pub(crate) timers: Vec<(Timestamp, Arc<LiveQueue>)>,
     /// How much more memory waiting messages take.
-    pub(crate) resident_bytes: i64,
+    pub(crate) resident: Resident,
     /// Queues that the pager should know of.
     pub(crate) crowded: Vec<Arc<LiveQueue>>,
     /// A message was published to a queue that has something to page out.
@@ -198,7 +198,7 @@ impl Outbox {
             && self.deletions.is_empty()
             && self.summoned.is_empty()
             && self.timers.is_empty()
-            && self.resident_bytes == 0
+            && self.resident == Resident::NONE
             && self.crowded.is_empty()
     }
 }
@@ -237,12 +237,12 @@ impl LiveQueue {
                 subscribers: Vec::new(),
                 effects: Vec::new(),
                 gone: false,
-                timer_at: None,
+                timer_at: Timestamp::NEVER,
                 dead_letter_to: effective.dead_letter_to.map(Arc::new),
                 applied,
                 counters: QueueCounters::default(),
                 last_active: now,
-                resident_bytes: 0,
+                resident: Resident::NONE,
                 crowded: false,
             }),
         }
@@ -416,7 +416,10 @@ impl LiveQueue {
     /// takes in memory. `None`: somebody else was first, or `allows` says no.
     ///
     /// Channels may go on referring to the queue for as long as they do not publish; its messages must not stay with it.
-    pub(crate) fn close(&self, allows: impl FnOnce(&Stats) -> bool) -> Option<(QueueCore, u64)> {
+    pub(crate) fn close(
+        &self,
+        allows: impl FnOnce(&Stats) -> bool,
+    ) -> Option<(QueueCore, Resident)> {
         let mut state = self.state.lock();
         let stats = state.core.stats();
         if state.gone || !allows(&stats) {
@@ -428,12 +431,17 @@ impl LiveQueue {
         }
         let empty = QueueCore::new(state.core.settings().clone(), Timestamp::default());
         let held = std::mem::replace(&mut state.core, empty);
-        Some((held, std::mem::take(&mut state.resident_bytes)))
+        Some((held, std::mem::take(&mut state.resident)))
     }
 
     /// What the waiting messages take in memory.
+    pub(crate) fn resident(&self) -> Resident {
+        self.state.lock().core.resident()
+    }
+
+    /// The same in bytes.
     pub fn resident_bytes(&self) -> u64 {
-        self.state.lock().core.resident_bytes()
+        self.resident().bytes.cast_unsigned()
     }
 
     // What the pager does. See `paging`.
@@ -447,7 +455,11 @@ impl LiveQueue {
     }
 
     /// A run is on disk. Gives how much more memory the queue takes now (less, if its turn has not come meanwhile).
-    pub(crate) fn commit_page(&self, leaving: &Leaving, commit: impl FnOnce() -> PageId) -> i64 {
+    pub(crate) fn commit_page(
+        &self,
+        leaving: &Leaving,
+        commit: impl FnOnce() -> PageId,
+    ) -> Resident {
         let mut state = self.state.lock();
         let freed = state.core.commit_page(leaving, commit);
         let more = state.count_resident();
@@ -473,7 +485,7 @@ impl LiveQueue {
     /// A timer has gone off.
     pub(crate) fn tick(self: &Arc<Self>, now: Timestamp, outbox: &mut Outbox) {
         if let Ok(mut drive) = self.lock(now, outbox) {
-            drive.state.timer_at = None;
+            drive.state.timer_at = Timestamp::NEVER;
             drive.apply(Op::Tick);
             drive.finish();
         }
@@ -482,10 +494,14 @@ impl LiveQueue {
 
 impl State {
     /// How much more memory the waiting messages take than the node was told.
-    fn count_resident(&mut self) -> i64 {
-        let now = self.core.resident_bytes();
-        let before = std::mem::replace(&mut self.resident_bytes, now);
-        now.cast_signed() - before.cast_signed()
+    fn count_resident(&mut self) -> Resident {
+        let now = self.core.resident();
+        now - std::mem::replace(&mut self.resident, now)
+    }
+
+    /// Whether the queue may have something to page out.
+    fn is_crowded(&self) -> bool {
+        self.resident.bytes > CROWDED_BYTES
     }
 }
 
@@ -639,7 +655,7 @@ impl Drive<'_> {
 
     /// Whether the queue may have something to page out.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.state.resident_bytes > CROWDED_BYTES
+        self.state.is_crowded()
     }
 
     /// Whether consumers are behind: they work as fast as their prefetch allows, and much waits.
@@ -810,8 +826,8 @@ impl Drive<'_> {
     /// Tells the node what memory its messages take, and the pager if that is much.
     fn report_resident(&mut self) {
         let state = &mut *self.state;
-        self.outbox.resident_bytes += state.count_resident();
-        if state.resident_bytes > CROWDED_BYTES && !state.crowded {
+        self.outbox.resident += state.count_resident();
+        if state.is_crowded() && !state.crowded {
             state.crowded = true;
             self.outbox.crowded.push(self.queue.clone());
         }
@@ -822,8 +838,8 @@ impl Drive<'_> {
         let Some(at) = self.state.core.deadline() else {
             return;
         };
-        if self.state.timer_at.is_none_or(|known| at < known) {
-            self.state.timer_at = Some(at);
+        if at < self.state.timer_at {
+            self.state.timer_at = at;
             self.outbox.timers.push((at, self.queue.clone()));
         }
     }

@@ -1,7 +1,8 @@
 //! The memory that the waiting messages of all queues may take, and their way to disk when it is too much.
 //!
 //! Queues say what their messages take when they have been worked on. Above the budget the [`Pager`] is woken, and
-//! takes turns until three quarters of it are in use:
+//! takes turns until three quarters of it are in use. Messages that the log has as well get a smaller budget of their own:
+//! to have them in memory makes little faster, and keeps the log long, which a start has to read.
 //!
 //! ```text
 //! over the budget ──> name runs of the fullest queues ──> draft ──> sync ──> commit ──> still more than 3/4? ──┐
@@ -27,23 +28,29 @@ use crate::broker::Broker;
 use crate::ids::{MessageId, PageId, QueueId};
 use crate::live_queue::LiveQueue;
 use crate::mailbox::Mailbox;
-use crate::queue::pages::{Leaving, Outgoing, PageSizes, PageStore, PagedRecord, Unreadable};
+use crate::queue::pages::{
+    Leaving, Outgoing, PageSizes, PageStore, PagedRecord, Resident, Unreadable,
+};
 use crate::record;
 use crate::time::Timestamp;
 
 /// A queue whose messages take more than this may have something to page out.
-pub(crate) const CROWDED_BYTES: u64 =
-    PageSizes::DEFAULT.head_bytes + PageSizes::DEFAULT.page_bytes_min;
+pub(crate) const CROWDED_BYTES: i64 =
+    (PageSizes::DEFAULT.head_bytes + PageSizes::DEFAULT.page_bytes_min).cast_signed();
 
 /// Messages paged out with one sync, bytes in memory. Few enough that little is lost by a slow disk, and many enough
 /// that a sync is a small part of the turn.
-const TURN_BYTES: u64 = 32 << 20;
+const TURN_BYTES: i64 = 32 << 20;
+
+/// The part of the budget that messages may take of which the log has a copy.
+const STORED_PART: i64 = 8;
 
 /// The node's count. See the module's page.
 #[derive(Debug)]
 pub struct Paging {
-    budget: u64,
-    resident: AtomicI64,
+    budget: Resident,
+    bytes: AtomicI64,
+    stored_bytes: AtomicI64,
     /// Queues that may have something to page out; each is in it once.
     crowded: Mutex<Vec<Weak<LiveQueue>>>,
     /// Whether the pager sleeps until the budget is exceeded.
@@ -59,9 +66,14 @@ pub struct Paging {
 
 impl Paging {
     pub(crate) fn new(budget: u64) -> Self {
+        let bytes = i64::try_from(budget).unwrap_or(i64::MAX);
         Self {
-            budget,
-            resident: AtomicI64::new(0),
+            budget: Resident {
+                bytes,
+                stored_bytes: bytes / STORED_PART,
+            },
+            bytes: AtomicI64::new(0),
+            stored_bytes: AtomicI64::new(0),
             crowded: Mutex::default(),
             sleeps: AtomicBool::new(false),
             waker: Mutex::default(),
@@ -109,24 +121,35 @@ impl Paging {
     /// What the waiting messages of all queues take in memory, bytes, about: each in each of its queues, with what is
     /// remembered of it.
     pub fn resident_bytes(&self) -> u64 {
-        self.resident
-            .load(Ordering::Relaxed)
-            .try_into()
-            .unwrap_or(0)
+        self.resident().bytes.try_into().unwrap_or(0)
+    }
+
+    /// A queue is counted when it has been worked on: for a moment a sum may be less than nothing.
+    fn resident(&self) -> Resident {
+        Resident {
+            bytes: self.bytes.load(Ordering::Relaxed),
+            stored_bytes: self.stored_bytes.load(Ordering::Relaxed),
+        }
     }
 
     /// They take so much more, or less.
-    pub(crate) fn add(&self, bytes: i64) {
-        // A queue is counted when it has been worked on: for a moment the sum may be less than nothing.
-        let now = bytes + self.resident.fetch_add(bytes, Ordering::Relaxed);
-        let now = u64::try_from(now).unwrap_or(0);
-        if bytes > 0 && now > 2 * self.budget && self.gets_on.load(Ordering::Acquire) {
+    pub(crate) fn add(&self, more: Resident) {
+        let add = |to: &AtomicI64, more| more + to.fetch_add(more, Ordering::Relaxed);
+        let now = Resident {
+            bytes: add(&self.bytes, more.bytes),
+            stored_bytes: add(&self.stored_bytes, more.stored_bytes),
+        };
+        let budget = self.budget.bytes;
+        if more.bytes > 0
+            && now.bytes > budget.saturating_mul(2)
+            && self.gets_on.load(Ordering::Acquire)
+        {
             self.is_behind.store(true, Ordering::Release);
-        } else if bytes < 0 && now <= self.budget / 2 * 3 {
+        } else if more.bytes < 0 && now.bytes <= budget / 2 * 3 {
             self.let_go();
         }
-        if bytes > 0
-            && now > self.budget
+        if more.bytes > 0
+            && now.exceeds(&self.budget)
             && self.sleeps.load(Ordering::Relaxed)
             && self.sleeps.swap(false, Ordering::AcqRel)
             && let Some(waker) = self.waker.lock().take()
@@ -140,15 +163,19 @@ impl Paging {
         self.crowded.lock().push(Arc::downgrade(queue));
     }
 
-    /// Those queues, the fullest first.
-    fn take_crowded(&self) -> Vec<Arc<LiveQueue>> {
+    /// Those queues with what they have, by `part`, the fullest first.
+    fn take_crowded(&self, part: Part) -> Vec<(i64, Arc<LiveQueue>)> {
         let queues = std::mem::take(&mut *self.crowded.lock());
         let alive = queues.iter().filter_map(Weak::upgrade);
-        let mut by_bytes: Vec<_> = alive.map(|queue| (queue.resident_bytes(), queue)).collect();
-        by_bytes.sort_by_key(|(bytes, queue)| (Reverse(*bytes), queue.id));
-        by_bytes.into_iter().map(|(_, queue)| queue).collect()
+        let counted = alive.map(|queue| (part(queue.resident()), queue));
+        let mut queues: Vec<_> = counted.collect();
+        queues.sort_by_key(|(bytes, queue)| (Reverse(*bytes), queue.id));
+        queues
     }
 }
+
+/// Which bytes count.
+type Part = fn(Resident) -> i64;
 
 /// How a turn ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,7 +223,7 @@ impl Pager {
         *paging.waker.lock() = Some(context.waker().clone());
         paging.sleeps.store(true, Ordering::SeqCst);
         // Whoever exceeds it at this very moment may not see that somebody sleeps; the next one will.
-        if paging.resident_bytes() <= paging.budget {
+        if !paging.resident().exceeds(&paging.budget) {
             return Poll::Pending;
         }
         paging.sleeps.store(false, Ordering::Relaxed);
@@ -212,15 +239,24 @@ impl Pager {
 
     fn take_turn(&mut self) -> Turn {
         let paging = &self.broker.paging;
-        let goal = paging.budget / 4 * 3;
-        let resident = paging.resident_bytes();
-        self.working = resident > if self.working { goal } else { paging.budget };
+        let goal = Resident {
+            bytes: paging.budget.bytes / 4 * 3,
+            stored_bytes: paging.budget.stored_bytes / 4 * 3,
+        };
+        let resident = paging.resident();
+        let limit = if self.working { goal } else { paging.budget };
+        self.working = resident.exceeds(&limit);
         if !self.working {
             return Turn::Enough;
         }
+        let part: Part = if resident.bytes > limit.bytes {
+            |resident| resident.bytes
+        } else {
+            |resident| resident.stored_bytes
+        };
         let mut drafts = Vec::new();
-        let bytes = (resident - goal).clamp(TURN_BYTES / 8, TURN_BYTES);
-        let end = self.draft(bytes, &mut drafts);
+        let bytes = part(resident - goal).clamp(TURN_BYTES / 8, TURN_BYTES);
+        let end = self.draft(bytes, part, &mut drafts);
         if drafts.is_empty() {
             return end;
         }
@@ -242,22 +278,26 @@ impl Pager {
     }
 
     /// Writes down runs of the fullest queues, until they take so many bytes.
-    fn draft(&self, mut bytes: u64, drafts: &mut Vec<Drafted>) -> Turn {
+    fn draft(&self, mut bytes: i64, part: Part, drafts: &mut Vec<Drafted>) -> Turn {
         let paging = &self.broker.paging;
         let mut end = Turn::Nothing;
-        for queue in paging.take_crowded() {
+        for (held, queue) in paging.take_crowded(part) {
+            if held == 0 {
+                paging.add_crowded(&queue);
+                continue;
+            }
             while end == Turn::Nothing
                 && let Some(leaving) = queue.page_out()
             {
-                let footprint = leaving.footprint;
+                let footprint = leaving.resident.bytes;
                 match self.draft_one(&queue, leaving) {
                     Ok(drafted) => {
                         drafts.extend(drafted);
-                        bytes = bytes.saturating_sub(footprint);
+                        bytes -= footprint;
                     }
                     Err(turn) => end = turn,
                 }
-                if bytes == 0 {
+                if bytes <= 0 {
                     end = Turn::More;
                 }
             }
@@ -394,6 +434,13 @@ pub(crate) const STREAMS: u8 = 255;
 mod tests {
     use super::*;
 
+    fn transient(bytes: i64) -> Resident {
+        Resident {
+            bytes,
+            ..Resident::NONE
+        }
+    }
+
     fn is_woken(mailbox: &Mailbox) -> bool {
         let mut context = Context::from_waker(Waker::noop());
         mailbox.poll_poked(&mut context).is_ready()
@@ -403,14 +450,14 @@ mod tests {
     fn publishers_wait_from_twice_the_budget_until_one_and_a_half() {
         let paging = Paging::new(100);
         let mailbox = Arc::<Mailbox>::default();
-        paging.add(200);
+        paging.add(transient(200));
         assert!(!paging.is_behind());
-        paging.add(1);
+        paging.add(transient(1));
         assert!(paging.is_behind());
         paging.wait_for_pager(&mailbox);
-        paging.add(-50);
+        paging.add(transient(-50));
         assert!(paging.is_behind() && !is_woken(&mailbox));
-        paging.add(-1);
+        paging.add(transient(-1));
         assert!(!paging.is_behind() && is_woken(&mailbox));
         // Who asks too late is not forgotten.
         paging.wait_for_pager(&mailbox);
@@ -421,18 +468,18 @@ mod tests {
     fn nobody_waits_for_a_pager_that_does_not_get_on() {
         let paging = Paging::new(100);
         let mailbox = Arc::<Mailbox>::default();
-        paging.add(300);
+        paging.add(transient(300));
         paging.wait_for_pager(&mailbox);
         paging.note_turn(Turn::More);
         assert!(paging.is_behind() && !is_woken(&mailbox));
         for turn in [Turn::Nothing, Turn::NoRoom] {
             paging.note_turn(turn);
-            paging.add(1);
+            paging.add(transient(1));
             assert!(!paging.is_behind());
         }
         assert!(is_woken(&mailbox));
         paging.note_turn(Turn::More);
-        paging.add(1);
+        paging.add(transient(1));
         assert!(paging.is_behind());
     }
 }

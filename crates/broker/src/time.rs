@@ -5,6 +5,9 @@
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
+    /// The far end of time.
+    pub const NEVER: Self = Self(u64::MAX);
+
     /// The point `ms` milliseconds later; the far end of time instead of an overflow.
     #[must_use]
     pub fn plus_ms(self, ms: u64) -> Self {

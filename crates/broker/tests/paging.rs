@@ -5,6 +5,7 @@ mod node;
 
 use leveret_broker::broker::definitions::BindingSpec;
 use leveret_broker::error::ResourceKind;
+use leveret_broker::options::Options;
 use leveret_broker::storage::sim::SimDisk;
 use leveret_broker::table::Table;
 use leveret_broker::time::Timestamp;
@@ -54,6 +55,32 @@ fn a_crash_loses_nothing_of_a_paged_backlog() {
     let first = found.first().copied().unwrap();
     assert!(first <= 3000, "{first} is the first");
     assert!(found.into_iter().eq(first..10_000));
+}
+
+#[test]
+fn what_the_log_has_leaves_memory_earlier() {
+    const BUDGET: u64 = 8 << 20;
+    let change = |options: &mut Options| options.backlog_bytes_max = BUDGET;
+    let mut node = Node::start_with(SimDisk::new(5), Timestamp(1000), change);
+    let resident = |node: &Node| node.broker.paging.resident_bytes();
+    for (queue, properties, full) in [
+        ("transient", TRANSIENT, BUDGET / 4),
+        ("stored", PERSISTENT, BUDGET / 2),
+    ] {
+        node.declare(queue, &[]);
+        while resident(&node) < full {
+            node.publish(queue, properties, 0..1000);
+        }
+    }
+    node.page_some();
+    node.sync();
+    // What the log has gets an eighth of the budget. The others are far from all of it, and stay.
+    let left = resident(&node) - BUDGET / 4;
+    assert!(
+        left <= BUDGET / 8,
+        "{left} bytes of messages that the log has are resident"
+    );
+    assert!(node.log.stats().pages > 0);
 }
 
 #[test]

@@ -25,7 +25,7 @@ use tracing::error;
 pub(super) use parts::{Front, Part};
 
 use super::line::Line;
-use super::pages::{self, Held, Leaving, Measure, Page, PageSizes, PageStore};
+use super::pages::{self, Held, Leaving, Measure, Page, PageSizes, PageStore, Resident};
 use super::{Counts, Standing};
 use crate::ids::{MessageId, PageId};
 use crate::message::Message;
@@ -62,6 +62,15 @@ impl Entry {
     /// What it costs to have it in memory, bytes: itself, and what there is of the message.
     pub(super) fn footprint(&self) -> u64 {
         (size_of::<Self>() + self.message.footprint()) as u64
+    }
+
+    /// The same, as it is counted.
+    pub(super) fn resident(&self) -> Resident {
+        let bytes = self.footprint().cast_signed();
+        Resident {
+            bytes,
+            stored_bytes: if self.id.is_stored() { bytes } else { 0 },
+        }
     }
 }
 
@@ -145,8 +154,8 @@ pub(super) struct Backlog {
     /// Those on disk included.
     length: u64,
     bytes: u64,
-    /// The footprint of those in memory.
-    resident: u64,
+    /// What those in memory take there.
+    resident: Resident,
     /// Where pages are; without it there are none.
     store: Option<Arc<dyn PageStore>>,
     /// What most queues never have, apart, so that they are small.
@@ -182,18 +191,16 @@ const EXPIRY_PAGES: u32 = 32;
 /// Above every priority: what comes back in a quorum queue goes first.
 pub(super) const RETURNED: u16 = 256;
 
-const NEVER: Timestamp = Timestamp(u64::MAX);
-
 impl Backlog {
     pub(super) const fn new() -> Self {
         Self {
             lanes: Vec::new(),
             spare: Vec::new(),
-            next_expiry: NEVER,
+            next_expiry: Timestamp::NEVER,
             expiry_pages_left: 0,
             length: 0,
             bytes: 0,
-            resident: 0,
+            resident: Resident::NONE,
             store: None,
             rare: None,
         }
@@ -269,8 +276,8 @@ impl Backlog {
         self.lanes.iter().map(|lane| (lane.level, lane.count()))
     }
 
-    /// What those in memory take there, bytes.
-    pub(super) fn resident(&self) -> u64 {
+    /// What those in memory take there.
+    pub(super) fn resident(&self) -> Resident {
         self.resident
     }
 
@@ -299,7 +306,7 @@ impl Backlog {
 
     /// When the next head expires, or earlier.
     pub(super) fn next_expiry(&self) -> Option<Timestamp> {
-        (self.next_expiry != NEVER).then_some(self.next_expiry)
+        (self.next_expiry != Timestamp::NEVER).then_some(self.next_expiry)
     }
 
     /// Puts an entry into the lane of its priority, at the place its sequence number says.
@@ -317,7 +324,7 @@ impl Backlog {
         self.length += 1;
         self.bytes += entry.bytes();
         self.count_in(&entry);
-        self.resident += entry.footprint();
+        self.resident += entry.resident();
         if counts != Counts::default() {
             let rare = self.rare.get_or_insert_default();
             rare.counts.insert(entry.sequence, counts);
@@ -382,7 +389,7 @@ impl Backlog {
             self.bring_in(at);
         }
         let heads = self.lanes.iter().map(Lane::head_expiry);
-        self.next_expiry = heads.min().unwrap_or(NEVER);
+        self.next_expiry = heads.min().unwrap_or(Timestamp::NEVER);
         None
     }
 
@@ -436,7 +443,7 @@ impl Backlog {
         self.length -= 1;
         self.bytes -= entry.bytes();
         self.count_out(&entry);
-        self.resident -= entry.footprint();
+        self.resident -= entry.resident();
         let rare = self.rare.as_mut();
         let counts = rare.and_then(|rare| rare.counts.remove(&entry.sequence));
         let counts = counts.unwrap_or_default();
@@ -456,7 +463,7 @@ impl Backlog {
 
     /// [`Self::resident`], counted anew.
     #[cfg(test)]
-    pub(super) fn recount_resident(&self) -> u64 {
+    pub(super) fn recount_resident(&self) -> Resident {
         let lines = self.lanes.iter().flat_map(|lane| {
             let behind = lane.behind.iter().filter_map(|segment| match segment {
                 Segment::Waiting(line) | Segment::Leaving(_, line) => Some(line),
@@ -466,7 +473,7 @@ impl Backlog {
         });
         let between = self.lanes.iter().flat_map(|lane| lane.between.values());
         let entries = lines.flat_map(Line::iter).chain(between);
-        entries.map(Entry::footprint).sum()
+        entries.map(Entry::resident).sum()
     }
 
     /// Takes a lane that ran empty out of the list.
@@ -474,7 +481,7 @@ impl Backlog {
         let lane = self.lanes.remove(at);
         self.spare.push(lane);
         if self.lanes.is_empty() {
-            self.next_expiry = NEVER;
+            self.next_expiry = Timestamp::NEVER;
         }
     }
 
@@ -511,7 +518,7 @@ impl Backlog {
     ) -> Option<Freed> {
         let segment = self.find_run(leaving)?;
         let (entries, held) = segment.replace_run(commit)?;
-        self.resident -= leaving.footprint;
+        self.resident -= leaving.resident;
         self.rare.get_or_insert_default().paged.gain(&held);
         Some(Freed(entries))
     }
@@ -611,7 +618,7 @@ impl Backlog {
             store.page_in(page.id, &mut |record| match page.entry(level, &record) {
                 Ok(entry) => {
                     found.add(&entry);
-                    self.resident += entry.footprint();
+                    self.resident += entry.resident();
                     let came_back = pages::was_delivered(record.note);
                     if entry.id.is_stored() && came_back && !record.is_marked {
                         let rare = self.rare.get_or_insert_default();
@@ -819,7 +826,10 @@ impl Lane {
     pub(super) fn head_expiry(&self) -> Timestamp {
         match self.at_hand().filter(|_| self.has_head()) {
             Some(head) => head.expiry.time(),
-            None => self.behind.front().map_or(NEVER, Segment::head_expiry),
+            None => self
+                .behind
+                .front()
+                .map_or(Timestamp::NEVER, Segment::head_expiry),
         }
     }
 
@@ -934,9 +944,9 @@ impl Segment {
 
     fn head_expiry(&self) -> Timestamp {
         match self {
-            Self::Waiting(line) | Self::Leaving(_, line) => {
-                line.front().map_or(NEVER, |first| first.expiry.time())
-            }
+            Self::Waiting(line) | Self::Leaving(_, line) => line
+                .front()
+                .map_or(Timestamp::NEVER, |first| first.expiry.time()),
             Self::Paged(page) => page.head_expiry.time(),
         }
     }

@@ -21,7 +21,7 @@ use tracing::error;
 use super::apart::Apart;
 use super::backlog::{Backlog, Entry, Expiry, Freed, Marks, RETURNED, Taken};
 use super::consumers::{ConsumerStatus, Consumers, Place};
-use super::pages::{Leaving, Page, PageSizes, PageStore};
+use super::pages::{Leaving, Page, PageSizes, PageStore, Resident};
 use super::slab::Slab;
 use super::stream::Stream;
 use super::{
@@ -282,13 +282,13 @@ impl QueueCore {
 
     // Paging, which is no op. See the page of `pages`.
 
-    /// What the waiting messages take in memory, bytes, about.
-    pub fn resident_bytes(&self) -> u64 {
+    /// What the waiting messages take in memory.
+    pub fn resident(&self) -> Resident {
         self.backlog.resident()
     }
 
     #[cfg(test)]
-    pub(super) fn recount_resident_bytes(&self) -> u64 {
+    pub(super) fn recount_resident(&self) -> Resident {
         self.backlog.recount_resident()
     }
 

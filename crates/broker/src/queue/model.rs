@@ -984,8 +984,8 @@ impl Run {
             ..self.queue.stats()
         };
         assert_eq!(stats, model.stats(), "after {context}");
-        let resident = self.queue.recount_resident_bytes();
-        assert_eq!(self.queue.resident_bytes(), resident, "after {context}");
+        let resident = self.queue.recount_resident();
+        assert_eq!(self.queue.resident(), resident, "after {context}");
         let work = !model.ready.is_empty() && model.next_client().is_some();
         assert_eq!(self.queue.has_work(), work, "after {context}");
         let active = model.active.map(|at| model.clients[at].consumer.id);

@@ -34,7 +34,8 @@
 //! ```
 
 use std::fmt::Debug;
-use std::ops::RangeInclusive;
+use std::iter::Sum;
+use std::ops::{AddAssign, RangeInclusive, Sub, SubAssign};
 
 use super::backlog::{Entry, Expiry, Marks};
 use crate::ids::{MessageId, PageId, QueueId};
@@ -122,6 +123,59 @@ impl PageSizes {
     };
 }
 
+/// What messages take in memory, bytes, about. Signed, since it is also how much more they take, or less.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Resident {
+    /// All of them.
+    pub bytes: i64,
+    /// Those that the log has, too.
+    pub stored_bytes: i64,
+}
+
+impl Resident {
+    pub(crate) const NONE: Self = Self {
+        bytes: 0,
+        stored_bytes: 0,
+    };
+
+    /// Whether either is more than there.
+    pub(crate) fn exceeds(&self, limit: &Self) -> bool {
+        self.bytes > limit.bytes || self.stored_bytes > limit.stored_bytes
+    }
+}
+
+impl AddAssign for Resident {
+    fn add_assign(&mut self, more: Self) {
+        self.bytes += more.bytes;
+        self.stored_bytes += more.stored_bytes;
+    }
+}
+
+impl SubAssign for Resident {
+    fn sub_assign(&mut self, less: Self) {
+        self.bytes -= less.bytes;
+        self.stored_bytes -= less.stored_bytes;
+    }
+}
+
+impl Sub for Resident {
+    type Output = Self;
+
+    fn sub(mut self, less: Self) -> Self {
+        self -= less;
+        self
+    }
+}
+
+impl Sum for Resident {
+    fn sum<I: Iterator<Item = Self>>(each: I) -> Self {
+        each.fold(Self::NONE, |mut all, one| {
+            all += one;
+            all
+        })
+    }
+}
+
 /// A run of messages that is to become a page.
 #[derive(Debug)]
 pub struct Leaving {
@@ -132,7 +186,7 @@ pub struct Leaving {
     pub meta: [u8; META],
     pub records: Vec<Outgoing>,
     /// The memory it takes until it is on disk.
-    pub footprint: u64,
+    pub resident: Resident,
 }
 
 /// A message of a run.
@@ -278,7 +332,7 @@ pub(super) fn describe<'a>(
         level,
         meta: page.meta(level, entries.clone()),
         records: entries.clone().map(outgoing).collect(),
-        footprint: entries.map(Entry::footprint).sum(),
+        resident: entries.map(Entry::resident).sum(),
     }
 }
 

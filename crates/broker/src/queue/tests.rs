@@ -240,7 +240,7 @@ impl Script {
                 while self.page_out(count) {
                     self.arrive();
                 }
-                let resident = self.queue.resident_bytes();
+                let resident = self.queue.resident().bytes;
                 format!("{} pages, resident {resident}", self.shelf.page_count())
             }
             "leave" => {

@@ -5,6 +5,7 @@ use crate::broker::Broker;
 use crate::catalogue::{Command, VhostLimits, VhostMetadata};
 use crate::connections::ChurnTally;
 use crate::ids::VhostId;
+use crate::queue::pages::Resident;
 
 impl Broker {
     /// A new vhost, or other metadata for a known one.
@@ -62,8 +63,8 @@ impl Broker {
         let vhost = vhost.id;
         let queues = ids.iter().filter_map(|id| topology.queues.remove(id));
         let held: Vec<_> = queues.filter_map(|queue| queue.close(|_| true)).collect();
-        for (_, resident_bytes) in &held {
-            self.paging.add(-resident_bytes.cast_signed());
+        for (_, resident) in &held {
+            self.paging.add(Resident::NONE - *resident);
             ChurnTally::count(&self.churn.queue_deleted);
         }
         let (_, durable_at) = self.apply(&mut topology, Command::DeleteVhost { vhost }, None)?;

@@ -16,6 +16,7 @@ use crate::ids::{QueueId, VhostId};
 use crate::live_queue::{Browse, BrowsePage, Declaration, LiveQueue, Outbox};
 use crate::policies::{self, Applied};
 use crate::principal::Principal;
+use crate::queue::pages::Resident;
 use crate::queue::{Browsed, Kind, Op, Settings, Stats};
 use crate::reply_to;
 use crate::table::{Table, Value};
@@ -334,8 +335,8 @@ impl Broker {
         allows: impl FnOnce(&Stats) -> bool,
     ) -> Option<(Stats, Option<Lsn>)> {
         let mut topology = self.topology.write();
-        let (held, resident_bytes) = queue.close(allows)?;
-        self.paging.add(-resident_bytes.cast_signed());
+        let (held, resident) = queue.close(allows)?;
+        self.paging.add(Resident::NONE - resident);
         topology.queues.remove(&queue.id);
         ChurnTally::count(&self.churn.queue_deleted);
         let command = Command::DeleteQueue {

@@ -1,6 +1,6 @@
 //! The backlog as streams see it: parts in order, of which only the first ever goes.
 
-use super::{Backlog, Entry, Lane, NEVER, Segment};
+use super::{Backlog, Entry, Lane, Segment};
 use crate::queue::line::Line;
 use crate::queue::pages::{Held, Page};
 use crate::time::Timestamp;
@@ -98,7 +98,10 @@ impl Lane {
     pub(in crate::queue) fn front_leaves_after(&self) -> Timestamp {
         match self.line.front() {
             Some(first) => first.expiry.time(),
-            None => self.behind.get(1).map_or(NEVER, Segment::head_expiry),
+            None => self
+                .behind
+                .get(1)
+                .map_or(Timestamp::NEVER, Segment::head_expiry),
         }
     }
 }

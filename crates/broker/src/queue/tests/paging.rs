@@ -434,7 +434,7 @@ fn a_head_stays_in_memory_and_a_short_tail_too() {
     for (messages, pages, resident) in [(5, 0, 5), (1, 1, 3), (1, 1, 4), (2, 2, 3), (9, 4, 4)] {
         publish(&mut queue, messages);
         shelf.page_all(&mut queue, &sizes);
-        let found = (shelf.page_count(), queue.resident_bytes() / 129);
+        let found = (shelf.page_count(), queue.resident().bytes / 129);
         assert_eq!(found, (pages, resident), "after {messages} more");
     }
 }

@@ -337,8 +337,8 @@ impl Life {
         assert_eq!(stats.persistent, stats.ready);
         let bytes: usize = kept.iter().map(|message| message.body().len()).sum();
         assert_eq!(stats.ready_bytes, bytes as u64);
-        let resident = self.queue.recount_resident_bytes();
-        assert_eq!(self.queue.resident_bytes(), resident);
+        let resident = self.queue.recount_resident();
+        assert_eq!(self.queue.resident(), resident);
     }
 
     fn delivered(&mut self, to: ConsumerId, delivery: Delivery) {
