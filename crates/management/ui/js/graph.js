@@ -1,7 +1,7 @@
 // The picture of the topology: exchanges at the left by their depth, queues, and at the right who consumes. Each column is
 // ordered so that few lines cross, and a line that passes a column has a place of its own there.
 
-const BOX = { width: 196, height: 40, gapX: 144, gapY: 16, top: 34, left: 16 };
+const BOX = { width: 196, height: 40, gapX: 124, gapY: 16, top: 34, left: 16 };
 const PASSAGE_HEIGHT = 4;
 const SWEEPS = 6;
 

@@ -58,7 +58,7 @@ export function overviewPage(ctx) {
           ctx, id: 'rates', title: 'Message rates', unit: '/s',
           series: RATES.map(([name, field]) => ({ name, points: ratePoints(overview.message_stats?.[`${field}_details`]), value: rateOf(overview, field) })),
         }))),
-      top.rows.some((rows) => rows.length > 0) && h('div', { class: 'grid narrow' }, TOPS.map((one, index) => top.rows[index].length > 0 && topCard(one, top.rows[index]))),
+      top.rows.some((rows) => rows.length > 0) && h('div', { class: 'grid pairs' }, TOPS.map((one, index) => top.rows[index].length > 0 && topCard(one, top.rows[index]))),
       nodes.length > 0 && card('Nodes', nodeTable(nodes)),
       h('div', { class: 'grid' }, card('Churn', churnTable(overview)), card('Ports', listenerTable(overview))),
     ],
