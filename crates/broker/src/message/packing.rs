@@ -48,7 +48,9 @@ impl<'a> Packing<'a> {
         let exchange_at = self.push(message.address());
         let properties_at = self.push(message.properties());
         let body_at = self.push(message.body());
-        self.push(message.blind());
+        if message.blind_len > 0 {
+            self.push(message.blind());
+        }
         message.exchange_at = exchange_at;
         message.properties_at = properties_at;
         message.body_at = body_at;
