@@ -3,9 +3,12 @@
 //! A broker has the first core, the load (`leveret perf`) the second. Brokers take turns, each started anew for each
 //! round, so that a change in the machine's mood meets all of them. `broker.rs` finds, starts and stops them,
 //! `scenarios.rs` has the loads, `steps.rs` takes a message's time apart, `table.rs` is what is printed, `page.rs` the page
-//! around it. `steady.rs` is `cargo xtask steady`.
+//! around it. `bare.rs` measures what the machine allows without a broker, `footprint.rs` memory and starts; both are on the
+//! page, and commands of their own. `steady.rs` is `cargo xtask steady`.
 
+mod bare;
 mod broker;
+mod footprint;
 mod page;
 mod scenarios;
 mod steady;
@@ -13,7 +16,7 @@ mod steps;
 mod table;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -29,12 +32,15 @@ const LOAD_CORE: &str = "1";
 const WARM_UP: Duration = Duration::from_secs(2);
 const SAMPLED_SECONDS: u32 = 4;
 
+pub(crate) use bare::{PART, bare, part};
+pub(crate) use footprint::footprint;
 pub(crate) use steady::steady;
 
 pub(crate) const USAGE: &str = "\
 cargo xtask compare [--only a,d,j] [--brokers leveret,rabbitmq,lavinmq] [--runs 3] [--time 4] [--page docs/performance.md]
   --only     scenarios whose names begin so
-  --page     a file to write it all to, with the machine, the command, and where the time goes; else the table is printed
+  --page     a file to write it all to, with the machine, the command, what the machine allows (`cargo xtask bare`), memory
+             and starts (`cargo xtask footprint`), and where the time goes; else the table is printed
   RABBITMQ_SERVER and LAVINMQ name the commands, where they are not in the PATH; their own variables are passed on";
 
 struct Options {
@@ -51,8 +57,7 @@ pub(crate) fn compare(root: &Path, arguments: &[&str]) -> Result<(), String> {
     if !succeeds(Command::new("taskset").args(["-c", LOAD_CORE, "true"])) {
         return Err("comparing needs taskset and two cores".to_owned());
     }
-    run(&mut cargo(root, "build --release --locked"))?;
-    let program = root.join("target/release/leveret");
+    let program = build(root)?;
     let chosen: Vec<&Scenario> = SCENARIOS
         .iter()
         .filter(|scenario| {
@@ -60,6 +65,10 @@ pub(crate) fn compare(root: &Path, arguments: &[&str]) -> Result<(), String> {
             options.only.is_empty() || options.only.iter().any(begins)
         })
         .collect();
+    let bare = match options.page {
+        Some(_) => bare::section(root)?,
+        None => String::new(),
+    };
     let mut measured = Vec::new();
     for round in 1..=options.runs {
         for kind in &options.brokers {
@@ -81,9 +90,15 @@ pub(crate) fn compare(root: &Path, arguments: &[&str]) -> Result<(), String> {
     let Some(page) = &options.page else {
         return print(&table);
     };
+    let footprint = footprint::section(&program, root, &options.brokers)?;
     let taken = take_apart(&program, root)?;
-    let text = page::page(arguments, &table, &taken);
+    let text = page::page(arguments, &[&table, &bare, &footprint], &taken);
     fs::write(root.join(page), text).map_err(|error| format!("{page}: {error}"))
+}
+
+fn build(root: &Path) -> Result<PathBuf, String> {
+    run(&mut cargo(root, "build --release --locked"))?;
+    Ok(root.join("target/release/leveret"))
 }
 
 /// The steps of a message in the first scenario: name, and nanoseconds of CPU.
@@ -123,10 +138,7 @@ fn parse(arguments: &[&str]) -> Result<Options, String> {
         let number = || value.parse::<u32>().ok().filter(|number| *number > 0);
         match (option, number()) {
             ("--only", _) => options.only = value.split(',').map(str::to_owned).collect(),
-            ("--brokers", _) => {
-                let kinds = value.split(',').map(Kind::from_name);
-                options.brokers = kinds.collect::<Option<_>>().ok_or(USAGE)?;
-            }
+            ("--brokers", _) => options.brokers = Kind::list(value).ok_or(USAGE)?,
             ("--runs", Some(runs)) => options.runs = runs as usize,
             ("--page", _) => options.page = Some(value.to_owned()),
             ("--time", Some(_)) => options.seconds = value.to_owned(),

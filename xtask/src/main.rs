@@ -16,12 +16,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// What the documents may name.
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 10] = [
     "check",
     "fix",
     "tidy",
     "fuzz",
     "compare",
+    "bare",
+    "footprint",
     "steady",
     "storage-bench",
     "instructions",
@@ -33,6 +35,8 @@ cargo xtask fix             formats, and applies what clippy can repair by itsel
 cargo xtask tidy            only the reading of our own sources
 cargo xtask fuzz [SECONDS]  each fuzz target for so long (default 60)
 cargo xtask compare         Leveret beside the brokers of this machine, under the same load
+cargo xtask bare            what the machine allows a broker: bare loops over loopback and on disk
+cargo xtask footprint       memory and starts of the brokers of this machine
 cargo xtask steady          Leveret beside other queues, connections, backlogs, and over time
 cargo xtask storage-bench   what the log and a node do with this machine's disk: confirms, pages, starts, backlogs, space
 cargo xtask instructions    instructions of a message, held against crates/amqp091/benches/turns.budget (needs valgrind)";
@@ -47,6 +51,9 @@ fn main() -> ExitCode {
         ["fuzz"] => check::fuzz(&root(), "60"),
         ["fuzz", seconds] => check::fuzz(&root(), seconds),
         ["compare", ref rest @ ..] => compare::compare(&root(), rest),
+        ["bare"] => compare::bare(&root()),
+        [compare::PART, ref rest @ ..] => compare::part(rest),
+        ["footprint", ref rest @ ..] => compare::footprint(&root(), rest),
         ["steady", ref rest @ ..] => compare::steady(&root(), rest),
         ["instructions"] => instructions::instructions(&root()),
         ["storage-bench", ref rest @ ..] => storage_bench::storage_bench(&root(), rest),

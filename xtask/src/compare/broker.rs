@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 const START: Duration = Duration::from_secs(90);
 const STOP: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(20);
+/// How exactly a start is timed.
+const KNOCK: Duration = Duration::from_millis(1);
 
 /// An environment variable that all processes of a node inherit, also those that leave their parents: how we know them.
 const MARK: &str = "LEVERET_COMPARE";
@@ -38,6 +40,11 @@ impl Kind {
     pub(super) fn from_name(name: &str) -> Option<Self> {
         let same = |kind: &Self| kind.name().eq_ignore_ascii_case(name);
         Self::ALL.into_iter().find(same)
+    }
+
+    /// The brokers of a list by commas.
+    pub(super) fn list(names: &str) -> Option<Vec<Self>> {
+        names.split(',').map(Self::from_name).collect()
     }
 
     /// The words that start it; `None` when it is not on this machine.
@@ -113,51 +120,46 @@ impl Kind {
 pub(super) struct Node {
     pub(super) kind: Kind,
     pub(super) port: u16,
+    /// From the call of its program until it answered a protocol header.
+    pub(super) started_in: Duration,
     child: Child,
     mark: String,
     directory: PathBuf,
 }
 
 impl Node {
-    /// Starts it on one core and waits until it talks AMQP.
+    /// Starts it on one core and an empty directory, and waits until it talks AMQP.
     pub(super) fn start(
         kind: Kind,
         command: &[String],
         root: &Path,
         core: &str,
     ) -> Result<Self, String> {
-        let port = free_port();
-        let mark = format!("{}-{port}", std::process::id());
+        let mark = format!("{}-{}", std::process::id(), free_port());
         let directory = root.join("target/compare").join(&mark);
         let prepare = || -> std::io::Result<()> {
             fs::create_dir_all(&directory)?;
             fs::write(directory.join("enabled_plugins"), "[].\n")
         };
         prepare().map_err(|error| format!("{}: {error}", directory.display()))?;
-        let (words, settings) = kind.settings(port, &directory);
-        let mut start = Command::new("taskset");
-        start.args(["-c", core]).args(command).args(words);
-        // Whoever has set a variable knows better.
-        let unset = |(name, _): &(&str, String)| env::var_os(name).is_none();
-        start
-            .envs(settings.into_iter().filter(unset))
-            .env(MARK, &mark);
-        let child = start
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .map_err(|error| format!("can't start {start:?}: {error}"))?;
+        let (child, port) = spawn(kind, command, core, &mark, &directory)?;
         let mut node = Self {
             kind,
             port,
+            started_in: Duration::ZERO,
             child,
             mark,
             directory,
         };
-        match node.wait_for_amqp() {
-            Ok(()) => Ok(node),
-            Err(error) => node.stop().and(Err(error)),
-        }
+        node.wait_for_amqp().map(|()| node)
+    }
+
+    /// Ends it, and starts it on what it has left.
+    pub(super) fn restart(&mut self, command: &[String], core: &str) -> Result<(), String> {
+        self.end();
+        let spawned = spawn(self.kind, command, core, &self.mark, &self.directory);
+        (self.child, self.port) = spawned?;
+        self.wait_for_amqp()
     }
 
     fn wait_for_amqp(&mut self) -> Result<(), String> {
@@ -167,9 +169,10 @@ impl Node {
                 return Err(format!("{} ended: {status}", self.kind.name()));
             }
             if answers(self.port).is_ok() {
+                self.started_in = started.elapsed();
                 return Ok(());
             }
-            thread::sleep(LOOK);
+            thread::sleep(KNOCK);
         }
         Err(format!("{} does not answer", self.kind.name()))
     }
@@ -189,8 +192,20 @@ impl Node {
             .collect()
     }
 
-    /// Asks all its processes to end, and ends those that do not.
+    /// Resident memory of all its processes.
+    pub(super) fn resident_kib(&self) -> f64 {
+        let of = |pid: u32| resident_kib(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?);
+        self.pids().into_iter().filter_map(of).sum()
+    }
+
+    /// Ends it and removes what it has written.
     pub(super) fn stop(mut self) -> Result<(), String> {
+        self.end();
+        fs::remove_dir_all(&self.directory).map_err(|error| error.to_string())
+    }
+
+    /// Asks all its processes to end, and ends those that do not.
+    fn end(&mut self) {
         let asked = Instant::now();
         for signal in ["-TERM", "-KILL"] {
             for pid in self.pids() {
@@ -203,13 +218,51 @@ impl Node {
             }
         }
         let _ = self.child.wait();
-        fs::remove_dir_all(&self.directory).map_err(|error| error.to_string())
     }
 
     fn has_ended(&mut self) -> bool {
         let _ = self.child.try_wait();
         self.pids().is_empty()
     }
+}
+
+fn resident_kib(status: &str) -> Option<f64> {
+    let mut lines = status.lines();
+    let figure = lines.find_map(|line| line.strip_prefix("VmRSS:"))?;
+    figure.split_whitespace().next()?.parse().ok()
+}
+
+/// Whoever gives a node up early leaves nothing behind.
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.end();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Starts its program on a port that is free.
+fn spawn(
+    kind: Kind,
+    command: &[String],
+    core: &str,
+    mark: &str,
+    directory: &Path,
+) -> Result<(Child, u16), String> {
+    let port = free_port();
+    let (words, settings) = kind.settings(port, directory);
+    let mut start = Command::new("taskset");
+    start.args(["-c", core]).args(command).args(words);
+    // Whoever has set a variable knows better.
+    let unset = |(name, _): &(&str, String)| env::var_os(name).is_none();
+    start
+        .envs(settings.into_iter().filter(unset))
+        .env(MARK, mark);
+    let child = start
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("can't start {start:?}: {error}"))?;
+    Ok((child, port))
 }
 
 /// Whether a broker answers the protocol header there.
@@ -236,5 +289,16 @@ mod tests {
             assert_eq!(Kind::from_name(&kind.name().to_lowercase()), Some(kind));
         }
         assert_eq!(Kind::from_name("other"), None);
+        let two = vec![Kind::LavinMq, Kind::Leveret];
+        assert_eq!(Kind::list("lavinmq,leveret"), Some(two));
+        assert_eq!(Kind::list("lavinmq,"), None);
+    }
+
+    #[test]
+    fn resident_memory_is_found() {
+        let status = "Name:\tbeam.smp\nVmHWM:\t  200 kB\nVmRSS:\t  107 kB\n";
+        assert_eq!(resident_kib(status), Some(107.0));
+        // A process that has ended and was not waited for.
+        assert_eq!(resident_kib("Name:\tsh\n"), None);
     }
 }

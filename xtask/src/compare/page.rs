@@ -1,17 +1,18 @@
-//! The page of a comparison: on what machine, by what command, the table, and where the time of a message goes.
+//! The page of a comparison: on what machine, by what command, its parts, and where the time of a message goes.
 
 use std::fmt::Write;
 use std::fs;
 
-/// `steps` are those of a message with the nanoseconds of each; none where they could not be told.
-pub(super) fn page(arguments: &[&str], table: &str, steps: &[(&str, f64)]) -> String {
+/// `parts` are Markdown, one behind the other; `steps` are those of a message with the nanoseconds of each; none where they could not be told.
+pub(super) fn page(arguments: &[&str], parts: &[&str], steps: &[(&str, f64)]) -> String {
     let command = ["cargo xtask compare"].iter().chain(arguments);
     let command = command.copied().collect::<Vec<_>>().join(" ");
     let mut text = format!(
         "# Performance\n\nWritten by `{command}`: brokers one after the other on one core of this machine, the load \
          (`leveret perf`) on another, each broker started anew for each round. Compare what is in one table; figures of other \
-         machines and days are other figures.\n\n{}\n{table}",
-        machine()
+         machines and days are other figures.\n\n{}\n{}",
+        machine(),
+        parts.concat()
     );
     if !steps.is_empty() {
         text += "\n## Where the time of a message goes\n\nThe first scenario: nanoseconds of the broker's CPU, of which samples \
@@ -51,17 +52,17 @@ mod tests {
     fn the_page_says_how_it_came_about() {
         let text = page(
             &["--runs", "3"],
-            "| table |\n",
+            &["| table |\n", "\n## More\n"],
             &[("parse", 20.4), ("queue", 30.4)],
         );
         for part in [
             "`cargo xtask compare --runs 3`",
-            "| table |",
+            "| table |\n\n## More\n",
             "| parse | 20 |",
             "| all | 51 |",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
-        assert!(!page(&[], "", &[]).contains("Where the time"));
+        assert!(!page(&[], &[], &[]).contains("Where the time"));
     }
 }

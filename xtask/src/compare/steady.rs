@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use super::bare;
 use super::broker::{Kind, Node};
 use super::page::machine;
 use super::scenarios::{Latency, Rate, Scenario};
@@ -195,10 +196,17 @@ impl Bench<'_> {
         let half = self.measure(&node, &load("half of it", line.leak()))?;
         node.stop()?;
         let (p50, p99) = half.latency.ok_or("no latencies")?;
+        let octets = (1024.0 * most.rate / 2.0 * bare::STEP.as_secs_f64()) as usize;
+        let floor = bare::there_and_back(octets, bare::STEP)?;
         Ok(format!(
-            "| 1 KiB, auto-ack, at half of {} messages/s: p50, p99, ratio | {p50:.0} µs, {p99:.0} µs, {:.1} |\n",
+            "| 1 KiB, auto-ack, at half of {} messages/s: p50, p99, ratio | {p50:.0} µs, {p99:.0} µs, {:.1} |\n\
+             | as many octets there and back without a broker, {} KiB every 50 µs: the same | {:.0} µs, {:.0} µs, {:.1} |\n",
             short(most.rate),
-            p99 / p50
+            p99 / p50,
+            octets / 1024,
+            floor.p50,
+            floor.p99,
+            floor.p99 / floor.p50
         ))
     }
 
@@ -223,16 +231,20 @@ impl Bench<'_> {
 }
 
 /// What runs beside a measurement, until it is dropped.
-struct Beside(Child);
+pub(super) struct Beside(Child);
 
 impl Beside {
-    fn start(command: &mut Command) -> Result<Self, String> {
+    pub(super) fn start(command: &mut Command) -> Result<Self, String> {
         let child = command.stdout(Stdio::null()).spawn();
         child.map(Self).map_err(|error| error.to_string())
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
     /// What has ended by itself was no condition.
-    fn end(mut self) -> Result<(), String> {
+    pub(super) fn end(mut self) -> Result<(), String> {
         match self.0.try_wait() {
             Ok(None) => Ok(()),
             ended => Err(format!("what should go on beside has ended: {ended:?}")),

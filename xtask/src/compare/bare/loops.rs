@@ -1,0 +1,250 @@
+//! The loops themselves. Each runs in a process of its own, which `bare.rs` starts on a core, and says what it found as
+//! numbers on a line. Blocking reads and writes, as little else as can be.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A message, without what a protocol would put around it.
+const MESSAGE: usize = 1024;
+/// A confirm with the frame around it, rounded up.
+const CONFIRM: usize = 32;
+/// What brokers read at once.
+const READ: usize = 64 * 1024;
+const FILE: u64 = 64 * 1024 * 1024;
+const TIME: Duration = Duration::from_secs(3);
+const CLOCK_TIME: Duration = Duration::from_secs(4);
+/// What is longer between two looks at the clock is not the loop's own time.
+const GAP: Duration = Duration::from_micros(200);
+
+/// Runs the loop of this name. Those that serve first say on which port.
+pub(super) fn run(words: &[&str]) -> io::Result<()> {
+    let figures = match *words {
+        ["clock"] => clock(),
+        ["sync", file] => sync(Path::new(file))?,
+        ["echo"] => echo(serve()?)?,
+        ["sync-echo", file] => sync_echo(Path::new(file))?,
+        ["sink"] => sink(serve()?)?,
+        ["paced", port, octets, every_ns] => {
+            let every = Duration::from_nanos(number(every_ns)?);
+            let count = (TIME.as_nanos() / every.as_nanos()) as u32;
+            paced(connect(port)?, number(octets)? as usize, every, count)?
+        }
+        ["one-by-one", port] => one_by_one(connect(port)?)?,
+        ["flood", port] => flood(connect(port)?)?,
+        _ => return Err(io::ErrorKind::InvalidInput.into()),
+    };
+    say(&figures)
+}
+
+fn number(word: &str) -> io::Result<u64> {
+    word.parse()
+        .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
+}
+
+fn say(figures: &[u64]) -> io::Result<()> {
+    let words: Vec<String> = figures.iter().map(u64::to_string).collect();
+    let mut out = io::stdout();
+    writeln!(out, "{}", words.join(" "))?;
+    out.flush()
+}
+
+/// Waits for the one who will connect.
+fn serve() -> io::Result<TcpStream> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    say(&[listener.local_addr()?.port().into()])?;
+    let (socket, _) = listener.accept()?;
+    socket.set_nodelay(true)?;
+    Ok(socket)
+}
+
+fn connect(port: &str) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect(format!("127.0.0.1:{port}"))?;
+    socket.set_nodelay(true)?;
+    Ok(socket)
+}
+
+/// Gives the time in gaps, the longest of them, and all of the time.
+fn clock() -> Vec<u64> {
+    let start = Instant::now();
+    let (mut last, mut lost, mut longest) = (start, Duration::ZERO, Duration::ZERO);
+    while last - start < CLOCK_TIME {
+        let now = Instant::now();
+        if now - last > GAP {
+            lost += now - last;
+            longest = longest.max(now - last);
+        }
+        last = now;
+    }
+    let all = [lost, longest, last - start];
+    all.map(|time| time.as_nanos() as u64).to_vec()
+}
+
+/// A file whose blocks are all there, so that a sync writes data and nothing about the file.
+struct Preallocated {
+    file: File,
+    at: u64,
+}
+
+impl Preallocated {
+    fn new(path: &Path) -> io::Result<Self> {
+        let mut file = File::create(path)?;
+        let zeros = vec![0; READ];
+        for _ in 0..FILE / READ as u64 {
+            file.write_all(&zeros)?;
+        }
+        file.sync_all()?;
+        Ok(Self { file, at: 0 })
+    }
+
+    fn write_and_sync(&mut self, message: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(message, self.at)?;
+        self.at = (self.at + message.len() as u64) % FILE;
+        self.file.sync_data()
+    }
+}
+
+fn sync(path: &Path) -> io::Result<Vec<u64>> {
+    let mut file = Preallocated::new(path)?;
+    repeat(|| file.write_and_sync(&[1; MESSAGE]))
+}
+
+/// How long each takes, one after the other.
+fn repeat(mut once: impl FnMut() -> io::Result<()>) -> io::Result<Vec<u64>> {
+    let start = Instant::now();
+    let mut times = Vec::new();
+    let mut last = start;
+    while last - start < TIME {
+        once()?;
+        let now = Instant::now();
+        times.push(now - last);
+        last = now;
+    }
+    Ok(percentiles(times))
+}
+
+fn percentiles(mut times: Vec<Duration>) -> Vec<u64> {
+    times.sort_unstable();
+    let of = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
+    [50, 95, 99].map(|p| of(p).as_nanos() as u64).to_vec()
+}
+
+/// Sends back what comes.
+fn echo(mut socket: TcpStream) -> io::Result<Vec<u64>> {
+    let mut buffer = vec![0; READ];
+    loop {
+        match socket.read(&mut buffer)? {
+            0 => return Ok(Vec::new()),
+            read => socket.write_all(&buffer[..read])?,
+        }
+    }
+}
+
+fn sync_echo(path: &Path) -> io::Result<Vec<u64>> {
+    let mut file = Preallocated::new(path)?;
+    let mut socket = serve()?;
+    let mut message = [0; MESSAGE];
+    while socket.read_exact(&mut message).is_ok() {
+        file.write_and_sync(&message)?;
+        socket.write_all(&[1; CONFIRM])?;
+    }
+    Ok(Vec::new())
+}
+
+fn one_by_one(mut socket: TcpStream) -> io::Result<Vec<u64>> {
+    repeat(|| {
+        socket.write_all(&[1; MESSAGE])?;
+        socket.read_exact(&mut [0; CONFIRM])
+    })
+}
+
+/// Sends when it is due, whatever has come back; counts from when it was due.
+fn paced(
+    socket: TcpStream,
+    octets: usize,
+    every: Duration,
+    count: u32,
+) -> io::Result<Vec<u64>> {
+    // Linux wakes threads up to 50 µs late, unless told not to.
+    fs::write("/proc/self/timerslack_ns", "1")?;
+    let start = Instant::now() + Duration::from_millis(10);
+    let receiver = thread::spawn({
+        let socket = socket.try_clone()?;
+        move || receive(socket, octets, (0..count).map(|n| start + every * n))
+    });
+    let message = vec![1; octets];
+    for n in 0..count {
+        let due = start + every * n;
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        (&socket).write_all(&message)?;
+    }
+    let times = receiver.join().expect("the receiver does not panic")?;
+    Ok(percentiles(times))
+}
+
+fn receive(
+    mut socket: TcpStream,
+    octets: usize,
+    due: impl Iterator<Item = Instant>,
+) -> io::Result<Vec<Duration>> {
+    let mut message = vec![0; octets];
+    due.map(|due| {
+        socket.read_exact(&mut message)?;
+        Ok(due.elapsed())
+    })
+    .collect()
+}
+
+/// Gives its own CPU time.
+fn sink(mut socket: TcpStream) -> io::Result<Vec<u64>> {
+    let before = cpu_ns()?;
+    let mut buffer = vec![0; READ];
+    while socket.read(&mut buffer)? > 0 {}
+    Ok(vec![cpu_ns()? - before])
+}
+
+/// Gives how often it wrote, and its own CPU time.
+fn flood(mut socket: TcpStream) -> io::Result<Vec<u64>> {
+    let (start, before) = (Instant::now(), cpu_ns()?);
+    let mut writes = 0;
+    while start.elapsed() < TIME {
+        for _ in 0..64 {
+            socket.write_all(&[1; 64])?;
+        }
+        writes += 64;
+    }
+    Ok(vec![writes, cpu_ns()? - before])
+}
+
+/// CPU time of this thread, to the last tick or switch.
+fn cpu_ns() -> io::Result<u64> {
+    let figures = fs::read_to_string("/proc/thread-self/schedstat")?;
+    number(figures.split(' ').next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_of_sorted_times() {
+        let times = |count| (1..=count).rev().map(Duration::from_nanos).collect();
+        assert_eq!(percentiles(times(200)), [101, 191, 199]);
+        assert_eq!(percentiles(times(1)), [1, 1, 1]);
+    }
+
+    #[test]
+    fn what_is_sent_when_due_comes_back() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let server = thread::spawn(move || echo(listener.accept().unwrap().0));
+        let socket = connect(&port).unwrap();
+        let times = paced(socket, 3 * READ, Duration::from_millis(1), 10).unwrap();
+        assert!(times.is_sorted() && times[0] > 0, "{times:?}");
+        assert_eq!(server.join().unwrap().unwrap(), []);
+    }
+}
