@@ -163,12 +163,7 @@ fn one_by_one(mut socket: TcpStream) -> io::Result<Vec<u64>> {
 }
 
 /// Sends when it is due, whatever has come back; counts from when it was due.
-fn paced(
-    socket: TcpStream,
-    octets: usize,
-    every: Duration,
-    count: u32,
-) -> io::Result<Vec<u64>> {
+fn paced(socket: TcpStream, octets: usize, every: Duration, count: u32) -> io::Result<Vec<u64>> {
     // Linux wakes threads up to 50 µs late, unless told not to.
     fs::write("/proc/self/timerslack_ns", "1")?;
     let start = Instant::now() + Duration::from_millis(10);
