@@ -82,7 +82,7 @@ fn rows(file: &str) -> Result<[String; 7], String> {
             "half load in steady.md",
         ),
         row(
-            "writes of 64 B as fast as they go, read 64 KiB at a time: CPU for each",
+            "writes of 64 B as fast as they go, read every 200 µs: CPU for each",
             &flood()?,
             "k_flush1_16B",
         ),

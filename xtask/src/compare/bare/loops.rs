@@ -18,6 +18,8 @@ const READ: usize = 64 * 1024;
 const FILE: u64 = 64 * 1024 * 1024;
 const TIME: Duration = Duration::from_secs(3);
 const CLOCK_TIME: Duration = Duration::from_secs(4);
+/// Between two reads of many small writes: who waits for each would be woken by each, and measure that.
+const PAUSE: Duration = Duration::from_micros(200);
 /// What is longer between two looks at the clock is not the loop's own time.
 const GAP: Duration = Duration::from_micros(200);
 
@@ -198,7 +200,9 @@ fn receive(
 fn sink(mut socket: TcpStream) -> io::Result<Vec<u64>> {
     let before = cpu_ns()?;
     let mut buffer = vec![0; READ];
-    while socket.read(&mut buffer)? > 0 {}
+    while socket.read(&mut buffer)? > 0 {
+        thread::sleep(PAUSE);
+    }
     Ok(vec![cpu_ns()? - before])
 }
 
