@@ -48,33 +48,29 @@ pub(crate) fn encode(now: Timestamp, message: &Message) -> Vec<u8> {
 
 /// The parts of a record, one behind the other.
 fn with_parts<T>(now: Timestamp, message: &Message, then: impl FnOnce(&[&[u8]]) -> T) -> T {
-    let mut head = [0; FIXED];
     let blind = message.blind();
-    head[0] = if blind.is_empty() {
-        VERSION
-    } else {
-        VERSION_BLIND
+    // Most have none, and are as they were before there were such keys.
+    let (version, used) = match blind {
+        [] => (VERSION, 5),
+        _ => (VERSION_BLIND, 7),
     };
+    let mut head = [0; FIXED];
+    head[0] = version;
     head[1] = if message.has_died() { DIED } else { 0 };
     head[2..].copy_from_slice(&now.0.to_be_bytes());
     let properties = message.properties();
     let properties_len = u32::try_from(properties.len()).expect("properties fit into a frame");
-    let properties_len = properties_len.to_be_bytes();
-    let (address, body) = (message.address(), message.body());
-    if blind.is_empty() {
-        return then(&[&head, address, &properties_len, properties, body]);
-    }
     let blind_len = u16::try_from(blind.len()).expect("of blind keys no more are kept");
-    let blind_len = blind_len.to_be_bytes();
-    then(&[
+    let parts = [
         &head,
-        address,
-        &properties_len,
+        message.address(),
+        &properties_len.to_be_bytes(),
         properties,
-        body,
+        message.body(),
         blind,
-        &blind_len,
-    ])
+        &blind_len.to_be_bytes(),
+    ];
+    then(&parts[..used])
 }
 
 /// Reads a record: the message, which lies in a copy of it, and when it was published.
