@@ -49,7 +49,7 @@ pub(super) fn section(root: &Path) -> Result<String, String> {
     Ok(rows?.iter().fold(HEAD.to_owned(), |text, row| text + row))
 }
 
-fn rows(file: &str) -> Result<[String; 7], String> {
+fn rows(file: &str) -> Result<[String; 6], String> {
     Ok([
         row(
             "reading the clock, both cores at once: time in gaps over 200 µs, the longest",
@@ -63,7 +63,7 @@ fn rows(file: &str) -> Result<[String; 7], String> {
         ),
         row(
             "1 KiB there, written and synced as above, 32 B back, one by one",
-            &Times::read(&pair(&["sync-echo", file], "one-by-one", &[])?.load)?.line(),
+            &Times::read(&pair(&["sync-echo", file], "one-by-one", &[])?)?.line(),
             "e_confirm_w1, e_pubonly_w1",
         ),
         row(
@@ -80,11 +80,6 @@ fn rows(file: &str) -> Result<[String; 7], String> {
             "28 KiB there and back every 50 µs: 28 messages of 1 KiB",
             &there_and_back(28 * MESSAGE, STEP)?.line(),
             "half load in steady.md",
-        ),
-        row(
-            "writes of 64 B as fast as they go, read every 200 µs: CPU for each",
-            &flood()?,
-            "k_flush1_16B",
         ),
     ])
 }
@@ -119,7 +114,7 @@ impl Times {
 /// So many octets from the load's core to the broker's and back, each time from when it was due.
 pub(super) fn there_and_back(octets: usize, every: Duration) -> Result<Times, String> {
     let pace = [octets.to_string(), every.as_nanos().to_string()];
-    Times::read(&pair(&["echo"], "paced", &pace)?.load)
+    Times::read(&pair(&["echo"], "paced", &pace)?)
 }
 
 fn clock() -> Result<String, String> {
@@ -135,30 +130,14 @@ fn clock() -> Result<String, String> {
     Ok(figures.join("; "))
 }
 
-fn flood() -> Result<String, String> {
-    let both = pair(&["sink"], "flood", &[])?;
-    let (&[writes, sender], &[receiver]) = (&both.load[..], &both.server[..]) else {
-        return Err("the flood gave no figures".to_owned());
-    };
-    let [receiver, sender] = [receiver, sender].map(|ns| ns / writes);
-    Ok(format!("receiver {receiver:.0} ns, sender {sender:.0} ns"))
-}
-
-/// What two loops found that talked to each other.
-struct Both {
-    server: Vec<f64>,
-    load: Vec<f64>,
-}
-
-fn pair(server: &[&str], load: &str, arguments: &[String]) -> Result<Both, String> {
+/// What a loop on the load's core finds that talks to one on the broker's.
+fn pair(server: &[&str], load: &str, arguments: &[String]) -> Result<Vec<f64>, String> {
     let mut server = Part::start(SERVER_CORE, server)?;
     let port = server.figures()?;
     let port = port.first().ok_or("a loop has no port")?.to_string();
     let arguments = arguments.iter().map(String::as_str);
     let words: Vec<&str> = [load, &port].into_iter().chain(arguments).collect();
-    let load = alone(LOAD_CORE, &words)?;
-    let server = server.figures()?;
-    Ok(Both { server, load })
+    alone(LOAD_CORE, &words)
 }
 
 fn alone(core: &str, words: &[&str]) -> Result<Vec<f64>, String> {

@@ -18,8 +18,6 @@ const READ: usize = 64 * 1024;
 const FILE: u64 = 64 * 1024 * 1024;
 const TIME: Duration = Duration::from_secs(3);
 const CLOCK_TIME: Duration = Duration::from_secs(4);
-/// Between two reads of many small writes: who waits for each would be woken by each, and measure that.
-const PAUSE: Duration = Duration::from_micros(200);
 /// What is longer between two looks at the clock is not the loop's own time.
 const GAP: Duration = Duration::from_micros(200);
 
@@ -30,14 +28,12 @@ pub(super) fn run(words: &[&str]) -> io::Result<()> {
         ["sync", file] => sync(Path::new(file))?,
         ["echo"] => echo(serve()?)?,
         ["sync-echo", file] => sync_echo(Path::new(file))?,
-        ["sink"] => sink(serve()?)?,
         ["paced", port, octets, every_ns] => {
             let every = Duration::from_nanos(number(every_ns)?);
             let count = (TIME.as_nanos() / every.as_nanos()) as u32;
             paced(connect(port)?, number(octets)? as usize, every, count)?
         }
         ["one-by-one", port] => one_by_one(connect(port)?)?,
-        ["flood", port] => flood(connect(port)?)?,
         _ => return Err(io::ErrorKind::InvalidInput.into()),
     };
     say(&figures)
@@ -194,35 +190,6 @@ fn receive(
         Ok(due.elapsed())
     })
     .collect()
-}
-
-/// Gives its own CPU time.
-fn sink(mut socket: TcpStream) -> io::Result<Vec<u64>> {
-    let before = cpu_ns()?;
-    let mut buffer = vec![0; READ];
-    while socket.read(&mut buffer)? > 0 {
-        thread::sleep(PAUSE);
-    }
-    Ok(vec![cpu_ns()? - before])
-}
-
-/// Gives how often it wrote, and its own CPU time.
-fn flood(mut socket: TcpStream) -> io::Result<Vec<u64>> {
-    let (start, before) = (Instant::now(), cpu_ns()?);
-    let mut writes = 0;
-    while start.elapsed() < TIME {
-        for _ in 0..64 {
-            socket.write_all(&[1; 64])?;
-        }
-        writes += 64;
-    }
-    Ok(vec![writes, cpu_ns()? - before])
-}
-
-/// CPU time of this thread, to the last tick or switch.
-fn cpu_ns() -> io::Result<u64> {
-    let figures = fs::read_to_string("/proc/thread-self/schedstat")?;
-    number(figures.split(' ').next().unwrap_or_default())
 }
 
 #[cfg(test)]
