@@ -5,7 +5,7 @@ cd "$(dirname "$0")"
 seconds=${1:-60}
 [ $# -gt 0 ] && shift
 [ $# -gt 0 ] || set -- $(sed -n 's/^path = "targets\/\(.*\)\.rs"$/\1/p' Cargo.toml)
-cargo build --release --quiet
+cargo build --release --quiet --locked
 for target in "$@"; do
     mkdir -p "corpus/$target" "artifacts/$target"
     log="artifacts/$target/log"

@@ -56,12 +56,12 @@ pub(crate) fn prepare(
     if !message.has_died() {
         stamp(&mut headers, "x-first-death", queue, reason, message);
     }
-    let blind: Vec<Box<[u8]>> = message.blind_keys().map(Box::from).collect();
     let (key, keys, blind) = match &to.routing_key {
         Some(key) => (key.clone(), vec![key.clone()], Vec::new()),
         None => {
-            let key = message.routing_key().into();
-            (key, [keys, blind.clone()].concat(), blind)
+            let blind: Vec<Box<[u8]>> = message.blind_keys().map(Box::from).collect();
+            let keys = [keys, blind.clone()].concat();
+            (message.routing_key().into(), keys, blind)
         }
     };
     properties.headers = Some(headers);

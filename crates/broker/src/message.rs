@@ -152,11 +152,7 @@ impl Message {
                 push_short(&mut blind, key);
             }
         }
-        let died = self.died;
-        Self {
-            died,
-            ..Self::joined(self.address(), self.properties(), self.body(), &blind)
-        }
+        self.in_own_block(&blind)
     }
 
     /// The same message; its blind keys are the `len` bytes behind the body.
@@ -207,10 +203,14 @@ impl Message {
         if self.packed || self.block.len() <= 2 * self.bytes() {
             return self;
         }
-        let died = self.died;
+        self.in_own_block(self.blind())
+    }
+
+    /// The same message with these blind keys, in a block of exactly its size.
+    fn in_own_block(&self, blind: &[u8]) -> Self {
         Self {
-            died,
-            ..Self::joined(self.address(), self.properties(), self.body(), self.blind())
+            died: self.died,
+            ..Self::joined(self.address(), self.properties(), self.body(), blind)
         }
     }
 

@@ -447,6 +447,27 @@ mod tests {
     }
 
     #[test]
+    fn the_pager_is_woken_above_either_budget() {
+        let check = |enough: Resident, more: Resident| {
+            let paging = Paging::new(800);
+            *paging.waker.lock() = Some(Waker::noop().clone());
+            paging.sleeps.store(true, Ordering::SeqCst);
+            // It is taken to be called.
+            let is_woken = || paging.waker.lock().is_none();
+            paging.add(enough);
+            assert!(!is_woken(), "by {enough:?}");
+            paging.add(more);
+            assert!(is_woken(), "by {more:?}");
+        };
+        check(transient(800), transient(1));
+        let stored = |bytes| Resident {
+            bytes,
+            stored_bytes: bytes,
+        };
+        check(stored(100), stored(1));
+    }
+
+    #[test]
     fn publishers_wait_from_twice_the_budget_until_one_and_a_half() {
         let paging = Paging::new(100);
         let mailbox = Arc::<Mailbox>::default();

@@ -100,7 +100,7 @@ impl Expiry {
     /// The far end of time for a message that does not expire.
     pub(super) fn time(self) -> Timestamp {
         if self == Self::NEVER {
-            return Timestamp(u64::MAX);
+            return Timestamp::NEVER;
         }
         let [a, b, c, d, e, f] = self.0;
         Timestamp(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))

@@ -933,7 +933,7 @@ impl QueueCore {
         while let Some(taken) = self.backlog.pop() {
             drop(self, &taken.entry);
         }
-        while let Some(taken) = self.take_delayed(Timestamp(u64::MAX)) {
+        while let Some(taken) = self.take_delayed(Timestamp::NEVER) {
             drop(self, &taken.entry);
         }
         let letters = self
