@@ -16,7 +16,7 @@ use leveret_broker::queue::{Delivery, Return};
 use leveret_broker::time::Timestamp;
 
 use crate::connection::Turn;
-use crate::content;
+use crate::content::{self, LastDelivery};
 use crate::fault::Fault;
 use crate::frame::{self, FrameType, OVERHEAD};
 use crate::method::{self, Method};
@@ -33,7 +33,7 @@ pub(crate) const PUBLISH: (u16, u16) = (60, 40);
 pub(crate) const ACK: (u16, u16) = (60, 80);
 
 use assembly::Assembly;
-pub(crate) use assembly::{Content, Room};
+pub(crate) use assembly::{Alike, Content, Room};
 
 /// See the module's page.
 #[derive(Debug)]
@@ -168,30 +168,30 @@ impl Channel {
         }
     }
 
-    /// The message that has been put together, with its `mandatory` flag; or that it is too large.
-    pub(crate) fn completed(&mut self, broker: &Broker) -> Option<(Result<Message, Fault>, bool)> {
+    /// The message that has been put together, or that it is too large.
+    pub(crate) fn completed(&mut self, broker: &Broker) -> Option<Result<Publish, Fault>> {
         let assembly = self.assembly.take_if(|assembly| assembly.is_complete())?;
         let mandatory = assembly.mandatory;
         let message = assembly.finish().or_else(|size| {
             channel::check_size(broker, size)?;
             Err(Fault::new(ReplyCode::InternalError, ""))
         });
-        Some((message, mandatory))
+        Some(message.map(|message| Publish { message, mandatory }))
     }
 
-    /// Publishes; gives the message back if it is to be returned.
+    /// Publishes, and what it takes of those that are `alike`; gives the message back if it is to be returned.
     #[inline]
     pub(crate) fn publish(
         &mut self,
         broker: &Broker,
-        message: Message,
-        mandatory: bool,
+        publish: Publish,
+        alike: impl Iterator<Item = Message>,
         now: Timestamp,
         turn: &mut Turn,
     ) -> Result<Option<Message>, Fault> {
         self.published = true;
-        let publish = Publish { message, mandatory };
-        match self.core.publish(broker, publish, now, &mut turn.batch)? {
+        let batch = &mut turn.batch;
+        match self.core.publish_run(broker, publish, alike, now, batch)? {
             Published::Taken => Ok(None),
             Published::Returned(message) => Ok(Some(message)),
         }
@@ -268,38 +268,46 @@ impl Channel {
         self.core.is_confirming()
     }
 
-    /// Writes a delivery.
+    /// Writes deliveries for one consumer.
     #[inline]
-    pub(crate) fn put_delivery(
+    pub(crate) fn put_deliveries(
         &mut self,
         consumer: ConsumerKey,
-        delivery: &Delivery,
+        mut next: impl FnMut(&Output) -> Option<Delivery>,
         output: &mut Output,
     ) {
-        let Some(outgoing) = self.core.deliver(consumer, delivery) else {
+        let Some(mut outgoing) = self.core.outgoing(consumer) else {
+            while next(output).is_some() {}
             return;
         };
-        let counted;
-        let message = match delivery.stamped() {
-            Some(message) => {
-                counted = message;
-                &counted
-            }
-            None => &delivery.message,
-        };
-        content::put_deliver_head(
-            output.buffer(),
-            &content::Delivery {
+        let consumer_tag = outgoing.consumer_tag();
+        let mut last = LastDelivery::default();
+        while let Some(delivery) = next(output) {
+            let delivery_tag = outgoing.deliver(&delivery);
+            let counted;
+            let message = match delivery.stamped() {
+                Some(message) => {
+                    counted = message;
+                    &counted
+                }
+                None => &delivery.message,
+            };
+            let head = content::Delivery {
                 channel: self.number,
-                consumer_tag: outgoing.consumer_tag,
-                delivery_tag: outgoing.delivery_tag,
+                consumer_tag,
+                delivery_tag,
                 redelivered: delivery.redelivered,
                 address: message.address(),
                 properties: message.properties(),
                 body_size: message.body().len(),
-            },
-        );
-        put_body(output, self.number, message, self.frame_max);
+            };
+            if !last.put_like_it(output.buffer(), &head, message.body()) {
+                let start = output.buffer().len();
+                content::put_deliver_head(output.buffer(), &head);
+                put_body(output, self.number, message, self.frame_max);
+                last = LastDelivery::at(start, output.buffer(), &head);
+            }
+        }
     }
 
     /// Copies a delivery to the firehose.

@@ -4,6 +4,8 @@
 //! A large body need not be copied behind its head: [`body_frames`] gives the octets around each piece, and the caller
 //! writes head, pieces and [`frame::END`]s from where they lie.
 
+use std::ops::Range;
+
 use crate::content_header::{CLASS, PROPERTIES_AT};
 use crate::frame::{self, FrameType, HEADER_LEN, OVERHEAD};
 
@@ -41,18 +43,7 @@ pub fn put_deliver_head(out: &mut Vec<u8>, delivery: &Delivery<'_>) {
         frame::header(FrameType::Method, delivery.channel, len32(method_len));
     out.extend_from_slice(&[t, c1, c0, s3, s2, s1, s0, 0, 60, 0, 60, tag.len() as u8]);
     out.extend_from_slice(tag);
-    let [d7, d6, d5, d4, d3, d2, d1, d0] = delivery.delivery_tag.to_be_bytes();
-    out.extend_from_slice(&[
-        d7,
-        d6,
-        d5,
-        d4,
-        d3,
-        d2,
-        d1,
-        d0,
-        u8::from(delivery.redelivered),
-    ]);
+    out.extend_from_slice(&tag_and_flag(delivery));
     out.extend_from_slice(delivery.address);
     out.push(frame::END);
     put_content_header(
@@ -61,6 +52,77 @@ pub fn put_deliver_head(out: &mut Vec<u8>, delivery: &Delivery<'_>) {
         delivery.properties,
         delivery.body_size,
     );
+}
+
+/// Where the last delivery lies in the output. Those to one consumer often have parts of the same lengths: then what is
+/// around the body is copied from the last one, and written over where the two may differ.
+#[derive(Debug, Default)]
+pub(crate) struct LastDelivery {
+    /// Up to the body; empty: the body is not in one piece behind it.
+    head: Range<usize>,
+    /// Delivery tag and redelivered flag, in the head.
+    tag_at: usize,
+    address: Range<usize>,
+    properties: Range<usize>,
+    body_size: usize,
+}
+
+impl LastDelivery {
+    /// The delivery that has just been written to `out`, from `start` on.
+    #[inline]
+    pub(crate) fn at(start: usize, out: &[u8], delivery: &Delivery<'_>) -> Self {
+        let tag_at = HEADER_LEN + 4 + 1 + delivery.consumer_tag.len();
+        let address_at = tag_at + TAG_AND_FLAG;
+        let address = address_at..address_at + delivery.address.len();
+        let properties_at = address.end + 1 + HEADER_LEN + PROPERTIES_AT;
+        let properties = properties_at..properties_at + delivery.properties.len();
+        let head_len = properties.end + 1 + HEADER_LEN;
+        let body_size = delivery.body_size;
+        let is_whole = body_size > 0 && out.len() - start == head_len + body_size + 1;
+        Self {
+            head: start..if is_whole { start + head_len } else { start },
+            tag_at,
+            address,
+            properties,
+            body_size,
+        }
+    }
+
+    /// Writes a delivery to the same consumer if it is like the last one. Gives whether it was.
+    #[inline]
+    pub(crate) fn put_like_it(
+        &self,
+        out: &mut Vec<u8>,
+        delivery: &Delivery<'_>,
+        body: &[u8],
+    ) -> bool {
+        let is_like_it = body.len() == self.body_size
+            && delivery.address.len() == self.address.len()
+            && delivery.properties.len() == self.properties.len();
+        if !is_like_it || self.head.is_empty() {
+            return false;
+        }
+        out.reserve(self.head.len() + body.len() + 1);
+        let start = out.len();
+        out.extend_from_within(self.head.clone());
+        let head = &mut out[start..];
+        head[self.tag_at..self.tag_at + TAG_AND_FLAG].copy_from_slice(&tag_and_flag(delivery));
+        head[self.address.clone()].copy_from_slice(delivery.address);
+        head[self.properties.clone()].copy_from_slice(delivery.properties);
+        out.extend_from_slice(body);
+        out.push(frame::END);
+        true
+    }
+}
+
+const TAG_AND_FLAG: usize = 9;
+
+/// Delivery tag and redelivered flag.
+#[inline]
+fn tag_and_flag(delivery: &Delivery<'_>) -> [u8; TAG_AND_FLAG] {
+    let [d7, d6, d5, d4, d3, d2, d1, d0] = delivery.delivery_tag.to_be_bytes();
+    let flag = u8::from(delivery.redelivered);
+    [d7, d6, d5, d4, d3, d2, d1, d0, flag]
 }
 
 /// Writes a content header; it belongs behind any method that has content.
@@ -189,6 +251,62 @@ mod tests {
                 .iter()
                 .all(|frame| frame.kind == FrameType::Body)
         );
+    }
+
+    #[test]
+    fn a_delivery_like_the_last_one_is_written_as_any_other() {
+        let delivery = |delivery_tag, address, properties| Delivery {
+            channel: 3,
+            consumer_tag: "ctag",
+            delivery_tag,
+            redelivered: delivery_tag % 2 == 0,
+            address,
+            properties,
+            body_size: 4,
+        };
+        let plain = |out: &mut Vec<u8>, delivery: &Delivery<'_>, body: &[u8], frame_max| {
+            put_deliver_head(out, delivery);
+            put_body(out, 3, body, frame_max);
+        };
+        let first = delivery(1, b"\x02ex\x03key", &[0, 0]);
+        let mut out = b"before".to_vec();
+        plain(&mut out, &first, b"1234", 0);
+        let last = LastDelivery::at(6, &out, &first);
+
+        let mut check = |delivery: Delivery<'_>, body: &[u8], is_like_it| {
+            let body_size = body.len();
+            let delivery = Delivery {
+                body_size,
+                ..delivery
+            };
+            let before = out.len();
+            assert_eq!(last.put_like_it(&mut out, &delivery, body), is_like_it);
+            let mut expected = Vec::new();
+            if is_like_it {
+                plain(&mut expected, &delivery, body, 0);
+            }
+            assert_eq!(out[before..], expected);
+        };
+        check(delivery(2, b"\x02ex\x03key", &[0, 0]), b"abcd", true);
+        check(delivery(u64::MAX, b"\x02EX\x03KEY", &[0, 1]), b"efgh", true);
+        // Other lengths of exchange and key that come to the same.
+        check(delivery(3, b"\x01e\x04keys", &[0, 0]), b"efgh", true);
+        check(delivery(4, b"\x02ex\x04keys", &[0, 0]), b"abcd", false);
+        check(delivery(5, b"\x02ex\x03key", &[0x10, 0, 2]), b"abcd", false);
+        check(delivery(6, b"\x02ex\x03key", &[0, 0]), b"abc", false);
+        check(delivery(7, b"\x02ex\x03key", &[0, 0]), b"", false);
+
+        // What is not in one piece is no pattern: a body of several frames, or one that is not copied.
+        for written in [11, 0] {
+            let mut out = Vec::new();
+            match written {
+                0 => put_deliver_head(&mut out, &first),
+                frame_max => plain(&mut out, &first, b"1234", frame_max),
+            }
+            let last = LastDelivery::at(0, &out, &first);
+            assert!(!last.put_like_it(&mut out, &first, b"1234"));
+        }
+        assert!(!LastDelivery::default().put_like_it(&mut Vec::new(), &first, b""));
     }
 
     #[test]

@@ -120,9 +120,9 @@ impl Client {
             if let Event::Deliver {
                 consumer, delivery, ..
             } = &event
-                && let Some(outgoing) = self.channel.deliver(*consumer, delivery)
+                && let Some(mut outgoing) = self.channel.outgoing(*consumer)
             {
-                last = outgoing.delivery_tag;
+                last = outgoing.deliver(delivery);
             }
         }
         self.mailbox.relieve(bytes);

@@ -36,7 +36,7 @@ use crate::paging::{LogPages, Paging, STREAMS};
 use crate::principal::Principal;
 use crate::publish::{Batch, Outcome};
 use crate::queue::pages::PageStore;
-use crate::queue::{Counts, Incoming, Kind, Op, Recovered, Settings};
+use crate::queue::{Counts, Incoming, Kind, MessageFacts, Op, Recovered, Settings};
 use crate::record;
 use crate::reply_to::ReplyConsumers;
 use crate::time::Timestamp;
@@ -812,10 +812,10 @@ impl Broker {
                     message,
                     published_at,
                 } => {
+                    let facts = MessageFacts::of(&message);
                     let incoming = Incoming {
-                        id,
                         redelivered: may_be_known(id),
-                        ..Incoming::from_message(message)
+                        ..Incoming::new(message, id, facts)
                     };
                     restore_message(&topology, owner, &incoming, published_at, now, &mut outbox);
                     last = Some((incoming, published_at));

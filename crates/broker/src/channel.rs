@@ -110,12 +110,37 @@ pub struct ConsumeSpec<'a> {
     pub arguments: Table,
 }
 
-/// A message on its way to the client.
+/// Messages on their way to one of the client's consumers.
 #[derive(Debug)]
 pub struct Outgoing<'a> {
-    pub consumer_tag: &'a str,
-    pub delivery_tag: u64,
-    pub delivery: &'a Delivery,
+    entry: &'a ConsumerEntry,
+    unsettled: &'a mut Unsettled,
+    live: &'a LiveChannel,
+}
+
+impl<'a> Outgoing<'a> {
+    pub fn consumer_tag(&self) -> &'a str {
+        &self.entry.tag
+    }
+
+    /// The next one; gives its delivery tag.
+    #[inline]
+    pub fn deliver(&mut self, delivery: &Delivery) -> u64 {
+        if let Some(counters) = &self.entry.tally {
+            let counter = if self.entry.acknowledges {
+                &counters.deliver
+            } else {
+                &counters.deliver_no_ack
+            };
+            counter.add(1);
+            if delivery.redelivered {
+                counters.redeliver.add(1);
+            }
+        }
+        let delivery_tag = self.entry.take_in(delivery, self.unsettled);
+        self.live.unacknowledged.set(self.unsettled.len() as u64);
+        delivery_tag
+    }
 }
 
 impl Channel {
@@ -320,35 +345,17 @@ impl Channel {
         Some(entry.tag)
     }
 
-    /// A message for a consumer: gives it its delivery tag. `None`: the consumer is gone, which happens only to consumers
-    /// that do not acknowledge.
-    pub fn deliver<'a>(
-        &'a mut self,
-        key: ConsumerKey,
-        delivery: &'a Delivery,
-    ) -> Option<Outgoing<'a>> {
-        let entry = self.consumers.get(&key)?;
-        if let Some(counters) = &entry.tally {
-            let counter = if entry.acknowledges {
-                &counters.deliver
-            } else {
-                &counters.deliver_no_ack
-            };
-            counter.add(1);
-            if delivery.redelivered {
-                counters.redeliver.add(1);
-            }
-        }
-        let delivery_tag = entry.take_in(delivery, &mut self.unsettled);
-        self.live.unacknowledged.set(self.unsettled.len() as u64);
+    /// For messages that are to be sent to a consumer. `None`: it is gone, which happens only to consumers that do not
+    /// acknowledge.
+    pub fn outgoing(&mut self, key: ConsumerKey) -> Option<Outgoing<'_>> {
         Some(Outgoing {
-            consumer_tag: &entry.tag,
-            delivery_tag,
-            delivery,
+            entry: self.consumers.get(&key)?,
+            unsettled: &mut self.unsettled,
+            live: &self.live,
         })
     }
 
-    /// Copies a delivery to the firehose, which is on ([`Broker::is_traced`]), before it is [delivered](Self::deliver).
+    /// Copies a delivery to the firehose, which is on ([`Broker::is_traced`]), before it is [delivered](Outgoing::deliver).
     pub fn trace_delivery(
         &self,
         broker: &Broker,
@@ -764,6 +771,7 @@ impl ConsumerEntry {
 
 impl ConsumerEntry {
     /// The tag of a delivery, which is unsettled from now on if it has to be settled.
+    #[inline]
     fn take_in(&self, delivery: &Delivery, unsettled: &mut Unsettled) -> u64 {
         match (&self.queue, delivery.id) {
             (Some(queue), Some(id)) if self.acknowledges => {
@@ -815,7 +823,7 @@ impl Settlements {
     /// Tells the queues, each once per run of neighbours.
     pub fn flush(&mut self, now: Timestamp, outbox: &mut Outbox) {
         let mut start = 0;
-        let mut ids: Vec<DeliveryId> = Vec::new();
+        let mut ids: Vec<DeliveryId> = Vec::with_capacity(self.entries.len());
         for (end, settle) in self.runs.drain(..) {
             let mut rest = &self.entries[start..end];
             start = end;

@@ -26,8 +26,8 @@ use crate::policies::Applied;
 use crate::properties::Properties;
 use crate::queue::pages::{Leaving, PageSizes, PageStore, Resident};
 use crate::queue::{
-    Arrivals, AttachRefusal, Consumer, ConsumerStatus, Counts, Delivery, Effect, Kind, Op,
-    QueueCore, Reason, Scope, Settings, Standing, Start, Stats, StreamStats,
+    Arrivals, AttachRefusal, Consumer, ConsumerStatus, Counts, Delivery, Effect, Incoming, Kind,
+    Op, QueueCore, Reason, Scope, Settings, Standing, Start, Stats, StreamStats,
 };
 use crate::record::RecordError;
 use crate::table::Table;
@@ -532,16 +532,20 @@ impl Drive<'_> {
     }
 
     /// Publishes; `false`: refused for want of room.
-    pub(crate) fn publish(&mut self, incoming: crate::queue::Incoming) -> bool {
-        let counters = &mut self.state.counters;
+    #[inline]
+    pub(crate) fn publish(&mut self, incoming: Incoming) -> bool {
+        let State {
+            core,
+            effects,
+            counters,
+            ..
+        } = &mut *self.state;
         counters.publish += 1;
         counters.disk_writes += u64::from(incoming.id.is_stored());
-        let before = self.state.effects.len();
-        self.apply(Op::Publish(incoming));
-        let refused = self.state.effects[before..]
-            .iter()
-            .any(|effect| matches!(effect, Effect::Refused));
-        !refused
+        let before = effects.len();
+        core.publish(self.now, incoming, effects);
+        let mut new = effects[before..].iter();
+        !new.any(|effect| matches!(effect, Effect::Refused))
     }
 
     /// What was published to a stream is durable when the log is so up to here.

@@ -198,12 +198,11 @@ impl Message {
 
     /// Moves the message into a block of exactly its size, if the block it lies in is more than twice as large and not
     /// one in which messages wait.
-    #[must_use]
-    pub fn compact(self) -> Self {
-        if self.packed || self.block.len() <= 2 * self.bytes() {
-            return self;
+    #[inline]
+    pub fn compact(&mut self) {
+        if !self.packed && self.block.len() > 2 * self.bytes() {
+            *self = self.in_own_block(self.blind());
         }
-        self.in_own_block(self.blind())
     }
 
     /// The same message with these blind keys, in a block of exactly its size.
@@ -256,7 +255,9 @@ mod tests {
             let message = Message::new(b"ex", b"key", b"props", b"body").with_blind_keys(&keys);
             let mut packed = [message.clone(), message.clone()];
             packing::pack(packed.iter_mut());
-            for message in [message.compact()].iter().chain(&packed) {
+            let mut compact = message.clone();
+            compact.compact();
+            for message in [compact].iter().chain(&packed) {
                 let found: Vec<_> = message.blind_keys().collect();
                 assert_eq!(found, kept);
                 assert_eq!(message.body(), b"body");
@@ -277,9 +278,11 @@ mod tests {
         let mut buffer = b"junk\x02ex\x03key--props==body".to_vec();
         buffer.resize(1000, 0);
         let message = Message::in_block(buffer.into(), 4, 13..18, 20..24);
+        let mut compact = message.clone();
+        compact.compact();
         for message in [
-            message.clone(),
-            message.compact(),
+            message,
+            compact,
             Message::new(b"ex", b"key", b"props", b"body"),
         ] {
             assert_eq!(message.exchange(), b"ex");
@@ -293,9 +296,9 @@ mod tests {
     #[test]
     fn compaction_leaves_the_read_buffer() {
         let buffer: Arc<[u8]> = [b"\x00\x00".as_slice(), &[7; 5000]].concat().into();
-        let message = Message::in_block(buffer.clone(), 0, 2..2, 2..3);
+        let mut message = Message::in_block(buffer.clone(), 0, 2..2, 2..3);
         assert_eq!(Arc::strong_count(&buffer), 2);
-        let message = message.compact();
+        message.compact();
         assert_eq!(Arc::strong_count(&buffer), 1);
         assert_eq!(message.body(), [7]);
     }

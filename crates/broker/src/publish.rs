@@ -1,9 +1,10 @@
 //! Publishes on their way into queues, as a batch: what one read of a connection brought.
 //!
-//! A batch is a list of runs, each with one set of target queues. Its persistent messages go into the log in one append,
+//! A batch is a list of runs, each with one set of target queues and properties that are alike to a queue. Its persistent messages go into the log in one append,
 //! which gives them their ids; then each queue is locked once and takes what the runs have for it. A message has its
 //! record in the log before any queue knows it, so that no acknowledgement can precede its message there.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use leveret_storage::{Batch as Records, Lsn};
@@ -12,8 +13,8 @@ use crate::counters::{BatchSizes, ExchangeTally, PublishTally, SizeTally};
 use crate::flows::RouteFlows;
 use crate::ids::{MessageId, QueueId};
 use crate::live_queue::{LiveQueue, Outbox};
-use crate::message::packing;
-use crate::queue::{Incoming, Kind};
+use crate::message::{Message, packing};
+use crate::queue::{Incoming, Kind, MessageFacts};
 use crate::record;
 use crate::time::Timestamp;
 
@@ -85,6 +86,7 @@ pub struct Batch {
 #[derive(Debug)]
 struct Run {
     targets: Arc<Targets>,
+    facts: MessageFacts,
     /// Its publishes are those from here...
     start: usize,
     /// ...to before this index.
@@ -93,13 +95,20 @@ struct Run {
     left: usize,
 }
 
-/// A run on its way to one of its queues. They are ordered by queue, then as they were published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A run on its way to one of its queues.
+#[derive(Debug, Clone, Copy)]
 struct Visit {
     queue: QueueId,
-    run: usize,
+    run: u32,
     /// Which of the run's targets the queue is.
-    target: usize,
+    target: u32,
+}
+
+impl Visit {
+    /// By queue, then as they were published. One number: there may be many to be put in order.
+    fn order(&self) -> u64 {
+        u64::from(self.queue.0) << 32 | u64::from(self.run)
+    }
 }
 
 /// Fewer publishes than this are not packed: what that takes would not be made up for.
@@ -111,7 +120,7 @@ const VISITS_MAX: usize = 4096;
 #[derive(Debug)]
 struct Publish {
     /// Until its last queue has taken it.
-    incoming: Option<Incoming>,
+    message: Option<Message>,
     /// While the batch fills: its number among the stored ones, from 1. Then its id in the log.
     id: MessageId,
     receipt: Receipt,
@@ -155,35 +164,51 @@ impl Batch {
     }
 
     /// Adds a publish for `targets`.
-    #[inline]
-    pub fn push(
+    pub(crate) fn push(
         &mut self,
         now: Timestamp,
-        incoming: Incoming,
+        message: Message,
         targets: &Arc<Targets>,
         receipt: Receipt,
     ) {
-        let mut id = MessageId::NONE;
-        let owners = match incoming.persistent {
+        let facts = MessageFacts::of(&message);
+        self.push_run(now, facts, targets, std::iter::once((message, receipt)));
+    }
+
+    /// Adds publishes for `targets` of which the same is to be known. Gives how many these are.
+    #[inline]
+    pub(crate) fn push_run(
+        &mut self,
+        now: Timestamp,
+        facts: MessageFacts,
+        targets: &Arc<Targets>,
+        messages: impl Iterator<Item = (Message, Receipt)>,
+    ) -> u64 {
+        let owners = match facts.persistent {
             true => &targets.owners,
             false => &targets.keepers,
         };
-        if !owners.is_empty() {
-            record::put(&mut self.records, owners, now, &incoming.message);
-            self.stored += 1;
-            id = MessageId(self.stored);
+        let start = self.publishes.len();
+        for (message, receipt) in messages {
+            let mut id = MessageId::NONE;
+            if !owners.is_empty() {
+                record::put(&mut self.records, owners, now, &message);
+                self.stored += 1;
+                id = MessageId(self.stored);
+            }
+            self.publishes.push(Publish {
+                message: Some(message),
+                id,
+                receipt,
+                refused: false,
+            });
         }
-        self.publishes.push(Publish {
-            incoming: Some(incoming),
-            id,
-            receipt,
-            refused: false,
-        });
         let end = self.publishes.len();
         match self.runs.last_mut() {
-            Some(run) if Arc::ptr_eq(&run.targets, targets) => run.end = end,
-            _ => self.runs.push(Run::of_last(targets.clone(), end)),
+            Some(run) if Arc::ptr_eq(&run.targets, targets) && run.facts == facts => run.end = end,
+            _ => self.runs.push(Run::new(targets.clone(), facts, start..end)),
         }
+        (end - start) as u64
     }
 
     /// Adds a publish that needs no queue any more, for its outcome in its turn.
@@ -192,13 +217,15 @@ impl Batch {
             .nowhere
             .get_or_insert_with(|| Arc::new(Targets::new(Vec::new(), None)));
         let targets = nowhere.clone();
+        let at = self.publishes.len();
         self.publishes.push(Publish {
-            incoming: None,
+            message: None,
             id: MessageId::NONE,
             receipt,
             refused: false,
         });
-        self.runs.push(Run::of_last(targets, self.publishes.len()));
+        let facts = MessageFacts::default();
+        self.runs.push(Run::new(targets, facts, at..at + 1));
     }
 
     /// Takes the batch into the log and the queues. Tells `outcome` of every publish whose receipt somebody wants, in
@@ -237,10 +264,10 @@ impl Batch {
         for at in 0..self.runs.len() {
             let run = &self.runs[at];
             counting.count(&run.targets, &self.publishes[run.start..run.end]);
-            let targets = run.targets.queues.iter().enumerate();
-            self.visits.extend(targets.map(|(target, queue)| Visit {
+            let targets = run.targets.queues.iter().zip(0..);
+            self.visits.extend(targets.map(|(queue, target)| Visit {
                 queue: queue.id,
-                run: at,
+                run: u32::try_from(at).expect("fewer runs than bytes in a read"),
                 target,
             }));
             if self.visits.len() >= VISITS_MAX {
@@ -255,7 +282,7 @@ impl Batch {
     }
 
     fn visit_queues(&mut self, durable_at: Option<Lsn>, now: Timestamp, outbox: &mut Outbox) {
-        self.visits.sort_unstable();
+        self.visits.sort_unstable_by_key(Visit::order);
         for visits in self.visits.chunk_by(|a, b| a.queue == b.queue) {
             let (runs, publishes) = (&mut self.runs, &mut self.publishes);
             visit(visits, runs, publishes, durable_at, now, outbox);
@@ -306,8 +333,8 @@ impl Counting {
         }
         self.messages += messages;
         self.copies += messages * targets.queues.len() as u64;
-        let incoming = publishes.iter().filter_map(|it| it.incoming.as_ref());
-        incoming.for_each(|it| self.sizes.add(it.message.body().len() as u64));
+        let messages = publishes.iter().filter_map(|it| it.message.as_ref());
+        messages.for_each(|it| self.sizes.add(it.body().len() as u64));
     }
 
     fn flush(&mut self) {
@@ -320,13 +347,13 @@ impl Counting {
 }
 
 impl Run {
-    /// A run of the publish that was pushed last, before `end`.
-    fn of_last(targets: Arc<Targets>, end: usize) -> Self {
+    fn new(targets: Arc<Targets>, facts: MessageFacts, publishes: Range<usize>) -> Self {
         Self {
             left: targets.queues.len(),
             targets,
-            start: end - 1,
-            end,
+            facts,
+            start: publishes.start,
+            end: publishes.end,
         }
     }
 }
@@ -341,8 +368,8 @@ fn visit(
     outbox: &mut Outbox,
 ) {
     let Visit { run, target, .. } = visits[0];
-    let targets = runs[run].targets.clone();
-    let queue = &targets.queues[target];
+    let targets = runs[run as usize].targets.clone();
+    let queue = &targets.queues[target as usize];
     let durable = queue.declaration.outlives_restarts();
     let keeps_all = queue.kind.keeps_all();
     // A queue that has just been deleted takes its messages with it: they count as accepted (RabbitMQ: confirms).
@@ -350,7 +377,7 @@ fn visit(
     let Ok(mut drive) = queue.drive(now, outbox) else {
         if durable {
             let publishes = visits.iter().flat_map(|visit| {
-                let run = &runs[visit.run];
+                let run = &runs[visit.run as usize];
                 &publishes[run.start..run.end]
             });
             let stored = publishes.filter(|publish| publish.id.is_stored());
@@ -360,25 +387,34 @@ fn visit(
         return;
     };
     for visit in visits {
-        let run = &mut runs[visit.run];
+        let run = &mut runs[visit.run as usize];
         run.left -= 1;
-        if run.end - run.start >= PACKED_MIN && drive.makes_wait() {
-            pack(&mut publishes[run.start..run.end]);
-        }
-        for publish in &mut publishes[run.start..run.end] {
+        let is_last = run.left == 0;
+        let is_kept = durable && (run.facts.persistent || keeps_all);
+        let facts = MessageFacts {
+            persistent: run.facts.persistent || is_kept,
+            ..run.facts
+        };
+        let publishes = &mut publishes[run.start..run.end];
+        let mut packed = publishes.len() < PACKED_MIN;
+        for at in 0..publishes.len() {
+            if !packed && drive.makes_wait() {
+                // The rest will wait, and leave in this order: it has one priority.
+                let rest = publishes[at..].iter_mut();
+                packing::pack(rest.filter_map(|it| it.message.as_mut()));
+                packed = true;
+            }
+            let publish = &mut publishes[at];
             // The last queue takes the message itself.
-            let incoming = if run.left == 0 {
-                publish.incoming.take()
-            } else {
-                publish.incoming.clone()
+            let message = match is_last {
+                true => publish.message.take(),
+                false => publish.message.clone(),
             };
-            let Some(mut incoming) = incoming else {
+            let Some(message) = message else {
                 continue;
             };
-            let is_kept = durable && (incoming.persistent || keeps_all);
-            incoming.id = if is_kept { publish.id } else { MessageId::NONE };
-            incoming.persistent |= is_kept;
-            publish.refused |= !drive.publish(incoming);
+            let id = if is_kept { publish.id } else { MessageId::NONE };
+            publish.refused |= !drive.publish(Incoming::new(message, id, facts));
         }
     }
     if let Some(durable_at) = durable_at {
@@ -390,41 +426,34 @@ fn visit(
     outbox.outruns_consumers |= outruns;
 }
 
-/// Has messages that will wait share blocks. What is in one has one priority, or it would not leave one after the other.
-fn pack(publishes: &mut [Publish]) {
-    let priority = |publish: &Publish| publish.incoming.as_ref().map(|it| it.priority);
-    for alike in publishes.chunk_by_mut(|a, b| priority(a) == priority(b)) {
-        let incoming = alike.iter_mut().filter_map(|it| it.incoming.as_mut());
-        packing::pack(incoming.map(|it| &mut it.message));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Message;
 
     #[test]
-    fn only_neighbours_of_one_priority_share_a_block() {
-        let publish = |priority| Publish {
-            incoming: Some(Incoming {
-                message: Message::new(b"", b"q", b"", b"x"),
-                id: MessageId::NONE,
-                priority,
-                ttl_ms: None,
-                persistent: false,
-                redelivered: false,
-            }),
-            id: MessageId::NONE,
-            receipt: Receipt::Nobody,
-            refused: false,
+    fn a_run_has_the_same_targets_and_facts() {
+        let facts = |priority| MessageFacts {
+            priority,
+            ..MessageFacts::default()
         };
-        let priorities = [None, None, Some(1), Some(1), Some(2), None];
-        let mut publishes = priorities.map(publish);
-        pack(&mut publishes);
-        let messages = publishes.map(|it| it.incoming.unwrap().message);
-        for (pair, expected) in messages.windows(2).zip(priorities.windows(2)) {
-            assert_eq!(pair[0].lies_with(&pair[1]), expected[0] == expected[1]);
+        let message = || Message::new(b"", b"q", b"", b"x");
+        let targets = [(); 2].map(|()| Arc::new(Targets::new(Vec::new(), None)));
+        let mut batch = Batch::default();
+        for (target, priority) in [(0, None), (0, None), (0, Some(1)), (1, Some(1)), (0, None)] {
+            let publishes = [(message(), Receipt::Nobody), (message(), Receipt::Nobody)];
+            let publishes = publishes.into_iter();
+            batch.push_run(Timestamp(0), facts(priority), &targets[target], publishes);
         }
+        let runs = batch
+            .runs
+            .iter()
+            .map(|run| (run.start..run.end, run.facts.priority));
+        let expected = [
+            (0..4, None),
+            (4..6, Some(1)),
+            (6..8, Some(1)),
+            (8..10, None),
+        ];
+        assert!(runs.eq(expected));
     }
 }

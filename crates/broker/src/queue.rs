@@ -193,6 +193,22 @@ impl Settings {
             max_age_ms: None,
         }
     }
+
+    /// Whether so few may wait that some may have to go.
+    fn has_length_limit(&self) -> bool {
+        self.length_max.is_some() || self.length_bytes_max.is_some()
+    }
+}
+
+/// What queue and log need to know of a message's properties.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MessageFacts {
+    /// `priority`.
+    pub priority: Option<u8>,
+    /// `expiration`, ms.
+    pub ttl_ms: Option<u64>,
+    /// Whether the delivery mode is persistent.
+    pub persistent: bool,
 }
 
 /// A message on its way into the queue.
@@ -209,6 +225,21 @@ pub struct Incoming {
     pub persistent: bool,
     /// It may have been delivered by this queue before: it is found in the log.
     pub redelivered: bool,
+}
+
+impl Incoming {
+    /// A message that this queue has not had before.
+    #[inline]
+    pub(crate) fn new(message: Message, id: MessageId, facts: MessageFacts) -> Self {
+        Self {
+            message,
+            id,
+            priority: facts.priority,
+            ttl_ms: facts.ttl_ms,
+            persistent: facts.persistent,
+            redelivered: false,
+        }
+    }
 }
 
 /// A message that was in the queue before a restart.

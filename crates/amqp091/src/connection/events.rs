@@ -8,6 +8,7 @@ use leveret_broker::time::Timestamp;
 use super::{Connection, Phase, put};
 use crate::fault::Fault;
 use crate::method::{self, Method};
+use crate::output::Output;
 use crate::reply_code::ReplyCode;
 
 impl Connection {
@@ -20,13 +21,46 @@ impl Connection {
             }
             _ => false,
         };
-        while self.output.pending() < limit
-            && let Some(event) = self.events.pop_front()
-        {
+        while self.output.pending() < limit {
+            if !self.intercepts
+                && let Some(&Event::Deliver {
+                    channel, consumer, ..
+                }) = self.events.front()
+            {
+                bytes += self.put_deliveries(channel, consumer, limit);
+                continue;
+            }
+            let Some(event) = self.events.pop_front() else {
+                break;
+            };
             bytes += mailbox::weight(&event);
             self.event(event, now);
         }
         self.relieve(bytes, now);
+    }
+
+    /// Encodes the next deliveries, as far as they are for this consumer, until `limit` octets of output wait. Gives what
+    /// they weighed.
+    fn put_deliveries(&mut self, number: u16, key: ConsumerKey, limit: usize) -> usize {
+        let mut bytes = 0;
+        let events = &mut self.events;
+        let is_next = |event: &Event| matches!(event, Event::Deliver { channel, consumer, .. } if (*channel, *consumer) == (number, key));
+        let mut next = |output: &Output| {
+            if output.pending() >= limit || !events.front().is_some_and(is_next) {
+                return None;
+            }
+            let event = events.pop_front()?;
+            bytes += mailbox::weight(&event);
+            match event {
+                Event::Deliver { delivery, .. } => Some(delivery),
+                _ => None,
+            }
+        };
+        match self.channels.get_mut(&number) {
+            Some(channel) => channel.put_deliveries(key, next, &mut self.output),
+            None => while next(&self.output).is_some() {},
+        }
+        bytes
     }
 
     pub(super) fn relieve(&mut self, bytes: usize, now: Timestamp) {
@@ -42,11 +76,7 @@ impl Connection {
                 consumer,
                 delivery,
             } => {
-                if self.intercepts {
-                    self.put_intercepted(channel, consumer, delivery, now);
-                } else {
-                    self.put_delivery(channel, consumer, &delivery);
-                }
+                self.put_intercepted(channel, consumer, delivery, now);
             }
             Event::Cancelled {
                 channel,
@@ -62,15 +92,7 @@ impl Connection {
         }
     }
 
-    #[inline]
-    pub(super) fn put_delivery(&mut self, number: u16, consumer: ConsumerKey, delivery: &Delivery) {
-        let Some(channel) = self.channels.get_mut(&number) else {
-            return;
-        };
-        channel.put_delivery(consumer, delivery, &mut self.output);
-    }
-
-    /// A delivery that is copied to the firehose, or in which it is noted when it was sent.
+    /// A delivery that may be copied to the firehose, or in which it is noted when it was sent.
     #[cold]
     fn put_intercepted(
         &mut self,
@@ -91,7 +113,10 @@ impl Connection {
         if let Some(message) = interceptors.outgoing(&delivery.message, now) {
             delivery.message = message;
         }
-        self.put_delivery(number, consumer, &delivery);
+        if let Some(channel) = self.channels.get_mut(&number) {
+            let mut delivery = Some(delivery);
+            channel.put_deliveries(consumer, |_| delivery.take(), &mut self.output);
+        }
     }
 
     /// The broker has taken a consumer away (H14).

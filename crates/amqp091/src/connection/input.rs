@@ -1,14 +1,15 @@
 //! What comes from the client: frames, taken apart and handed to the connection or a channel.
 
+use std::iter;
 use std::ops::Range;
 use std::sync::Arc;
 
-use leveret_broker::channel::MESSAGE_BYTES_CAP;
+use leveret_broker::channel::{MESSAGE_BYTES_CAP, Publish};
 use leveret_broker::message::Message;
 use leveret_broker::time::Timestamp;
 
 use super::{Connection, OpenBody, Phase, put};
-use crate::channel::{ACK, Channel, Content, PUBLISH, Room, stray_frame};
+use crate::channel::{ACK, Alike, Channel, Content, PUBLISH, Room, stray_frame};
 use crate::fault::{Fault, erlang_binary};
 use crate::frame::{self, FrameError, FrameHeader, FrameType};
 use crate::method::{self, BasicAck, BasicPublish, Method, MethodError};
@@ -154,18 +155,18 @@ impl Connection {
         };
         let room = range.len() < REST_MAX;
         match Content::after(block, range.clone(), len, number) {
-            Content::Whole {
-                properties,
-                body,
-                end,
-            } => {
-                // Class, method and ticket precede the exchange.
-                let exchange_at = range.start + frame::HEADER_LEN + 6;
-                let message = Message::in_block(block.clone(), exchange_at, properties, body);
-                let mandatory = publish.mandatory;
-                let result = channel.publish(&self.broker, message, mandatory, now, &mut self.turn);
+            Content::Whole(whole) => {
+                let body_max = self.broker.options.message_bytes_max;
+                let mut alike = Alike::new(block, &whole, range.end, body_max);
+                let publish = Publish {
+                    message: whole.message(block),
+                    mandatory: publish.mandatory,
+                };
+                let result =
+                    channel.publish(&self.broker, publish, &mut alike, now, &mut self.turn);
+                let consumed = alike.end() - range.start;
                 self.published(number, result, now);
-                return Ok(if self.parked { 0 } else { end - range.start });
+                return Ok(if self.parked { 0 } else { consumed });
             }
             Content::Partial { fits } if room && fits < REST_MAX => return Ok(0),
             Content::Partial { .. } => {
@@ -294,13 +295,12 @@ impl Connection {
         let Some(channel) = self.channels.get_mut(&number) else {
             return;
         };
-        let Some((message, mandatory)) = channel.completed(&self.broker) else {
+        let Some(publish) = channel.completed(&self.broker) else {
             return;
         };
-        let result = match message {
-            Ok(message) => channel.publish(&self.broker, message, mandatory, now, &mut self.turn),
-            Err(fault) => Err(fault),
-        };
+        let result = publish.and_then(|publish| {
+            channel.publish(&self.broker, publish, iter::empty(), now, &mut self.turn)
+        });
         self.published(number, result.map_err(Fault::decided), now);
     }
 

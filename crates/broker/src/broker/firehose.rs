@@ -16,7 +16,7 @@ use crate::message::Message;
 use crate::principal::Principal;
 use crate::properties::{Properties, PropertiesBuf};
 use crate::publish::{Batch, Receipt};
-use crate::queue::{Delivery, Incoming};
+use crate::queue::Delivery;
 use crate::table::{self, Table, Value, ValueRef};
 use crate::time::Timestamp;
 
@@ -127,7 +127,7 @@ impl Broker {
         let found = self.follow(&topology, vhost, exchange, &copy, &[key]);
         drop(topology);
         let targets = found.routed(None).targets;
-        batch.push(now, Incoming::from_message(copy), &targets, Receipt::Nobody);
+        batch.push(now, copy, &targets, Receipt::Nobody);
     }
 
     /// In the order in which RabbitMQ sends them.

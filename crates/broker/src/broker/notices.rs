@@ -10,7 +10,6 @@ use crate::exchange::Kind;
 use crate::live_queue::Outbox;
 use crate::message::Message;
 use crate::publish::{Batch, Receipt};
-use crate::queue::Incoming;
 use crate::table::{Table, Value};
 use crate::time::Timestamp;
 
@@ -92,12 +91,7 @@ impl Broker {
         drop(topology);
         let targets = found.routed(None).targets;
         let (mut batch, mut outbox) = (Batch::default(), Outbox::default());
-        batch.push(
-            now,
-            Incoming::from_message(message),
-            &targets,
-            Receipt::Nobody,
-        );
+        batch.push(now, message, &targets, Receipt::Nobody);
         self.commit(&mut batch, now, &mut outbox, |_| {});
         self.finish(&mut outbox, now);
     }

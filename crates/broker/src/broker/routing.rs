@@ -13,7 +13,7 @@ use crate::live_queue::{DeadLettered, LiveQueue, Outbox};
 use crate::message::Message;
 use crate::principal::Principal;
 use crate::publish::{Batch, Receipt, Targets};
-use crate::queue::{self, Incoming, Op, Reason};
+use crate::queue::{self, Op, Reason};
 use crate::time::Timestamp;
 use crate::users::Access;
 
@@ -138,9 +138,8 @@ impl Broker {
         let cycle = routed && found.queues.is_empty();
         let routed = found.routed(None);
         let mut batch = Batch::default();
-        let incoming = Incoming::from_message(dead.message);
         let receipt = Receipt::Confirm { channel: 0, tag: 0 };
-        batch.push(now, incoming, &routed.targets, receipt);
+        batch.push(now, dead.message, &routed.targets, receipt);
         let mut refused = false;
         self.commit(&mut batch, now, outbox, |outcome| {
             refused |= outcome.refused

@@ -4,6 +4,7 @@
 //! holds as long as neither topology nor permissions change, so a steady publisher takes no lock to route. Where the node
 //! notes something in every message, the routes are remembered aside, for the careful way alone.
 
+use std::iter;
 use std::sync::Arc;
 
 use super::{Channel, Confirms};
@@ -16,7 +17,7 @@ use crate::message::Message;
 use crate::options::Options;
 use crate::properties::{Properties, PropertiesBuf, PropertiesError};
 use crate::publish::{Batch, Receipt, Targets};
-use crate::queue::Incoming;
+use crate::queue::MessageFacts;
 use crate::reply_to;
 use crate::table::{self, ValueRef};
 use crate::time::Timestamp;
@@ -46,7 +47,8 @@ pub enum Published {
 /// A publish that a transaction holds back, with its route.
 #[derive(Debug)]
 pub struct Held {
-    incoming: Incoming,
+    message: Message,
+    facts: MessageFacts,
     targets: Arc<Targets>,
     mandatory: bool,
 }
@@ -57,8 +59,6 @@ pub(super) struct Routes {
     version: u64,
     /// By exchange and key as they stand in a message.
     known: Map<Box<[u8]>, Arc<Targets>>,
-    /// The one used last.
-    last: Option<(Box<[u8]>, Arc<Targets>)>,
 }
 
 impl Routes {
@@ -71,17 +71,7 @@ impl Routes {
             };
             return None;
         }
-        // Asked twice because the borrow of a hit would otherwise reach into the other branch.
-        if self
-            .last
-            .as_ref()
-            .is_some_and(|(known, _)| **known == *address)
-        {
-            return self.last.as_ref().map(|(_, targets)| targets);
-        }
-        let targets = self.known.get(address)?.clone();
-        self.last = Some((address.into(), targets));
-        self.last.as_ref().map(|(_, targets)| targets)
+        self.known.get(address)
     }
 
     fn remember(&mut self, address: &[u8], targets: &Arc<Targets>) {
@@ -89,7 +79,6 @@ impl Routes {
             self.known.clear();
         }
         self.known.insert(address.into(), targets.clone());
-        self.last = Some((address.into(), targets.clone()));
     }
 }
 
@@ -102,6 +91,19 @@ impl Channel {
         now: Timestamp,
         batch: &mut Batch,
     ) -> Result<Published> {
+        self.publish_run(broker, publish, iter::empty(), now, batch)
+    }
+
+    /// The same, and then for `alike`: messages that differ from the first in nothing but their bodies, of sizes that
+    /// [may be](check_size). Those that are not taken from there are to be published by themselves.
+    pub fn publish_run(
+        &mut self,
+        broker: &Broker,
+        publish: Publish,
+        alike: impl Iterator<Item = Message>,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<Published> {
         let Publish { message, mandatory } = publish;
         check_size(broker, message.body().len() as u64)?;
         let properties = Properties::parse(message.properties()).map_err(undecodable)?;
@@ -109,14 +111,18 @@ impl Channel {
         if properties.is_plain()
             && let Some(targets) = self.routes.find(version, message.address())
         {
-            let facts = properties_of(&properties, None);
-            let incoming = Incoming::new(message, &facts);
-            let ways = Ways {
+            let facts = MessageFacts::new(&properties, None);
+            let mut ways = Ways {
+                channel: self.number,
                 transaction: &mut self.transaction,
                 confirms: &mut self.confirms,
                 live: &self.live,
             };
-            return Ok(ways.send(self.number, incoming, targets, mandatory, now, batch));
+            if ways.are_open_to(targets) {
+                ways.send_run(iter::once(message).chain(alike), facts, targets, now, batch);
+                return Ok(Published::Taken);
+            }
+            return Ok(ways.send(message, facts, targets, mandatory, now, batch));
         }
         self.publish_with_care(broker, message, mandatory, now, batch)
     }
@@ -166,7 +172,7 @@ impl Channel {
             .map(checked_expiration)
             .transpose()?;
         self.check_user_id(&properties)?;
-        let facts = properties_of(&properties, ttl_ms);
+        let facts = MessageFacts::new(&properties, ttl_ms);
         let message = self
             .rewritten(broker, &properties, &copies, &message, now)?
             .unwrap_or_else(|| message.clone());
@@ -176,13 +182,13 @@ impl Channel {
         if to_reply {
             return Ok(self.send_reply(broker, message, mandatory, batch));
         }
-        let incoming = Incoming::new(message, &facts);
-        let ways = Ways {
+        let mut ways = Ways {
+            channel: self.number,
             transaction: &mut self.transaction,
             confirms: &mut self.confirms,
             live: &self.live,
         };
-        Ok(ways.send(self.number, incoming, &targets, mandatory, now, batch))
+        Ok(ways.send(message, facts, &targets, mandatory, now, batch))
     }
 
     /// Hands a message to a direct reply-to consumer (H20).
@@ -207,7 +213,8 @@ impl Channel {
     pub fn send_held(&self, held: Vec<Held>, now: Timestamp, batch: &mut Batch) -> Vec<Message> {
         let mut returned = Vec::new();
         for Held {
-            incoming,
+            message,
+            facts,
             targets,
             mandatory,
         } in held
@@ -218,14 +225,14 @@ impl Channel {
                 targets.count_unroutable(mandatory);
             }
             if mandatory && !routed {
-                returned.push(incoming.message.clone());
+                returned.push(message.clone());
             }
             // Nobody is told of the single publishes; the outcome of all of them is the commit's.
             let receipt = Receipt::Confirm {
                 channel: self.number,
                 tag: 0,
             };
-            batch.push(now, incoming, &targets, receipt);
+            batch.push_run(now, facts, &targets, iter::once((message, receipt)));
         }
         returned
     }
@@ -287,17 +294,39 @@ impl Channel {
 
 /// Where a channel's publishes go: into the open transaction, or into the batch with a confirm tag.
 struct Ways<'a> {
+    channel: u16,
     transaction: &'a mut Option<Box<super::Transaction>>,
     confirms: &'a mut Option<Confirms>,
     live: &'a LiveChannel,
 }
 
 impl Ways<'_> {
+    /// Whether messages for these targets go straight into the batch, and none of them comes back.
     #[inline]
+    fn are_open_to(&self, targets: &Targets) -> bool {
+        self.transaction.is_none() && !targets.queues.is_empty()
+    }
+
+    /// Puts messages of which the same is to be known into the batch.
+    #[inline]
+    fn send_run(
+        &mut self,
+        messages: impl Iterator<Item = Message>,
+        facts: MessageFacts,
+        targets: &Arc<Targets>,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) {
+        let mut receipt = || receipt(self.confirms, self.channel, self.live);
+        let messages = messages.map(|message| (message, receipt()));
+        let count = batch.push_run(now, facts, targets, messages);
+        self.live.counters.publishes.publish.add(count);
+    }
+
     fn send(
-        self,
-        channel: u16,
-        incoming: Incoming,
+        &mut self,
+        message: Message,
+        facts: MessageFacts,
         targets: &Arc<Targets>,
         mandatory: bool,
         now: Timestamp,
@@ -305,7 +334,8 @@ impl Ways<'_> {
     ) -> Published {
         if let Some(transaction) = self.transaction {
             transaction.publishes.push(Held {
-                incoming,
+                message,
+                facts,
                 targets: targets.clone(),
                 mandatory,
             });
@@ -315,13 +345,13 @@ impl Ways<'_> {
             return Published::Taken;
         }
         let routed = !targets.queues.is_empty();
-        count_publish(self.live, routed, mandatory);
         if !routed {
+            let counters = &self.live.counters.publishes;
+            counters.count_unroutable(mandatory);
             targets.count_unroutable(mandatory);
         }
-        let returned = (mandatory && !routed).then(|| incoming.message.clone());
-        let receipt = receipt(self.confirms, channel, self.live);
-        batch.push(now, incoming, targets, receipt);
+        let returned = (mandatory && !routed).then(|| message.clone());
+        self.send_run(iter::once(message), facts, targets, now, batch);
         returned.map_or(Published::Taken, Published::Returned)
     }
 }
@@ -358,49 +388,27 @@ fn count_for(live: &LiveChannel, message: &Message, targets: &mut Arc<Targets>) 
     }
 }
 
-/// What queues and log need to know of a message's properties.
-struct Facts {
-    persistent: bool,
-    priority: Option<u8>,
-    ttl_ms: Option<u64>,
-}
-
-#[inline]
-fn properties_of(properties: &Properties<'_>, ttl_ms: Option<u64>) -> Facts {
-    Facts {
-        persistent: properties.delivery_mode() == Some(2),
-        priority: properties.priority(),
-        ttl_ms,
-    }
-}
-
-impl Incoming {
+impl MessageFacts {
+    /// Of properties that have been read, with the time to live that they name.
     #[inline]
-    fn new(message: Message, facts: &Facts) -> Self {
+    fn new(properties: &Properties<'_>, ttl_ms: Option<u64>) -> Self {
         Self {
-            message,
-            id: crate::ids::MessageId::NONE,
-            priority: facts.priority,
-            ttl_ms: facts.ttl_ms,
-            persistent: facts.persistent,
-            redelivered: false,
+            priority: properties.priority(),
+            ttl_ms,
+            persistent: properties.delivery_mode() == Some(2),
         }
     }
 
-    /// A message that the broker itself publishes, read from its properties.
-    pub(crate) fn from_message(message: Message) -> Self {
-        let facts = match Properties::parse(message.properties()) {
-            Ok(properties) => {
+    /// Of a message that the broker itself publishes. Properties that can't be read say nothing.
+    pub(crate) fn of(message: &Message) -> Self {
+        let properties = Properties::parse(message.properties());
+        properties.map_or_else(
+            |_| Self::default(),
+            |properties| {
                 let ttl_ms = properties.expiration().and_then(expiration_ms);
-                properties_of(&properties, ttl_ms)
-            }
-            Err(_) => Facts {
-                persistent: false,
-                priority: None,
-                ttl_ms: None,
+                Self::new(&properties, ttl_ms)
             },
-        };
-        Self::new(message, &facts)
+        )
     }
 }
 

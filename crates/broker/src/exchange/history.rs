@@ -41,7 +41,9 @@ impl History {
         if messages.len() == self.length_max {
             messages.pop_front();
         }
-        messages.push_back(message.clone().compact());
+        let mut message = message.clone();
+        message.compact();
+        messages.push_back(message);
     }
 
     /// Oldest first: the order in which they were published.

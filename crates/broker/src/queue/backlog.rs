@@ -140,6 +140,16 @@ pub(super) struct Taken {
     pub(super) counts: Counts,
 }
 
+impl Taken {
+    /// A message that has not been handed out in vain.
+    pub(super) fn new(entry: Entry) -> Self {
+        Self {
+            entry,
+            counts: Counts::default(),
+        }
+    }
+}
+
 /// The waiting messages. See the module's page.
 #[derive(Debug)]
 pub(super) struct Backlog {
@@ -149,6 +159,8 @@ pub(super) struct Backlog {
     spare: Vec<Lane>,
     /// Nothing at the head of a lane expires before this. It may be early, never late.
     next_expiry: Timestamp,
+    /// Something here may expire, or might since there was last nothing here.
+    has_expiry: bool,
     /// Pages that may be read for their expired messages until [`Backlog::start_expiry`].
     expiry_pages_left: u32,
     /// Those on disk included.
@@ -197,6 +209,7 @@ impl Backlog {
             lanes: Vec::new(),
             spare: Vec::new(),
             next_expiry: Timestamp::NEVER,
+            has_expiry: false,
             expiry_pages_left: 0,
             length: 0,
             bytes: 0,
@@ -309,6 +322,13 @@ impl Backlog {
         (self.next_expiry != Timestamp::NEVER).then_some(self.next_expiry)
     }
 
+    /// Puts an entry that has just come behind all others of its priority: its sequence number is above theirs.
+    #[inline]
+    pub(super) fn push(&mut self, entry: Entry) {
+        let level = entry.priority.into();
+        self.put(level, entry, |lane, entry| lane.tail().push_back(entry));
+    }
+
     /// Puts an entry into the lane of its priority, at the place its sequence number says.
     pub(super) fn insert(&mut self, taken: Taken) {
         let level = u16::from(taken.entry.priority);
@@ -321,17 +341,23 @@ impl Backlog {
     }
 
     fn insert_at(&mut self, level: u16, Taken { entry, counts }: Taken) {
-        self.length += 1;
-        self.bytes += entry.bytes();
-        self.count_in(&entry);
-        self.resident += entry.resident();
         if counts != Counts::default() {
             let rare = self.rare.get_or_insert_default();
             rare.counts.insert(entry.sequence, counts);
         }
+        self.put(level, entry, Lane::insert);
+    }
+
+    #[inline]
+    fn put(&mut self, level: u16, entry: Entry, insert: impl FnOnce(&mut Lane, Entry)) {
+        self.length += 1;
+        self.bytes += entry.bytes();
+        self.count_in(&entry);
+        self.resident += entry.resident();
+        self.has_expiry |= entry.expiry != Expiry::NEVER;
         let soon = entry.expiry.time() < self.next_expiry;
         let lane = self.lane(level);
-        lane.insert(entry);
+        insert(lane, entry);
         // It matters only if it has become the head.
         if soon {
             let head = lane.head_expiry();
@@ -341,7 +367,12 @@ impl Backlog {
 
     /// Takes the next message.
     pub(super) fn pop(&mut self) -> Option<Taken> {
-        self.has_head().then(|| self.pop_from(0))
+        self.has_head().then(|| self.pop_head())
+    }
+
+    /// The same, where [there is one](Self::has_head).
+    pub(super) fn pop_head(&mut self) -> Taken {
+        self.pop_from(0)
     }
 
     /// Whether there is a next message. It is in memory afterwards.
@@ -398,7 +429,7 @@ impl Backlog {
         let entry = lane.pop().expect("seen to have a head in memory");
         if lane.is_empty() {
             self.retire(at);
-        } else {
+        } else if self.has_expiry {
             self.next_expiry = self.next_expiry.min(lane.head_expiry());
         }
         self.let_go(entry)
@@ -482,10 +513,12 @@ impl Backlog {
         self.spare.push(lane);
         if self.lanes.is_empty() {
             self.next_expiry = Timestamp::NEVER;
+            self.has_expiry = false;
         }
     }
 
     /// The lane of a level, which the caller must not leave empty.
+    #[inline]
     fn lane(&mut self, level: u16) -> &mut Lane {
         let at = self.lanes.partition_point(|lane| lane.level > level);
         if self.lanes.get(at).is_none_or(|lane| lane.level != level) {
@@ -544,6 +577,7 @@ impl Backlog {
         let rare = self.rare.get_or_insert_default();
         rare.paged.gain(&page.held);
         rare.transient_bytes += page.held.transient_bytes;
+        self.has_expiry = true;
         let lane = self.lane(level);
         lane.behind.push_back(Segment::Paged(page));
         let head = lane.head_expiry();
@@ -761,6 +795,7 @@ impl Lane {
     }
 
     /// The line that new messages join.
+    #[inline]
     fn tail(&mut self) -> &mut Line<Entry> {
         if self.behind.is_empty() {
             return &mut self.line;
@@ -799,15 +834,17 @@ impl Lane {
     }
 
     /// Whether the head is one of those that came back into the middle, as far as they and the line go.
+    #[inline]
     fn head_is_between(&self) -> bool {
-        let first = self.line.front().map(|first| first.sequence);
-        match self.between.first_key_value() {
-            Some((&sequence, _)) => first.is_none_or(|first| sequence < first),
-            None => false,
-        }
+        let Some((&sequence, _)) = self.between.first_key_value() else {
+            return false;
+        };
+        let first = self.line.front();
+        first.is_none_or(|first| sequence < first.sequence)
     }
 
     /// The first that is in memory, besides what is behind.
+    #[inline]
     fn at_hand(&self) -> Option<&Entry> {
         if self.head_is_between() {
             return self.between.first_key_value().map(|(_, entry)| entry);
@@ -817,12 +854,16 @@ impl Lane {
 
     /// Whether the head is in memory. What is behind the line may come before it all the same: pages of an earlier process
     /// overlap where publishers were not queued in the order of their ids.
+    #[inline]
     fn has_head(&self) -> bool {
-        let next = self.behind.front().map(Segment::first);
+        let Some(next) = self.behind.front() else {
+            return self.at_hand().is_some();
+        };
         self.at_hand()
-            .is_some_and(|head| next.is_none_or(|next| head.sequence < next))
+            .is_some_and(|head| head.sequence < next.first())
     }
 
+    #[inline]
     pub(super) fn head_expiry(&self) -> Timestamp {
         match self.at_hand().filter(|_| self.has_head()) {
             Some(head) => head.expiry.time(),

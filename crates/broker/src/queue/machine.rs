@@ -134,7 +134,7 @@ impl QueueCore {
         self.backlog.start_expiry();
         self.expire(now, effects);
         match op {
-            Op::Publish(incoming) => self.publish(now, incoming, effects),
+            Op::Publish(incoming) => self.take_in(now, incoming, effects),
             Op::Recover(recovered) => self.recover(recovered),
             Op::Written(_) => {}
             Op::Attach(consumer) => self.attach(now, consumer, effects),
@@ -157,6 +157,18 @@ impl QueueCore {
         self.mark_again(effects);
     }
 
+    /// Applies [`Op::Publish`], what a queue does most, without the detour.
+    #[inline]
+    pub fn publish(&mut self, now: Timestamp, incoming: Incoming, effects: &mut Vec<Effect>) {
+        if self.stream.is_some() {
+            return self.apply_to_stream(now, Op::Publish(incoming), effects);
+        }
+        self.backlog.start_expiry();
+        self.expire(now, effects);
+        self.take_in(now, incoming, effects);
+        self.mark_again(effects);
+    }
+
     /// Whether [`Op::Assign`] would hand something out.
     pub fn has_work(&self) -> bool {
         if let Some(stream) = &self.stream {
@@ -166,6 +178,7 @@ impl QueueCore {
     }
 
     /// Whether a message that comes now would have to wait.
+    #[inline]
     pub fn makes_wait(&self) -> bool {
         !self.backlog.is_empty() || !self.has_ready_consumer()
     }
@@ -388,32 +401,32 @@ impl QueueCore {
 
     // A message comes.
 
-    fn publish(&mut self, now: Timestamp, incoming: Incoming, effects: &mut Vec<Effect>) {
-        let taken = Taken {
-            entry: self.entry(now, incoming),
-            counts: Counts::default(),
-        };
+    #[inline]
+    fn take_in(&mut self, now: Timestamp, incoming: Incoming, effects: &mut Vec<Effect>) {
+        let mut entry = self.entry(now, incoming);
         loop {
             if self.backlog.is_empty()
                 && let Some(place) = self.next_consumer()
             {
-                return self.deliver(now, place, taken, effects);
+                return self.deliver(now, place, Taken::new(entry), effects);
             }
-            if self.accepts(&taken.entry) {
+            if self.accepts(&entry) {
                 break;
             }
             // A message that could leave at once does not count towards the limit.
             if !self.hand_out(now, effects) {
-                return self.refuse(taken.entry, effects);
+                return self.refuse(entry, effects);
             }
         }
-        if taken.entry.expiry.time() <= now {
-            return self.bury(taken.entry, Reason::Expired, effects);
+        if entry.expiry.time() <= now {
+            return self.bury(entry, Reason::Expired, effects);
         }
-        self.wait(taken);
+        entry.message.compact();
+        self.backlog.push(entry);
         self.shed(now, effects);
     }
 
+    #[inline]
     fn entry(&mut self, published_at: Timestamp, incoming: Incoming) -> Entry {
         let queue_ttl = self.settings.message_ttl_ms;
         let ttl = [queue_ttl, incoming.ttl_ms].into_iter().flatten().min();
@@ -434,6 +447,7 @@ impl QueueCore {
     }
 
     /// Whether the entry may wait here, if need be at the cost of others.
+    #[inline]
     fn accepts(&self, entry: &Entry) -> bool {
         self.settings.overflow == Overflow::DropHead || self.has_room_for(1, entry.bytes())
     }
@@ -477,27 +491,24 @@ impl QueueCore {
             Kind::Quorum if counts.acquisitions > 0 => self.wait_returned(Taken { entry, counts }),
             Kind::Quorum | Kind::Stream => self.wait(Taken { entry, counts }),
             // What was noted of it has become its redelivered flag.
-            Kind::Classic => self.wait(Taken {
-                entry,
-                counts: Counts::default(),
-            }),
+            Kind::Classic => self.wait(Taken::new(entry)),
         }
     }
 
     fn wait(&mut self, mut taken: Taken) {
-        taken.entry.message = taken.entry.message.compact();
+        taken.entry.message.compact();
         self.backlog.insert(taken);
     }
 
     /// Ahead of all that have not come back.
     fn wait_returned(&mut self, mut taken: Taken) {
-        taken.entry.message = taken.entry.message.compact();
+        taken.entry.message.compact();
         taken.entry.sequence = self.take_sequence();
         self.backlog.insert_returned(taken);
     }
 
     fn delay(&mut self, due: Timestamp, mut taken: Taken) {
-        taken.entry.message = taken.entry.message.compact();
+        taken.entry.message.compact();
         self.apart.get_or_insert_default().delay(due, taken);
     }
 
@@ -510,6 +521,7 @@ impl QueueCore {
         apart.map_or(0, |apart| apart.dead_letters.len())
     }
 
+    #[inline]
     fn has_ready_consumer(&self) -> bool {
         self.consumers.as_ref().is_some_and(|all| all.is_ready())
     }
@@ -537,7 +549,14 @@ impl QueueCore {
     }
 
     /// Brings the backlog below the limits: by handing out what can be handed out, then by dropping heads.
+    #[inline]
     fn shed(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.settings.has_length_limit() {
+            self.shed_some(now, effects);
+        }
+    }
+
+    fn shed_some(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         while !self.has_room_for(0, 0) {
             if self.hand_out(now, effects) {
                 continue;
@@ -571,7 +590,7 @@ impl QueueCore {
         let Some(place) = self.next_consumer() else {
             return false;
         };
-        let taken = self.backlog.pop().expect("seen to have a message");
+        let taken = self.backlog.pop_head();
         self.deliver(now, place, taken, effects);
         self.expire(now, effects);
         true
@@ -781,7 +800,7 @@ impl QueueCore {
 
     /// Back to its place, as if it had never left.
     fn stay(&mut self, kind: Kind, mut taken: Taken) {
-        taken.entry.message = taken.entry.message.compact();
+        taken.entry.message.compact();
         match kind {
             Kind::Quorum if taken.counts.acquisitions > 0 => self.backlog.insert_returned(taken),
             Kind::Quorum | Kind::Classic | Kind::Stream => self.backlog.insert(taken),
@@ -861,7 +880,7 @@ impl QueueCore {
                 self.release(&entry, effects);
             }
             DeadLetter::AtLeastOnce => {
-                entry.message = entry.message.compact();
+                entry.message.compact();
                 let apart = self.apart.get_or_insert_default();
                 apart.dead_letters.push((entry, reason), effects);
             }

@@ -17,13 +17,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tracing::error;
 
-use super::backlog::{Entry, Expiry, Front, Marks, Part, Taken};
+use super::backlog::{Entry, Expiry, Front, Marks, Part};
 use super::consumers::ConsumerStatus;
 use super::pages::{PageStore, PagedRecord};
 use super::slab::Slab;
-use super::{
-    Consumer, Counts, Delivery, Effect, Incoming, Offset, Op, QueueCore, Recovered, Stamp,
-};
+use super::{Consumer, Delivery, Effect, Incoming, Offset, Op, QueueCore, Recovered, Stamp};
 use crate::ids::{ConsumerId, DeliveryId, MessageId, PageId, QueueId};
 use crate::message::Message;
 use crate::properties::Properties;
@@ -307,9 +305,10 @@ impl QueueCore {
         }
     }
 
-    fn write(&mut self, came_at: Timestamp, incoming: Incoming) {
+    fn write(&mut self, came_at: Timestamp, mut incoming: Incoming) {
+        incoming.message.compact();
         let entry = Entry {
-            message: incoming.message.compact(),
+            message: incoming.message,
             sequence: self.take_sequence(),
             id: incoming.id,
             expiry: Expiry::at(came_at),
@@ -317,8 +316,7 @@ impl QueueCore {
             marks: Marks::new(false, true),
         };
         self.count_persistent(1);
-        let counts = Counts::default();
-        self.backlog_mut().insert(Taken { entry, counts });
+        self.backlog_mut().push(entry);
     }
 
     /// What was written since the last time is durable when the log is so up to `durable_at`. Those who wait for it will be

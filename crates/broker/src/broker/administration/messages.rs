@@ -24,7 +24,7 @@ use crate::message::Message;
 use crate::principal::Principal;
 use crate::properties::PropertiesBuf;
 use crate::publish::{Batch, Receipt, Targets};
-use crate::queue::{Browsed, Incoming, Kind, Op, Return, Scope, Start};
+use crate::queue::{Browsed, Kind, Op, Return, Scope, Start};
 use crate::table::{Table, Value};
 use crate::time::Timestamp;
 use crate::users::Access;
@@ -376,10 +376,9 @@ impl Sweep {
         for (at, message) in messages.into_iter().enumerate() {
             match self.address(destination, message) {
                 Ok((message, targets)) => {
-                    let incoming = Incoming::from_message(message);
                     let tag = at as u64;
                     let receipt = Receipt::Confirm { channel: 0, tag };
-                    batch.push(now, incoming, &targets, receipt);
+                    batch.push(now, message, &targets, receipt);
                 }
                 Err(why) => {
                     stays[at] = true;

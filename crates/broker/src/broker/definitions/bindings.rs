@@ -14,7 +14,6 @@ use crate::live_queue::{LiveQueue, Outbox};
 use crate::message::Message;
 use crate::principal::Principal;
 use crate::publish::{Batch, Receipt, Targets};
-use crate::queue::Incoming;
 use crate::reply_to;
 use crate::table::Table;
 use crate::time::Timestamp;
@@ -106,12 +105,7 @@ impl Broker {
         let targets = Arc::new(Targets::new(queues, None));
         let mut batch = Batch::default();
         for message in history {
-            batch.push(
-                now,
-                Incoming::from_message(message),
-                &targets,
-                Receipt::Nobody,
-            );
+            batch.push(now, message, &targets, Receipt::Nobody);
         }
         let mut outbox = Outbox::default();
         self.commit(&mut batch, now, &mut outbox, |_| {});
