@@ -89,10 +89,15 @@ impl Unsettled {
         if multiple {
             return self.take_up_to(tag, into);
         }
-        let Ok(at) = self.entries.binary_search_by_key(&tag, |slot| slot.tag) else {
-            return false;
+        // Nearly always the first, which is no gap.
+        let is_first = self.entries.front().is_some_and(|first| first.tag == tag);
+        let taken = if is_first {
+            self.entries.pop_front().and_then(|first| first.entry)
+        } else {
+            let found = self.entries.binary_search_by_key(&tag, |slot| slot.tag);
+            found.ok().and_then(|at| self.entries[at].entry.take())
         };
-        let Some(entry) = self.entries[at].entry.take() else {
+        let Some(entry) = taken else {
             return false;
         };
         into.push(entry);
@@ -140,6 +145,7 @@ impl Unsettled {
         true
     }
 
+    #[inline]
     fn close_gaps(&mut self) {
         while self
             .entries
