@@ -52,7 +52,8 @@ pub struct Channel {
     live: Arc<LiveChannel>,
     /// Who wants to know of its consumers.
     events: Arc<Events>,
-    routes: Routes,
+    /// Once something was published.
+    routes: Option<Box<Routes>>,
     /// The same, where every message is rewritten.
     intercepted_routes: Option<Box<Routes>>,
     /// Publisher confirms, once selected.
@@ -160,7 +161,7 @@ impl Channel {
             events: broker.events().clone(),
             principal,
             mailbox,
-            routes: Routes::default(),
+            routes: None,
             intercepted_routes: None,
             confirms: None,
             transaction: None,
@@ -324,7 +325,7 @@ impl Channel {
         }
     }
 
-    /// Detaches every consumer. What they were handed must be taken in by [`Self::deliver`] before [`Self::close`].
+    /// Detaches every consumer. What they were handed must be taken in by [`Self::absorb`] or sent before [`Self::close`].
     pub fn stop_consuming(&mut self, broker: &Broker, now: Timestamp, outbox: &mut Outbox) {
         let mut keys: Vec<_> = self.consumers.keys().copied().collect();
         keys.sort_unstable();

@@ -59,6 +59,12 @@ impl Targets {
         }
     }
 
+    /// Whether messages for both are counted by the same exchange, if by any.
+    pub(crate) fn are_counted_as(&self, other: &Self) -> bool {
+        let exchange = |targets: &Self| targets.exchange.as_ref().map(Arc::as_ptr);
+        exchange(self) == exchange(other)
+    }
+
     /// Counts a message that these targets, which are none, were found for.
     pub(crate) fn count_unroutable(&self, mandatory: bool) {
         if let Some(exchange) = &self.exchange {

@@ -13,6 +13,7 @@ use crate::broker::Broker;
 use crate::catalogue::Map;
 use crate::connections::LiveChannel;
 use crate::error::{Error, Result};
+use crate::ids::QueueId;
 use crate::message::Message;
 use crate::options::Options;
 use crate::properties::{Properties, PropertiesBuf, PropertiesError};
@@ -59,6 +60,8 @@ pub(super) struct Routes {
     version: u64,
     /// By exchange and key as they stand in a message.
     known: Map<Box<[u8]>, Arc<Targets>>,
+    /// Routes that lead to the same queues share their targets: then their messages go into these together.
+    by_queues: Map<Box<[QueueId]>, Arc<Targets>>,
 }
 
 impl Routes {
@@ -74,11 +77,20 @@ impl Routes {
         self.known.get(address)
     }
 
-    fn remember(&mut self, address: &[u8], targets: &Arc<Targets>) {
+    /// Gives the targets that are shared.
+    fn remember(&mut self, address: &[u8], targets: Arc<Targets>) -> Arc<Targets> {
         if self.known.len() >= REMEMBERED_MAX {
             self.known.clear();
+            self.by_queues.clear();
         }
+        let queues = targets.queues.iter().map(|queue| queue.id).collect();
+        let shared = self.by_queues.entry(queues).or_insert(targets.clone());
+        let targets = match shared.are_counted_as(&targets) {
+            true => shared.clone(),
+            false => targets,
+        };
         self.known.insert(address.into(), targets.clone());
+        targets
     }
 }
 
@@ -109,7 +121,8 @@ impl Channel {
         let properties = Properties::parse(message.properties()).map_err(undecodable)?;
         let version = broker.version();
         if properties.is_plain()
-            && let Some(targets) = self.routes.find(version, message.address())
+            && let Some(routes) = &mut self.routes
+            && let Some(targets) = routes.find(version, message.address())
         {
             let facts = MessageFacts::new(&properties, None);
             let mut ways = Ways {
@@ -150,9 +163,10 @@ impl Channel {
         let may_remember = copies.is_empty() && !to_reply;
         let intercepts = broker.options.interceptors.is_any_incoming();
         let routes = match intercepts {
-            true => self.intercepted_routes.get_or_insert_default(),
+            true => &mut self.intercepted_routes,
             false => &mut self.routes,
         };
+        let routes = routes.get_or_insert_default();
         let remembered = may_remember
             .then(|| routes.find(version, message.address()).cloned())
             .flatten();
@@ -161,10 +175,11 @@ impl Channel {
             None => {
                 let mut routed = broker.route(&self.principal, &message, &keys)?;
                 count_for(&self.live, &message, &mut routed.targets);
-                if routed.cacheable && may_remember {
-                    routes.remember(message.address(), &routed.targets);
-                }
-                (routed.targets, routed.traced)
+                let targets = match routed.cacheable && may_remember {
+                    true => routes.remember(message.address(), routed.targets),
+                    false => routed.targets,
+                };
+                (targets, routed.traced)
             }
         };
         let ttl_ms = properties
@@ -515,4 +530,34 @@ fn checked_expiration(text: &[u8]) -> Result<u64> {
 /// RabbitMQ answers damaged properties with 541 and no explanation.
 fn undecodable(_: PropertiesError) -> Error {
     Error::InternalError(String::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counters::ExchangeTally;
+
+    #[test]
+    fn routes_to_the_same_queues_share_their_targets() {
+        let exchanges = [(); 2].map(|()| Arc::new(ExchangeTally::default()));
+        let targets = |exchange: &Arc<ExchangeTally>| {
+            Arc::new(Targets::new(Vec::new(), Some(exchange.clone())))
+        };
+        let mut routes = Routes::default();
+        let first = routes.remember(b"\x01a\x01x", targets(&exchanges[0]));
+        let second = routes.remember(b"\x01a\x01y", targets(&exchanges[0]));
+        // What goes there is counted elsewhere.
+        let third = routes.remember(b"\x01b\x01y", targets(&exchanges[1]));
+        assert!(Arc::ptr_eq(&first, &second));
+        assert!(!Arc::ptr_eq(&first, &third));
+        for (address, targets) in [(b"\x01a\x01y", &first), (b"\x01b\x01y", &third)] {
+            let found = routes.find(0, address);
+            assert!(found.is_some_and(|found| Arc::ptr_eq(found, targets)));
+        }
+        for n in 0..REMEMBERED_MAX {
+            routes.remember(&n.to_be_bytes(), targets(&exchanges[0]));
+        }
+        assert!(routes.known.len() <= REMEMBERED_MAX && routes.by_queues.len() == 1);
+        assert!(routes.find(1, b"\x01a\x01y").is_none());
+    }
 }
