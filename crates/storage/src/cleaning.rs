@@ -18,7 +18,7 @@ use crate::shared::Shared;
 
 /// Files of garbage that are left alone, besides three quarters of what is alive: on the way to the garbage cleaning may have
 /// to copy everything alive once, and the log, which grows meanwhile, is to stay below 2.5 times that.
-const SLACK_FILES: u64 = 2;
+pub(crate) const SLACK_FILES: u64 = 2;
 /// Bytes to look through in a step, at least. Each turn ends with a sync, so this also bounds how much of the disk cleaning
 /// takes when nothing else happens.
 const STEP_BYTES: u64 = 1 << 20;

@@ -4,16 +4,21 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::cleaning::SLACK_FILES;
 use crate::disk::{self, Disk, DiskFile};
 use crate::error::Failed;
 use crate::format::{self, FILE_HEADER};
 
 /// Spares there should be. With fewer the log is full.
 const WANTED: usize = 2;
-/// Spares that are kept when files come back. The others are removed.
-const KEPT: usize = 3;
-/// Zeros are written in pieces of this size, which takes about a millisecond: confirms wait that long.
+/// Spares that are kept when files come back. The others are removed. Cleaning lets as many files as it may leave alone come
+/// back at once: with fewer kept, a busy log would forever remove files and make new ones, zeros and all.
+const KEPT: usize = WANTED + SLACK_FILES as usize;
+/// So many zeros are written in a turn, which takes about a millisecond: confirms wait that long.
 const ZEROS: u64 = 1 << 20;
+/// In writes of this size: it is that of the folios which the file will have in the page cache. Each frame costs a walk
+/// through all of the folios that it touches.
+const ZEROS_AT_ONCE: usize = 128 << 10;
 
 /// See the module's page.
 pub(crate) struct Pool {
@@ -148,14 +153,9 @@ impl Pool {
             return Ok(());
         }
         self.zeros_due = 0;
-        let zeros = vec![0; ZEROS.min(spare.len - spare.written) as usize];
         spare
-            .file
-            .write_at(&[&zeros], spare.written)
-            .and_then(|()| spare.file.sync())
-            .map_err(|error| Failed::io("preparing", &spare.name, &error))?;
-        spare.written += zeros.len() as u64;
-        Ok(())
+            .write_zeros()
+            .map_err(|error| Failed::io("preparing", &spare.name, &error))
     }
 
     fn create(&mut self, len: u64) -> Result<Option<Spare>, Failed> {
@@ -176,5 +176,19 @@ impl Pool {
         let name = format::spare_name(self.next_number);
         self.next_number += 1;
         name
+    }
+}
+
+impl Spare {
+    /// Writes the next zeros and syncs them.
+    fn write_zeros(&mut self) -> io::Result<()> {
+        static ZERO: [u8; ZEROS_AT_ONCE] = [0; ZEROS_AT_ONCE];
+        let end = self.len.min(self.written + ZEROS);
+        while self.written < end {
+            let len = (end - self.written).min(ZERO.len() as u64);
+            self.file.write_at(&[&ZERO[..len as usize]], self.written)?;
+            self.written += len;
+        }
+        self.file.sync()
     }
 }

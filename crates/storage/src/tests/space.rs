@@ -216,6 +216,22 @@ fn cleaning_comes_to_an_end() {
     assert!(stats.moved_bytes <= 2 * stats.live_bytes, "{stats:?}");
 }
 
+/// What is put is soon released: the log goes round in the files it has. The definition lives on, and has to be moved out of
+/// the way of the files behind it.
+#[test]
+fn a_busy_log_makes_no_new_files() {
+    let mut space = Space::new();
+    space.batch.define(1, 7, &[2; 500]);
+    let mut go_round = || {
+        for _ in 0..4000 {
+            let key = space.put(&[1], 200);
+            space.release(1, key);
+        }
+        space.disk.created()
+    };
+    assert_eq!(go_round(), go_round());
+}
+
 /// A definition that is redefined over and over, and others that never are.
 #[test]
 fn definitions() {
