@@ -95,6 +95,9 @@ struct Recovery<'a> {
     next_lsn: u64,
     /// Where reading stopped last: if frames turn out to be missing, they were here.
     cut: (u32, u64),
+    /// The newest file with frames, and where its last frame ends: there is none behind it. Half a file to look through,
+    /// which need not be done again.
+    end: Option<(u32, u64)>,
     /// File, offset and length of the last valid frame.
     last_frame: Option<(u32, u64, u64)>,
     /// The number after the last file's.
@@ -116,6 +119,7 @@ impl<'a> Recovery<'a> {
             files: BTreeMap::new(),
             next_lsn: 0,
             cut: (0, 0),
+            end: None,
             last_frame: None,
             next_file: 1,
             retired: Vec::new(),
@@ -127,7 +131,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// The oldest file that is needed, which the newest frame knows.
-    fn oldest_needed(&self, numbers: &[u32]) -> Result<u32, OpenError> {
+    fn oldest_needed(&mut self, numbers: &[u32]) -> Result<u32, OpenError> {
         for number in numbers.iter().rev() {
             let name = format::log_name(*number);
             let (file, len) = self.open(&name)?;
@@ -148,6 +152,7 @@ impl<'a> Recovery<'a> {
                 }
             }
             if let Some(oldest) = oldest {
+                self.end = Some((*number, scanner.at()));
                 return Ok(oldest);
             }
         }
@@ -223,6 +228,9 @@ impl<'a> Recovery<'a> {
                     Some(1),
                 )?;
             }
+        }
+        if self.end == Some((number, scanner.at())) {
+            return Ok(None);
         }
         scanner
             .look_ahead(self.next_lsn)

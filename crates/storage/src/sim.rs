@@ -48,6 +48,8 @@ struct State {
     capacity: u64,
     /// Calls that changed the disk, so far.
     changes: u64,
+    /// Bytes that were read, so far.
+    read_bytes: u64,
     fault: Option<(u64, Fault)>,
     has_power: bool,
     is_stalled: bool,
@@ -110,6 +112,7 @@ impl SimDisk {
             inodes: Vec::new(),
             capacity: u64::MAX,
             changes: 0,
+            read_bytes: 0,
             fault: None,
             has_power: true,
             is_stalled: false,
@@ -156,6 +159,11 @@ impl SimDisk {
     /// Calls that changed the disk, so far.
     pub fn changes(&self) -> u64 {
         self.shared.state.lock().changes
+    }
+
+    /// Bytes that were read, so far.
+    pub fn read_bytes(&self) -> u64 {
+        self.shared.state.lock().read_bytes
     }
 
     /// Lets the call that changes the disk after `skip` others fail.
@@ -474,8 +482,9 @@ impl DiskFile for SimFile {
     }
 
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
-        let state = self.disk.shared.state.lock();
+        let mut state = self.disk.shared.state.lock();
         state.check_power()?;
+        state.read_bytes += into.len() as u64;
         let start = offset as usize;
         let bytes = state.inodes[self.inode]
             .bytes

@@ -315,3 +315,24 @@ fn name_of_a_new_file_is_made_durable_by_the_next_process() {
         assert_eq!(found.records.len(), 2);
     });
 }
+
+/// Behind the last frame there may be a whole file of an earlier life, which has to be looked through for frames: once.
+#[test]
+fn what_is_behind_the_end_is_read_once() {
+    const FILE_BYTES: u64 = 8 << 20;
+    let disk = SimDisk::new(1);
+    let options = Options {
+        file_bytes: FILE_BYTES,
+        ..Options::default()
+    };
+    let (stepped, _) = Stepped::open(&disk, &options).unwrap();
+    let mut batch = Batch::new();
+    batch.put(&[1], &[b"all there is"]);
+    stepped.log.append(&mut batch);
+    stepped.close().unwrap();
+    let before = disk.read_bytes();
+    let (_, found) = Stepped::open(&disk, &options).unwrap();
+    assert_eq!(found.records.len(), 1);
+    let read = disk.read_bytes() - before;
+    assert!(read < FILE_BYTES * 3 / 2, "{read} bytes");
+}
