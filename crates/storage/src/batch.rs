@@ -287,10 +287,12 @@ fn push_place(ops: &mut Vec<u8>, place: Place) {
 }
 
 fn push_with_crc(ops: &mut Vec<u8>, parts: &[&[u8]]) {
-    let mut crc = crc32fast::Hasher::new();
-    parts.iter().for_each(|part| crc.update(part));
-    ops.extend_from_slice(&crc.finalize().to_le_bytes());
+    let crc_at = ops.len();
+    ops.extend_from_slice(&[0; 4]);
     parts.iter().for_each(|part| ops.extend_from_slice(part));
+    // Over all of them at once: a checksum of a few bytes takes as long as one of many.
+    let crc = crc32fast::hash(&ops[crc_at + 4..]);
+    ops[crc_at..crc_at + 4].copy_from_slice(&crc.to_le_bytes());
 }
 
 fn small(n: usize) -> u32 {

@@ -238,22 +238,21 @@ impl Index {
     }
 
     fn insert(&mut self, key: u64, place: Place, home: u32, holds: Vec<Hold>) {
-        let owners: Vec<_> = holds.iter().map(|hold| hold.owner).collect();
-        let Some(holder) = self.sets.enter(holds) else {
-            return;
-        };
-        let slot = Slot::new(place, home, holder);
-        self.slots.insert(key, slot);
-        for owner in &owners {
-            let owned = self.owners.entry(*owner).or_insert(Owned {
+        for hold in &holds {
+            let owned = self.owners.entry(hold.owner).or_insert(Owned {
                 records: 0,
                 first_key: key,
             });
             owned.records += 1;
             owned.first_key = owned.first_key.min(key);
         }
+        self.live.grow(home, holds.len() as u64 * OWNER_OVERHEAD);
+        let Some(holder) = self.sets.enter(holds) else {
+            return;
+        };
+        let slot = Slot::new(place, home, holder);
+        self.slots.insert(key, slot);
         self.grow_record(slot);
-        self.live.grow(home, owners.len() as u64 * OWNER_OVERHEAD);
     }
 
     /// Takes a record out with all its owners.
@@ -495,7 +494,7 @@ fn record_bytes(slot: Slot) -> [(u32, u64); 2] {
             (slot.home(), RECORD_OVERHEAD + PLACE_OVERHEAD),
             (slot.place.file, CRC + len),
         ],
-        false => [(slot.home(), RECORD_OVERHEAD), (slot.home(), len)],
+        false => [(slot.home(), RECORD_OVERHEAD + len), (slot.home(), 0)],
     }
 }
 
