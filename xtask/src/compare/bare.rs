@@ -49,7 +49,7 @@ pub(super) fn section(root: &Path) -> Result<String, String> {
     Ok(rows?.iter().fold(HEAD.to_owned(), |text, row| text + row))
 }
 
-fn rows(file: &str) -> Result<[String; 6], String> {
+fn rows(file: &str) -> Result<[String; 8], String> {
     Ok([
         row(
             "reading the clock, both cores at once: time in gaps over 200 µs, the longest",
@@ -65,6 +65,16 @@ fn rows(file: &str) -> Result<[String; 6], String> {
             "1 KiB there, written and synced as above, 32 B back, one by one",
             &Times::read(&pair(&["sync-echo", file], "one-by-one", &[])?)?.line(),
             "e_confirm_w1, e_pubonly_w1",
+        ),
+        row(
+            "1 KiB there, written and synced with all else that has come, 32 B back for all; 100 outstanding",
+            &window(file, 100)?,
+            "e_confirm_w100",
+        ),
+        row(
+            "the same, 1000 outstanding",
+            &window(file, 1000)?,
+            "e_confirm_w1000, e_pubonly_w1000",
         ),
         row(
             "1 KiB there and back, 1000 a second",
@@ -109,6 +119,14 @@ impl Times {
         let Self { p50, p95, p99 } = self;
         format!("p50 {p50:.0} µs, p95 {p95:.0} µs, p99 {p99:.0} µs")
     }
+}
+
+/// How many messages a second are confirmed, if so many are outstanding.
+fn window(file: &str, outstanding: u32) -> Result<String, String> {
+    let arguments = [outstanding.to_string()];
+    let figures = pair(&["sync-all", file], "window", &arguments)?;
+    let rate = figures.first().ok_or("a loop has no rate")?;
+    Ok(format!("{:.0} k/s", rate / 1000.0))
 }
 
 /// So many octets from the load's core to the broker's and back, each time from when it was due.

@@ -16,6 +16,8 @@ const CONFIRM: usize = 32;
 /// What brokers read at once.
 const READ: usize = 64 * 1024;
 const FILE: u64 = 64 * 1024 * 1024;
+/// What is written and synced at once, at most.
+const BATCH: usize = 1024 * 1024;
 const TIME: Duration = Duration::from_secs(3);
 const CLOCK_TIME: Duration = Duration::from_secs(4);
 /// What is longer between two looks at the clock is not the loop's own time.
@@ -34,6 +36,13 @@ pub(super) fn run(words: &[&str]) -> io::Result<()> {
             paced(connect(port)?, number(octets)? as usize, every, count)?
         }
         ["one-by-one", port] => one_by_one(connect(port)?)?,
+        ["sync-all", file] => {
+            let file = Preallocated::new(Path::new(file))?;
+            sync_all(file, serve()?)?
+        }
+        ["window", port, outstanding] => {
+            vec![window(connect(port)?, number(outstanding)? as usize, TIME)?]
+        }
         _ => return Err(io::ErrorKind::InvalidInput.into()),
     };
     say(&figures)
@@ -99,9 +108,13 @@ impl Preallocated {
         Ok(Self { file, at: 0 })
     }
 
-    fn write_and_sync(&mut self, message: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(message, self.at)?;
-        self.at = (self.at + message.len() as u64) % FILE;
+    fn write_and_sync(&mut self, octets: &[u8]) -> io::Result<()> {
+        let len = octets.len() as u64;
+        if self.at + len > FILE {
+            self.at = 0;
+        }
+        self.file.write_all_at(octets, self.at)?;
+        self.at += len;
         self.file.sync_data()
     }
 }
@@ -160,6 +173,45 @@ fn one_by_one(mut socket: TcpStream) -> io::Result<Vec<u64>> {
     })
 }
 
+/// Writes and syncs all messages that have come, then says how many, then looks again.
+fn sync_all(mut file: Preallocated, mut socket: TcpStream) -> io::Result<Vec<u64>> {
+    let mut buffer = vec![0; BATCH];
+    let mut filled = 0;
+    loop {
+        match socket.read(&mut buffer[filled..])? {
+            0 => return Ok(Vec::new()),
+            read => filled += read,
+        }
+        let messages = filled / MESSAGE;
+        let whole = messages * MESSAGE;
+        if messages > 0 {
+            file.write_and_sync(&buffer[..whole])?;
+            let mut confirm = [0; CONFIRM];
+            confirm[..8].copy_from_slice(&(messages as u64).to_be_bytes());
+            socket.write_all(&confirm)?;
+        }
+        buffer.copy_within(whole..filled, 0);
+        filled -= whole;
+    }
+}
+
+/// Sends as many messages as are confirmed; gives how many were so in a second.
+fn window(mut socket: TcpStream, outstanding: usize, time: Duration) -> io::Result<u64> {
+    let messages = vec![1; outstanding * MESSAGE];
+    let start = Instant::now();
+    let mut confirmed = 0;
+    socket.write_all(&messages)?;
+    while start.elapsed() < time {
+        let mut confirm = [0; CONFIRM];
+        socket.read_exact(&mut confirm)?;
+        let count = confirm.first_chunk().copied().map(u64::from_be_bytes);
+        let count = count.unwrap_or_default();
+        confirmed += count;
+        socket.write_all(&messages[..count as usize * MESSAGE])?;
+    }
+    Ok((confirmed as f64 / start.elapsed().as_secs_f64()) as u64)
+}
+
 /// Sends when it is due, whatever has come back; counts from when it was due.
 fn paced(socket: TcpStream, octets: usize, every: Duration, count: u32) -> io::Result<Vec<u64>> {
     // Linux wakes threads up to 50 µs late, unless told not to.
@@ -201,6 +253,20 @@ mod tests {
         let times = |count| (1..=count).rev().map(Duration::from_nanos).collect();
         assert_eq!(percentiles(times(200)), [101, 191, 199]);
         assert_eq!(percentiles(times(1)), [1, 1, 1]);
+    }
+
+    #[test]
+    fn what_is_outstanding_is_confirmed() {
+        let path = std::env::temp_dir().join(format!("leveret-bare-{}", std::process::id()));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let file = Preallocated::new(&path).unwrap();
+        let server = thread::spawn(move || sync_all(file, listener.accept().unwrap().0));
+        let rate = window(connect(&port).unwrap(), 100, Duration::from_millis(100)).unwrap();
+        fs::remove_file(path).unwrap();
+        assert!(rate > 0);
+        // The last ones may not have been read when the client went.
+        let _ = server.join().unwrap();
     }
 
     #[test]
