@@ -59,7 +59,7 @@ const CLOSE_TIMEOUT_MS: u64 = 30_000;
 const LINGER_MS: u64 = 3_000;
 /// Publishes that a connection may bring in one read while the consumers of its queues are behind. They share the thread with
 /// it, and have but their prefetch for each of its turns.
-const FAIR_PUBLISHES: usize = 160;
+const FAIR_PUBLISHES: usize = 64;
 
 /// How long `connection.close-ok` is kept back from clients that are confused by a quick one.
 const PARTING_MS: u64 = 2;
