@@ -1,8 +1,9 @@
 //! Publishes on their way into queues, as a batch: what one read of a connection brought.
 //!
-//! A batch is a list of runs, each with one set of target queues and properties that are alike to a queue. Its persistent messages go into the log in one append,
-//! which gives them their ids; then each queue is locked once and takes what the runs have for it. A message has its
-//! record in the log before any queue knows it, so that no acknowledgement can precede its message there.
+//! A batch is a list of runs, each with one set of target queues and properties that are alike to a queue. Its persistent
+//! messages go into the log in one append, which gives them their ids; then each queue is locked once and takes what the
+//! runs have for it. A message has its record in the log before any queue knows it, so that no acknowledgement can precede
+//! its message there.
 
 use std::ops::Range;
 use std::sync::Arc;

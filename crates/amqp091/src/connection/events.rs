@@ -44,7 +44,12 @@ impl Connection {
     fn put_deliveries(&mut self, number: u16, key: ConsumerKey, limit: usize) -> usize {
         let mut bytes = 0;
         let events = &mut self.events;
-        let is_next = |event: &Event| matches!(event, Event::Deliver { channel, consumer, .. } if (*channel, *consumer) == (number, key));
+        let is_next = |event: &Event| match event {
+            Event::Deliver {
+                channel, consumer, ..
+            } => (*channel, *consumer) == (number, key),
+            _ => false,
+        };
         let mut next = |output: &Output| {
             if output.pending() >= limit || !events.front().is_some_and(is_next) {
                 return None;
