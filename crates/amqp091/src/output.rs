@@ -4,14 +4,26 @@
 //! back everything behind it until the log is durable up to some point: the reply to a durable declaration, and whatever
 //! follows it, must not be seen before the definition is on disk.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::mem;
 
 use leveret_broker::Lsn;
 use leveret_broker::message::Message;
 
 /// Bodies from this size on are not copied.
 const LARGE_BYTES: usize = 8 * 1024;
+
+/// A buffer that has grown to no more than this stays with its connection.
+const KEEP: usize = 4 * 1024;
+/// One that has grown to more than this is of no use to others.
+const SPARE_MAX: usize = 512 * 1024;
+
+thread_local! {
+    /// A buffer that some connection needed no more, for the next that has much to write: it need not grow again.
+    static SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// See the module's page.
 #[derive(Debug, Default)]
@@ -50,6 +62,17 @@ impl Output {
     /// Where small frames are appended.
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
+    }
+
+    /// Gets ready for messages.
+    pub(crate) fn prepare(&mut self) {
+        if self.buffer.is_empty() {
+            SPARE.with_borrow_mut(|spare| {
+                if spare.capacity() > self.buffer.capacity() {
+                    mem::swap(spare, &mut self.buffer);
+                }
+            });
+        }
     }
 
     /// Appends a piece of the message's body.
@@ -163,11 +186,10 @@ impl Output {
 
     /// Gives back the written part of the buffer, and all of it when the connection falls idle.
     fn reclaim(&mut self) {
-        const KEEP: usize = 4 * 1024;
         if self.sent == self.buffer.len() && self.large.is_empty() {
             self.buffer.clear();
             if self.buffer.capacity() > KEEP && self.barriers.is_empty() {
-                self.buffer = Vec::new();
+                self.give_back();
             }
         } else if self.sent > 256 * 1024 && self.sent > self.buffer.len() / 2 {
             self.buffer.drain(..self.sent);
@@ -181,6 +203,18 @@ impl Output {
             barrier.at -= self.sent;
         }
         self.sent = 0;
+    }
+
+    /// Parts with a large buffer that is empty.
+    fn give_back(&mut self) {
+        SPARE.with_borrow_mut(|spare| {
+            if (spare.capacity()..=SPARE_MAX).contains(&self.buffer.capacity()) {
+                mem::swap(spare, &mut self.buffer);
+            }
+        });
+        if self.buffer.capacity() > KEEP {
+            self.buffer = Vec::new();
+        }
     }
 }
 

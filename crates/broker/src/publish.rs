@@ -4,7 +4,12 @@
 //! messages go into the log in one append, which gives them their ids; then each queue is locked once and takes what the
 //! runs have for it. A message has its record in the log before any queue knows it, so that no acknowledgement can precede
 //! its message there.
+//!
+//! Batches are short-lived, and connections many: a thread lends one's memory to each that fills, which so finds it in the
+//! processor's cache.
 
+use std::cell::RefCell;
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -88,6 +93,11 @@ pub struct Batch {
     stored: u64,
     /// No queues: for messages that need none but whose outcome somebody wants in its turn.
     nowhere: Option<Arc<Targets>>,
+}
+
+thread_local! {
+    /// An empty batch whose buffers have grown.
+    static SPARE: RefCell<Batch> = RefCell::default();
 }
 
 #[derive(Debug)]
@@ -195,6 +205,7 @@ impl Batch {
             true => &targets.owners,
             false => &targets.keepers,
         };
+        self.begin();
         let start = self.publishes.len();
         for (message, receipt) in messages {
             let mut id = MessageId::NONE;
@@ -220,6 +231,7 @@ impl Batch {
 
     /// Adds a publish that needs no queue any more, for its outcome in its turn.
     pub(crate) fn push_done(&mut self, receipt: Receipt) {
+        self.begin();
         let nowhere = self
             .nowhere
             .get_or_insert_with(|| Arc::new(Targets::new(Vec::new(), None)));
@@ -245,6 +257,9 @@ impl Batch {
         outbox: &mut Outbox,
         mut outcome: impl FnMut(Outcome),
     ) {
+        if self.is_empty() {
+            return;
+        }
         let durable_at = self.store(log);
         self.deliver(sizes, durable_at, now, outbox);
         for publish in self.publishes.drain(..) {
@@ -257,6 +272,21 @@ impl Batch {
                 });
             }
         }
+        self.exchange_buffers();
+    }
+
+    /// Before something is added.
+    #[inline]
+    fn begin(&mut self) {
+        if self.is_empty() {
+            self.exchange_buffers();
+        }
+    }
+
+    /// Takes the thread's buffers, or gives them back. Both are empty.
+    #[inline]
+    fn exchange_buffers(&mut self) {
+        SPARE.with_borrow_mut(|spare| mem::swap(self, spare));
     }
 
     /// Takes the runs to their queues. A queue takes them in their order; which queue comes first is nobody's concern.
@@ -345,8 +375,8 @@ impl Counting {
     }
 
     fn flush(&mut self) {
-        let messages = std::mem::take(&mut self.messages);
-        let copies = std::mem::take(&mut self.copies);
+        let messages = mem::take(&mut self.messages);
+        let copies = mem::take(&mut self.copies);
         if let Some(exchange) = self.exchange.take() {
             exchange.add(messages, copies);
         }

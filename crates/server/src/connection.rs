@@ -24,6 +24,10 @@ use crate::lull;
 use crate::protocol::Protocol;
 use crate::stream::Stream;
 
+/// What a read for a large body may bring of what follows it: the frames between two pieces of bodies. More would have to be
+/// copied to where it belongs.
+const BEHIND_BODY: usize = 4 * 1024;
+
 /// More than this is not written in one turn.
 const WRITE_BYTES_PER_TURN: usize = 4 * BLOCK_BYTES;
 
@@ -137,30 +141,41 @@ impl Driver {
     ) -> Poll<io::Result<usize>> {
         ready!(self.reads.poll_ready(context));
         let kept = self.rest.len();
+        let mut block = block::take(kept);
+        let buffer = Arc::get_mut(&mut block).expect("nobody else refers to a block just taken");
+        let limit = self.protocol.read_limit();
+        let end = kept.saturating_add(limit).min(buffer.len());
+        let read;
         if kept == 0
             && let Some(target) = self.protocol.body_target()
         {
             // The middle of a large body goes where it belongs.
-            let n = ready!(self.stream.poll_receive(context, target))?;
-            self.protocol.body_received(n);
-            return Poll::Ready(Ok(n));
-        }
-        let mut block = block::take(kept);
-        let buffer = Arc::get_mut(&mut block).expect("nobody else refers to a block just taken");
-        let end = kept
-            .saturating_add(self.protocol.read_limit())
-            .min(buffer.len());
-        let read = self.stream.poll_receive(context, &mut buffer[kept..end]);
-        if let Poll::Ready(Ok(n @ 1..)) = read {
-            buffer[..kept].copy_from_slice(&self.rest);
-            self.reads.note(n);
-            let filled = kept + n;
-            let consumed = self.protocol.receive(&block, 0..filled, now);
-            // Empty most of the time, and then it allocates nothing.
-            self.rest = block[consumed..filled].to_vec();
+            let len = target.len();
+            let behind = &mut buffer[..end.min(BEHIND_BODY)];
+            read = self.stream.poll_receive_into(context, target, behind);
+            if let Poll::Ready(Ok(n @ 1..)) = read {
+                self.protocol.body_received(n.min(len));
+                self.consume(&block, n.saturating_sub(len), now);
+            }
+        } else {
+            read = self.stream.poll_receive(context, &mut buffer[kept..end]);
+            if let Poll::Ready(Ok(n @ 1..)) = read {
+                buffer[..kept].copy_from_slice(&self.rest);
+                self.reads.note(n);
+                self.consume(&block, kept + n, now);
+            }
         }
         block::give_back(block);
         read
+    }
+
+    /// Has the machine take what a block was filled with.
+    fn consume(&mut self, block: &Arc<[u8]>, filled: usize, now: Timestamp) {
+        if filled > 0 {
+            let consumed = self.protocol.receive(block, 0..filled, now);
+            // Empty most of the time, and then it allocates nothing.
+            self.rest = block[consumed..filled].to_vec();
+        }
     }
 
     /// Has what was not consumed looked at again.

@@ -1,10 +1,11 @@
 //! A client's byte stream, plain or encrypted.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -32,6 +33,41 @@ impl Stream {
             Self::Own(stream) => Pin::new(stream).poll_read(context, &mut buffer),
         };
         read.map_ok(|()| buffer.filled().len())
+    }
+
+    /// As [`Self::poll_receive`], and what does not fit into `first` goes into `second`. What is encrypted, or comes from
+    /// the node itself, may be left for the next read instead.
+    pub(crate) fn poll_receive_into(
+        &mut self,
+        context: &mut Context<'_>,
+        first: &mut [u8],
+        second: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let Self::Tcp(stream) = self else {
+            return self.poll_receive(context, first);
+        };
+        let room = first.len() + second.len();
+        loop {
+            ready!(stream.poll_read_ready(context))?;
+            let mut read = None;
+            let tried = stream.try_io(Interest::READABLE, || {
+                let mut slices = [IoSliceMut::new(first), IoSliceMut::new(second)];
+                let n = (&*SockRef::from(&*stream)).read_vectored(&mut slices)?;
+                read = Some(n);
+                // What was less than there was room for has emptied the socket. To say so saves a read that finds nothing.
+                if n == 0 || n == room {
+                    return Ok(());
+                }
+                Err(io::ErrorKind::WouldBlock.into())
+            });
+            match (read, tried) {
+                (Some(n), _) => return Poll::Ready(Ok(n)),
+                (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return Poll::Ready(Err(error));
+                }
+                (None, _) => {}
+            }
+        }
     }
 
     pub(crate) fn poll_send(

@@ -54,6 +54,9 @@ const PAGE_MOVED: u8 = 12;
 const PLACED: u8 = 13;
 const RELOCATED: u8 = 14;
 
+/// Memory that an empty batch keeps at most, bytes.
+const KEPT_MAX: usize = 256 * 1024;
+
 /// Changes that reach the disk together or not at all. A buffer to be filled, appended and filled again.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -135,9 +138,10 @@ impl Batch {
         self.urgent = true;
     }
 
-    /// Forgets what was filled in, but keeps the memory.
+    /// Forgets what was filled in, but keeps the memory, if it is not much.
     pub fn clear(&mut self) {
         self.ops.clear();
+        self.ops.shrink_to(KEPT_MAX);
         self.dropped.clear();
         self.puts = 0;
         self.urgent = false;
@@ -367,6 +371,14 @@ pub(crate) enum Owners<'a> {
 }
 
 impl Owners<'_> {
+    /// The owner of a record that has one, without a mark.
+    pub(crate) fn only(self) -> Option<u32> {
+        match self {
+            Self::Bare(bytes) => bytes.try_into().ok().map(u32::from_le_bytes),
+            _ => None,
+        }
+    }
+
     pub(crate) fn to_vec(self) -> Vec<Hold> {
         match self {
             Self::Bare(bytes) => bytes

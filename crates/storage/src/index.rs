@@ -101,7 +101,11 @@ impl Index {
         self.closed = op == Op::Close;
         match op {
             Op::Put { owners, bytes } => {
-                self.insert(self.next_key, place(bytes)?, file, owners.to_vec());
+                let place = place(bytes)?;
+                match owners.only() {
+                    Some(owner) => self.insert(self.next_key, place, file, &[Hold::new(owner)]),
+                    None => self.insert(self.next_key, place, file, &owners.to_vec()),
+                }
                 self.next_key = self.next_key.saturating_add(1);
             }
             // Its put came before it, even if that is gone.
@@ -110,12 +114,12 @@ impl Index {
             }
             Op::Moved { key, owners, bytes } => {
                 self.remove(key);
-                self.insert(key, place(bytes)?, file, owners.to_vec());
+                self.insert(key, place(bytes)?, file, &owners.to_vec());
             }
             Op::Placed { key, place, owners } => {
                 self.remove(key);
                 self.see_segment(place);
-                self.insert(key, place, file, owners.to_vec());
+                self.insert(key, place, file, &owners.to_vec());
             }
             Op::Relocated { key, place } => self.relocate(key, place),
             Op::Release { owner, key } => self.release(owner, key),
@@ -237,8 +241,8 @@ impl Index {
         }
     }
 
-    fn insert(&mut self, key: u64, place: Place, home: u32, holds: Vec<Hold>) {
-        for hold in &holds {
+    fn insert(&mut self, key: u64, place: Place, home: u32, holds: &[Hold]) {
+        for hold in holds {
             let owned = self.owners.entry(hold.owner).or_insert(Owned {
                 records: 0,
                 first_key: key,
@@ -304,7 +308,7 @@ impl Index {
             .filter(|hold| hold.owner == owner && !hold.paged)
             .for_each(|hold| hold.mark = mark);
         let before = slot.holder();
-        let after = self.sets.enter(holds).expect("it had holders");
+        let after = self.sets.enter(&holds).expect("it had holders");
         slot.set_holder(after);
         self.sets.leave(before);
     }

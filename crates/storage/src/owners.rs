@@ -82,7 +82,7 @@ impl Set {
 
 impl OwnerSets {
     /// The holder that stands for `holds`; `None` if there are none.
-    pub(crate) fn enter(&mut self, holds: Vec<Hold>) -> Option<Holder> {
+    pub(crate) fn enter(&mut self, holds: &[Hold]) -> Option<Holder> {
         let holder = self.find(holds);
         self.count_in(holder);
         holder
@@ -102,14 +102,14 @@ impl OwnerSets {
                         paged: true,
                         ..Hold::new(owner)
                     };
-                    self.find(vec![paged])
+                    self.find(&[paged])
                 }
                 _ => return None,
             },
             Holder::Set(set) => match self.steps.get(&(set, step)) {
                 Some(after) => *after,
                 None => {
-                    let after = self.find(taken(self.holds(set), step)?);
+                    let after = self.find(&taken(self.holds(set), step)?);
                     self.steps.insert((set, step), after);
                     after
                 }
@@ -149,12 +149,14 @@ impl OwnerSets {
     }
 
     /// The holder that stands for `holds`, perhaps a new set that nobody has yet.
-    fn find(&mut self, mut holds: Vec<Hold>) -> Option<Holder> {
-        match holds[..] {
+    fn find(&mut self, holds: &[Hold]) -> Option<Holder> {
+        match *holds {
             [] => return None,
             [hold] if hold == Hold::new(hold.owner) => return Some(Holder::One(hold.owner)),
-            _ => holds.sort_unstable(),
+            _ => {}
         }
+        let mut holds = holds.to_vec();
+        holds.sort_unstable();
         if let Some(id) = self.ids.get(&holds[..]) {
             return Some(Holder::Set(*id));
         }
@@ -225,7 +227,7 @@ mod tests {
     fn records_of_a_fan_out_share_their_sets() {
         let mut sets = OwnerSets::default();
         let records: Vec<_> = (0..1000)
-            .map(|_| sets.enter(holds(0..100)).unwrap())
+            .map(|_| sets.enter(&holds(0..100)).unwrap())
             .collect();
         assert_eq!(sets.sets.len(), 1);
         for record in records {
@@ -242,7 +244,7 @@ mod tests {
     #[test]
     fn a_step_there_and_back() {
         let mut sets = OwnerSets::default();
-        let both = sets.enter(holds([2, 1])).unwrap();
+        let both = sets.enter(&holds([2, 1])).unwrap();
         let paged = sets.step(both, Step::PageOut(2)).unwrap().unwrap();
         assert_ne!(both, paged);
         assert_eq!(sets.step(paged, Step::PageOut(2)), None, "it is in a page");
@@ -264,7 +266,7 @@ mod tests {
     fn idle_sets_do_not_gather() {
         let mut sets = OwnerSets::default();
         for n in 0..3000 {
-            let holder = sets.enter(holds(n..n + 1000)).unwrap();
+            let holder = sets.enter(&holds(n..n + 1000)).unwrap();
             sets.leave(holder);
         }
         assert!(sets.idle <= IDLE_KEPT + 1000 + SET, "{}", sets.idle);

@@ -49,7 +49,7 @@ pub(super) fn section(root: &Path) -> Result<String, String> {
     Ok(rows?.iter().fold(HEAD.to_owned(), |text, row| text + row))
 }
 
-fn rows(file: &str) -> Result<[String; 8], String> {
+fn rows(file: &str) -> Result<[String; 10], String> {
     Ok([
         row(
             "reading the clock, both cores at once: time in gaps over 200 µs, the longest",
@@ -75,6 +75,16 @@ fn rows(file: &str) -> Result<[String; 8], String> {
             "the same, 1000 outstanding",
             &window(file, 1000)?,
             "e_confirm_w1000, e_pubonly_w1000",
+        ),
+        row(
+            "64 KiB there and, when all has come, back; 200 outstanding",
+            &relayed(64 << 10, 200)?,
+            "cl_64KiB",
+        ),
+        row(
+            "1 MiB there and, when all has come, back; 32 outstanding",
+            &relayed(1 << 20, 32)?,
+            "cl_1MiB",
         ),
         row(
             "1 KiB there and back, 1000 a second",
@@ -127,6 +137,14 @@ fn window(file: &str, outstanding: u32) -> Result<String, String> {
     let figures = pair(&["sync-all", file], "window", &arguments)?;
     let rate = figures.first().ok_or("a loop has no rate")?;
     Ok(format!("{:.0} k/s", rate / 1000.0))
+}
+
+/// How much of messages of so many octets comes back, if so many are outstanding.
+fn relayed(octets: u32, outstanding: u32) -> Result<String, String> {
+    let arguments = [octets, outstanding].map(|number| number.to_string());
+    let figures = pair(&["relay", &arguments[0]], "outstanding", &arguments)?;
+    let rate = figures.first().ok_or("a loop has no rate")?;
+    Ok(format!("{:.2} GB/s", rate * f64::from(octets) / 1e9))
 }
 
 /// So many octets from the load's core to the broker's and back, each time from when it was due.

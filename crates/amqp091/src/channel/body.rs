@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use leveret_broker::message::Message;
 
+/// A smaller body is read with what is around it, and copied: it is not worth reads of its own.
+const TARGET_LEAST: usize = 32 * 1024;
+
 /// Memory set aside for a body that is gathered, before any of it has come.
 const RESERVE_MAX: u64 = 2 * 1024 * 1024;
 
@@ -61,8 +64,10 @@ impl Body {
     /// Where octets may be put by others, who then tell [`Self::filled`].
     pub(super) fn target(&mut self) -> Option<&mut [u8]> {
         match self {
-            Self::Placed(placed) => Some(placed.rest()),
-            Self::Gathered(_) | Self::Dropped => None,
+            Self::Placed(placed) if placed.block.len() - placed.body_at >= TARGET_LEAST => {
+                Some(placed.rest())
+            }
+            _ => None,
         }
     }
 
@@ -134,22 +139,31 @@ mod tests {
             routing_key: b"key".as_slice().into(),
             properties: [0x10, 0, 2].as_slice().into(),
         };
-        for place_max in [0, 100] {
-            let mut body = Body::new(&head, 8, place_max);
-            body.push(b"abc");
-            match body.target() {
-                Some(target) => {
-                    assert_eq!(target.len(), 5);
-                    target[..2].copy_from_slice(b"de");
-                    body.filled(2);
+        for size in [8, TARGET_LEAST] {
+            let octets: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
+            for place_max in [0, size as u64] {
+                let mut body = Body::new(&head, size as u64, place_max);
+                body.push(&octets[..3]);
+                let target = body.target();
+                assert_eq!(
+                    target.is_some(),
+                    place_max as usize >= TARGET_LEAST,
+                    "{size}"
+                );
+                match target {
+                    Some(target) => {
+                        assert_eq!(target.len(), size - 3);
+                        target[..2].copy_from_slice(&octets[3..5]);
+                        body.filled(2);
+                    }
+                    None => body.push(&octets[3..5]),
                 }
-                None => body.push(b"de"),
+                body.push(&octets[5..]);
+                let message = body.finish(&head).unwrap();
+                assert_eq!(message.address(), b"\x02ex\x03key");
+                assert_eq!(message.properties(), [0x10, 0, 2]);
+                assert_eq!(message.body(), octets);
             }
-            body.push(b"fgh");
-            let message = body.finish(&head).unwrap();
-            assert_eq!(message.address(), b"\x02ex\x03key");
-            assert_eq!(message.properties(), [0x10, 0, 2]);
-            assert_eq!(message.body(), b"abcdefgh");
         }
     }
 }

@@ -19,8 +19,6 @@ use crate::reply_code::ReplyCode;
 const REST_MAX: usize = 15 * 1024;
 /// A body of at most this many octets gets its memory at once.
 const PLACE_MAX: u64 = 4 * 1024 * 1024;
-/// Less than this is not worth a read of its own.
-const TARGET_LEAST: usize = 16 * 1024;
 /// A content header has a class, a weight, a size and at least one word of property flags.
 const CONTENT_HEADER_LEAST: usize = 14;
 
@@ -207,7 +205,7 @@ impl Connection {
         let OpenBody { channel, left } = self.open_body?;
         let target = self.channels.get_mut(&channel)?.body_target()?;
         let len = left.min(target.len());
-        (len >= TARGET_LEAST).then(|| &mut target[..len])
+        (len > 0).then(|| &mut target[..len])
     }
 
     /// So many bytes have been put into the body's target.

@@ -19,6 +19,9 @@ pub(crate) struct Lines {
     wants_input: bool,
     finished: bool,
     deadline: Option<Timestamp>,
+    /// Octets that follow a line, and how many of them have come.
+    body: Vec<u8>,
+    body_filled: usize,
     elsewhere: Elsewhere,
 }
 
@@ -54,6 +57,8 @@ impl Lines {
             wants_input: true,
             finished: false,
             deadline: None,
+            body: Vec::new(),
+            body_filled: 0,
             elsewhere,
         }
     }
@@ -65,6 +70,7 @@ impl Lines {
             "echo" => self.answer(rest),
             "flood" => self.output.resize(rest.parse().unwrap(), b'x'),
             "tick" => self.deadline = Some(now.plus_ms(rest.parse().unwrap())),
+            "body" => self.body.resize(rest.parse().unwrap(), 0),
             "block" => self.wants_input = false,
             "unblock" => self.wants_input = true,
             "leave" => self.finished = true,
@@ -84,16 +90,35 @@ impl Lines {
 
 impl Protocol for Lines {
     fn receive(&mut self, block: &Arc<[u8]>, range: Range<usize>, now: Timestamp) -> usize {
-        let bytes = &block[range];
-        let consumed = bytes
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at + 1);
-        let lines = std::str::from_utf8(&bytes[..consumed]).unwrap();
-        for line in lines.lines() {
-            self.obey(line, now);
+        let mut bytes = &block[range.clone()];
+        loop {
+            if let Some(target) = self.body_target() {
+                let (body, rest) = bytes.split_at(target.len().min(bytes.len()));
+                target[..body.len()].copy_from_slice(body);
+                self.body_received(body.len());
+                bytes = rest;
+            }
+            let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+                return range.len() - bytes.len();
+            };
+            let line = std::str::from_utf8(&bytes[..end]).unwrap().to_owned();
+            bytes = &bytes[end + 1..];
+            self.obey(&line, now);
         }
-        consumed
+    }
+
+    fn body_target(&mut self) -> Option<&mut [u8]> {
+        let target = &mut self.body[self.body_filled..];
+        (!target.is_empty()).then_some(target)
+    }
+
+    fn body_received(&mut self, n: usize) {
+        self.body_filled += n;
+        if self.body_filled == self.body.len() {
+            let body = String::from_utf8(std::mem::take(&mut self.body)).unwrap();
+            self.body_filled = 0;
+            self.answer(&body);
+        }
     }
 
     fn poll_dispatch(&mut self, context: &mut Context<'_>, now: Timestamp) -> Poll<()> {
@@ -233,6 +258,33 @@ async fn more_than_a_block_arrives_in_order() {
             line.clear();
             reader.read_line(&mut line).await.unwrap();
             assert_eq!(line, format!("number {n}\n"));
+        }
+    };
+    let (written, ()) = tokio::join!(writer.write_all(text.as_bytes()), check);
+    written.unwrap();
+    served.ends().await;
+}
+
+#[tokio::test]
+async fn large_bodies_go_where_they_belong_and_what_follows_is_not_lost() {
+    let mut served = Served::start().await;
+    let count = 100;
+    let bodies = (0..count).map(|n| format!("{n:06}").repeat(n * 331));
+    let text: String = bodies
+        .clone()
+        .map(|body| format!("body {}\n{body}echo behind it\n", body.len()))
+        .collect();
+    let (reader, mut writer) = served.client.get_mut().split();
+    let mut reader = BufReader::new(reader);
+    let check = async {
+        for body in bodies {
+            let mut lines = String::new();
+            if !body.is_empty() {
+                reader.read_line(&mut lines).await.unwrap();
+            }
+            reader.read_line(&mut lines).await.unwrap();
+            let body = if body.is_empty() { body } else { body + "\n" };
+            assert!(lines == body + "behind it\n", "{} octets", lines.len());
         }
     };
     let (written, ()) = tokio::join!(writer.write_all(text.as_bytes()), check);

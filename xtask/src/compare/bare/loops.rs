@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,11 @@ pub(super) fn run(words: &[&str]) -> io::Result<()> {
         }
         ["window", port, outstanding] => {
             vec![window(connect(port)?, number(outstanding)? as usize, TIME)?]
+        }
+        ["relay", octets] => relay(serve()?, number(octets)? as usize)?,
+        ["outstanding", port, octets, outstanding] => {
+            let (octets, outstanding) = (number(octets)? as usize, number(outstanding)? as usize);
+            vec![round_trips(connect(port)?, octets, outstanding, TIME)?]
         }
         _ => return Err(io::ErrorKind::InvalidInput.into()),
     };
@@ -153,6 +159,40 @@ fn echo(mut socket: TcpStream) -> io::Result<Vec<u64>> {
             read => socket.write_all(&buffer[..read])?,
         }
     }
+}
+
+/// Sends back each message when all of it has come.
+fn relay(mut socket: TcpStream, octets: usize) -> io::Result<Vec<u64>> {
+    let mut message = vec![0; octets];
+    while socket.read_exact(&mut message).is_ok() {
+        socket.write_all(&message)?;
+    }
+    Ok(Vec::new())
+}
+
+/// Keeps so many messages on their way; gives how many came back in a second.
+fn round_trips(
+    mut socket: TcpStream,
+    octets: usize,
+    outstanding: usize,
+    time: Duration,
+) -> io::Result<u64> {
+    let (sent, came_back) = mpsc::sync_channel(outstanding - 1);
+    let mut to = socket.try_clone()?;
+    thread::spawn(move || {
+        let message = vec![1; octets];
+        // Until the other thread has had enough.
+        while sent.send(()).is_ok() && to.write_all(&message).is_ok() {}
+    });
+    let mut message = vec![0; octets];
+    let start = Instant::now();
+    let mut count = 0;
+    while start.elapsed() < time {
+        socket.read_exact(&mut message)?;
+        let _ = came_back.recv();
+        count += 1;
+    }
+    Ok((f64::from(count) / start.elapsed().as_secs_f64()) as u64)
 }
 
 fn sync_echo(path: &Path) -> io::Result<Vec<u64>> {
@@ -267,6 +307,16 @@ mod tests {
         assert!(rate > 0);
         // The last ones may not have been read when the client went.
         let _ = server.join().unwrap();
+    }
+
+    #[test]
+    fn what_is_on_its_way_comes_back() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        thread::spawn(move || relay(listener.accept().unwrap().0, 3 * READ));
+        let socket = connect(&port).unwrap();
+        let rate = round_trips(socket, 3 * READ, 2, Duration::from_millis(100)).unwrap();
+        assert!(rate > 0);
     }
 
     #[test]
