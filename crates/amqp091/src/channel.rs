@@ -280,7 +280,6 @@ impl Channel {
             while next(output).is_some() {}
             return;
         };
-        output.prepare();
         let consumer_tag = outgoing.consumer_tag();
         let mut last = LastDelivery::default();
         while let Some(delivery) = next(output) {

@@ -64,7 +64,7 @@ impl Output {
         &mut self.buffer
     }
 
-    /// Gets ready for messages.
+    /// Gets ready for much.
     pub(crate) fn prepare(&mut self) {
         if self.buffer.is_empty() {
             SPARE.with_borrow_mut(|spare| {

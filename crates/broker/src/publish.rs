@@ -5,8 +5,8 @@
 //! runs have for it. A message has its record in the log before any queue knows it, so that no acknowledgement can precede
 //! its message there.
 //!
-//! Batches are short-lived, and connections many: a thread lends one's memory to each that fills, which so finds it in the
-//! processor's cache.
+//! Batches are short-lived, and connections many: a thread lends the memory of a large one to each that is large, which so
+//! finds it in the processor's cache.
 
 use std::cell::RefCell;
 use std::mem;
@@ -93,6 +93,10 @@ pub struct Batch {
     stored: u64,
     /// No queues: for messages that need none but whose outcome somebody wants in its turn.
     nowhere: Option<Arc<Targets>>,
+    /// The last one was large.
+    grows: bool,
+    /// The memory is the thread's.
+    is_lent: bool,
 }
 
 thread_local! {
@@ -127,6 +131,9 @@ impl Visit {
         u64::from(self.queue.0) << 32 | u64::from(self.run)
     }
 }
+
+/// A batch of more publishes is large.
+const FEW: usize = 4;
 
 /// Fewer publishes than this are not packed: what that takes would not be made up for.
 const PACKED_MIN: usize = 8;
@@ -257,9 +264,7 @@ impl Batch {
         outbox: &mut Outbox,
         mut outcome: impl FnMut(Outcome),
     ) {
-        if self.is_empty() {
-            return;
-        }
+        let grows = self.publishes.len() > FEW;
         let durable_at = self.store(log);
         self.deliver(sizes, durable_at, now, outbox);
         for publish in self.publishes.drain(..) {
@@ -272,21 +277,19 @@ impl Batch {
                 });
             }
         }
-        self.exchange_buffers();
+        if mem::take(&mut self.is_lent) {
+            SPARE.with_borrow_mut(|spare| mem::swap(self, spare));
+        }
+        self.grows = grows;
     }
 
     /// Before something is added.
     #[inline]
     fn begin(&mut self) {
-        if self.is_empty() {
-            self.exchange_buffers();
+        if self.grows && self.is_empty() {
+            SPARE.with_borrow_mut(|spare| mem::swap(self, spare));
+            self.is_lent = true;
         }
-    }
-
-    /// Takes the thread's buffers, or gives them back. Both are empty.
-    #[inline]
-    fn exchange_buffers(&mut self) {
-        SPARE.with_borrow_mut(|spare| mem::swap(self, spare));
     }
 
     /// Takes the runs to their queues. A queue takes them in their order; which queue comes first is nobody's concern.

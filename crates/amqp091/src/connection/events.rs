@@ -11,10 +11,16 @@ use crate::method::{self, Method};
 use crate::output::Output;
 use crate::reply_code::ReplyCode;
 
+/// The output of so many events hardly grows.
+const FEW: usize = 4;
+
 impl Connection {
     /// Encodes events until `limit` octets of output wait.
     pub(super) fn dispatch(&mut self, limit: usize, now: Timestamp) {
         let mut bytes = 0;
+        if self.events.len() > FEW {
+            self.output.prepare();
+        }
         self.intercepts = match &self.phase {
             Phase::Running(by) => {
                 self.broker.options.interceptors.sent_time || self.broker.is_traced(by)
