@@ -263,6 +263,26 @@ mod tests {
     }
 
     #[test]
+    fn a_buffer_that_has_grown_goes_to_the_next_who_has_much_to_write() {
+        let write = |output: &mut Output, octets: usize| {
+            output.prepare();
+            output.buffer().resize(octets, 0);
+            let capacity = output.buffer.capacity();
+            output.advance(octets);
+            assert!(output.buffer.capacity() <= KEEP);
+            capacity
+        };
+        let (mut one, mut another) = (Output::default(), Output::default());
+        write(&mut one, KEEP / 2);
+        write(&mut one, 25 * KEEP);
+        assert!(write(&mut another, 1) >= 25 * KEEP);
+        assert!(write(&mut one, 1) >= 25 * KEEP);
+        // One that is too large is given up.
+        write(&mut one, SPARE_MAX + 1);
+        assert!(write(&mut another, 1) < SPARE_MAX);
+    }
+
+    #[test]
     fn nothing_behind_a_barrier_leaves_before_the_log_is_durable() {
         let mut output = Output::default();
         output.buffer().extend_from_slice(b"before");

@@ -135,6 +135,9 @@ impl Visit {
 /// A batch of more publishes is large.
 const FEW: usize = 4;
 
+/// An empty batch keeps room for so many publishes at most: a transaction may have had millions.
+const PUBLISHES_KEPT: usize = 4096;
+
 /// Fewer publishes than this are not packed: what that takes would not be made up for.
 const PACKED_MIN: usize = 8;
 
@@ -277,6 +280,8 @@ impl Batch {
                 });
             }
         }
+        self.publishes.shrink_to(PUBLISHES_KEPT);
+        self.runs.shrink_to(PUBLISHES_KEPT);
         if mem::take(&mut self.is_lent) {
             SPARE.with_borrow_mut(|spare| mem::swap(self, spare));
         }

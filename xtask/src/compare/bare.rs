@@ -18,7 +18,7 @@ use super::{LOAD_CORE, SERVER_CORE, print};
 pub(crate) const PART: &str = "bare-part";
 
 const HEAD: &str = "\n## What the machine allows\n\nBare loops of the same run, without a broker: one thread on the broker's \
-                    core, one on the load's, TCP over loopback without delay, reads that block. What these take, no broker can \
+                    core, one on the load's, TCP over loopback without delay, reads that block (large messages: that do not). What these take, no broker can \
                     save; a figure of the table is to be read beside the loop that does its part of the work. The clock says what \
                     the cores lose to the hypervisor and to other programs: no p99 is better than its longest gap allows.\n\n\
                     | bare loop | figures | beside |\n|---|---|---|\n";
@@ -49,7 +49,7 @@ pub(super) fn section(root: &Path) -> Result<String, String> {
     Ok(rows?.iter().fold(HEAD.to_owned(), |text, row| text + row))
 }
 
-fn rows(file: &str) -> Result<[String; 10], String> {
+fn rows(file: &str) -> Result<[String; 9], String> {
     Ok([
         row(
             "reading the clock, both cores at once: time in gaps over 200 µs, the longest",
@@ -75,11 +75,6 @@ fn rows(file: &str) -> Result<[String; 10], String> {
             "the same, 1000 outstanding",
             &window(file, 1000)?,
             "e_confirm_w1000, e_pubonly_w1000",
-        ),
-        row(
-            "64 KiB there and, when all has come, back; 200 outstanding",
-            &relayed(64 << 10, 200)?,
-            "cl_64KiB",
         ),
         row(
             "1 MiB there and, when all has come, back; 32 outstanding",

@@ -1,12 +1,12 @@
 //! The loops themselves. Each runs in a process of its own, which `bare.rs` starts on a core, and says what it found as
-//! numbers on a line. Blocking reads and writes, as little else as can be.
+//! numbers on a line. Blocking reads and writes, but for large messages, and as little else as can be.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::mem;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -161,13 +161,22 @@ fn echo(mut socket: TcpStream) -> io::Result<Vec<u64>> {
     }
 }
 
-/// Sends back each message when all of it has come.
+/// Sends back each message when all of it has come, and reads the next meanwhile.
 fn relay(mut socket: TcpStream, octets: usize) -> io::Result<Vec<u64>> {
-    let mut message = vec![0; octets];
-    while socket.read_exact(&mut message).is_ok() {
-        socket.write_all(&message)?;
+    socket.set_nonblocking(true)?;
+    let (mut coming, mut going) = (vec![0; octets], vec![0; octets]);
+    let (mut come, mut gone) = (0, octets);
+    loop {
+        match now(socket.read(&mut coming[come..]))? {
+            Some(0) if come < octets => return Ok(Vec::new()),
+            read => come += read.unwrap_or(0),
+        }
+        if come == octets && gone == octets {
+            mem::swap(&mut coming, &mut going);
+            (come, gone) = (0, 0);
+        }
+        gone += now(socket.write(&going[gone..]))?.unwrap_or(0);
     }
-    Ok(Vec::new())
 }
 
 /// Keeps so many messages on their way; gives how many came back in a second.
@@ -177,22 +186,24 @@ fn round_trips(
     outstanding: usize,
     time: Duration,
 ) -> io::Result<u64> {
-    let (sent, came_back) = mpsc::sync_channel(outstanding - 1);
-    let mut to = socket.try_clone()?;
-    thread::spawn(move || {
-        let message = vec![1; octets];
-        // Until the other thread has had enough.
-        while sent.send(()).is_ok() && to.write_all(&message).is_ok() {}
-    });
-    let mut message = vec![0; octets];
+    socket.set_nonblocking(true)?;
+    let mut buffer = vec![1; octets];
+    let (mut sent, mut came_back) = (0, 0);
     let start = Instant::now();
-    let mut count = 0;
     while start.elapsed() < time {
-        socket.read_exact(&mut message)?;
-        let _ = came_back.recv();
-        count += 1;
+        let room = (came_back + outstanding * octets - sent).min(octets);
+        sent += now(socket.write(&buffer[..room]))?.unwrap_or(0);
+        came_back += now(socket.read(&mut buffer))?.unwrap_or(0);
     }
-    Ok((f64::from(count) / start.elapsed().as_secs_f64()) as u64)
+    Ok(((came_back / octets) as f64 / start.elapsed().as_secs_f64()) as u64)
+}
+
+/// What a socket that does not block did; `None`: nothing.
+fn now(done: io::Result<usize>) -> io::Result<Option<usize>> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        done => done.map(Some),
+    }
 }
 
 fn sync_echo(path: &Path) -> io::Result<Vec<u64>> {
