@@ -7,11 +7,13 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     assert_eq!(check(bytes).err(), Table::decode(bytes).err());
-    let missing = find(bytes, "a key that is not there");
+    // Seldom there; the fuzzer sees what it is compared with, and makes tables that have it.
+    let key = "another key";
+    let found = find(bytes, key).map(|value| value.is_some());
     let Ok(table) = Table::decode(bytes) else {
         return;
     };
-    assert_eq!(missing, Ok(None));
+    assert_eq!(found, Ok(table.get(key).is_some()));
     for (key, value) in table.iter() {
         let found = find(bytes, key).unwrap().unwrap().to_owned().unwrap();
         // By text, for the sake of NaN.
