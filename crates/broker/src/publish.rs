@@ -93,14 +93,12 @@ pub struct Batch {
     stored: u64,
     /// No queues: for messages that need none but whose outcome somebody wants in its turn.
     nowhere: Option<Arc<Targets>>,
-    /// The last one was large.
+    /// The last one was large: this one begins with the thread's memory.
     grows: bool,
-    /// The memory is the thread's.
-    is_lent: bool,
 }
 
 thread_local! {
-    /// An empty batch whose buffers have grown.
+    /// An empty batch whose buffers have grown, unless it is lent.
     static SPARE: RefCell<Batch> = RefCell::default();
 }
 
@@ -280,21 +278,43 @@ impl Batch {
                 });
             }
         }
-        self.publishes.shrink_to(PUBLISHES_KEPT);
-        self.runs.shrink_to(PUBLISHES_KEPT);
-        if mem::take(&mut self.is_lent) {
-            SPARE.with_borrow_mut(|spare| mem::swap(self, spare));
-        }
-        self.grows = grows;
+        self.end(grows);
     }
 
     /// Before something is added.
     #[inline]
     fn begin(&mut self) {
         if self.grows && self.is_empty() {
-            SPARE.with_borrow_mut(|spare| mem::swap(self, spare));
-            self.is_lent = true;
+            self.borrow();
         }
+    }
+
+    #[inline(never)]
+    fn borrow(&mut self) {
+        *self = SPARE.take();
+        self.grows = true;
+    }
+
+    /// When all is done.
+    #[inline]
+    fn end(&mut self, grows: bool) {
+        if grows || self.grows {
+            self.give_back();
+        }
+        self.grows = grows;
+    }
+
+    /// Gives the memory of a large batch, which is empty now, to the thread.
+    #[inline(never)]
+    fn give_back(&mut self) {
+        let mut empty = mem::take(self);
+        empty.publishes.shrink_to(PUBLISHES_KEPT);
+        empty.runs.shrink_to(PUBLISHES_KEPT);
+        SPARE.with_borrow_mut(|spare| {
+            if empty.publishes.capacity() > spare.publishes.capacity() {
+                *spare = empty;
+            }
+        });
     }
 
     /// Takes the runs to their queues. A queue takes them in their order; which queue comes first is nobody's concern.
@@ -500,5 +520,33 @@ mod tests {
             (8..10, None),
         ];
         assert!(runs.eq(expected));
+    }
+
+    #[test]
+    fn the_memory_of_large_batches_goes_round_and_stays_with_none() {
+        let targets = Arc::new(Targets::new(Vec::new(), None));
+        // Gives how many publishes there was room for at the beginning, and what the batch keeps.
+        let fill = |batch: &mut Batch, count: usize| {
+            batch.begin();
+            let room = batch.publishes.capacity();
+            let publish = || (Message::new(b"", b"q", b"", b"x"), Receipt::Nobody);
+            let publishes = (0..count).map(|_| publish());
+            batch.push_run(Timestamp(0), MessageFacts::default(), &targets, publishes);
+            batch.publishes.clear();
+            batch.runs.clear();
+            batch.end(count > FEW);
+            (room, batch.publishes.capacity())
+        };
+        let [mut one, mut another, mut small] = [(); 3].map(|()| Batch::default());
+        assert_eq!(fill(&mut one, 100), (0, 0));
+        assert_eq!(fill(&mut another, 100), (0, 0));
+        let (room, kept) = fill(&mut one, 2 * PUBLISHES_KEPT);
+        assert!(room >= 100 && kept == 0, "{room}, {kept}");
+        let (room, kept) = fill(&mut another, FEW);
+        assert_eq!((room, kept), (PUBLISHES_KEPT, 0));
+        // Small ones have memory of their own.
+        fill(&mut small, FEW);
+        let (room, kept) = fill(&mut small, FEW);
+        assert!((FEW..PUBLISHES_KEPT).contains(&room) && kept == room);
     }
 }

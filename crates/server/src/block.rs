@@ -18,7 +18,12 @@ const LOOKS: usize = 4;
 const IDLE_READS: u32 = 64;
 
 thread_local! {
-    static KEPT: RefCell<Kept> = RefCell::default();
+    static KEPT: RefCell<Kept> = const {
+        RefCell::new(Kept {
+            blocks: VecDeque::new(),
+            idle: 0,
+        })
+    };
 }
 
 #[derive(Debug, Default)]
