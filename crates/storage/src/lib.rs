@@ -26,6 +26,7 @@ mod disk;
 mod dump;
 mod error;
 mod format;
+mod gather;
 mod index;
 mod keys;
 mod live;

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The writer sleeps when there is nothing to write, and for [`Options::lazy`] when there are only releases and marks that
-//! nobody waits for.
+//! nobody waits for. A frame may also wait a moment for more, see [`Gather`].
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,6 +17,7 @@ use crate::batch::{self, Batch};
 use crate::disk::DiskFile;
 use crate::error::{Failed, ReadError};
 use crate::format::{self, Place};
+use crate::gather::{self, Gather};
 use crate::log::{Appended, Callback, FailureCallback, Lsn, Options, Stats};
 use crate::store::Store;
 
@@ -59,6 +60,7 @@ struct State {
     hurry: bool,
     /// How the writer waits for work, if it does.
     sleep: Option<Sleep>,
+    gather: Gather,
     stop: Option<Stop>,
     failed: Option<Failed>,
 }
@@ -69,6 +71,8 @@ enum Sleep {
     Idle,
     /// Until something urgent comes in, but not long.
     Lazy,
+    /// Until the first frame has so many bytes, but not long.
+    Gather(usize),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +119,7 @@ impl Shared {
                 in_flight: 0,
                 hurry: false,
                 sleep: None,
+                gather: Gather::new(gather::now()),
                 stop: None,
                 failed: None,
             }),
@@ -152,10 +157,16 @@ impl Shared {
         let frame = state.frame_for(len, self.frame_bytes);
         frame.ops.extend_from_slice(batch.ops());
         frame.urgent |= batch.is_urgent();
-        let (lsn, urgent) = (Lsn(frame.lsn), frame.urgent);
+        let lsn = Lsn(frame.lsn);
         state.next_key += u64::from(batch.puts());
         state.in_flight += len;
-        if urgent || state.frames.len() > 1 || state.sleep == Some(Sleep::Idle) {
+        let has_work = match state.sleep {
+            Some(Sleep::Idle) => true,
+            Some(Sleep::Lazy) => state.is_ready(),
+            Some(Sleep::Gather(enough)) => state.is_enough(enough),
+            None => false,
+        };
+        if has_work {
             self.wake(&mut state);
         }
         Appended { first_key, lsn }
@@ -283,12 +294,16 @@ impl Shared {
     /// The frame to write next: waits for one, unless the writer wants a turn anyway. `None` when the log has ended.
     pub(crate) fn next_frame(&self, wants_turn: bool) -> Option<PendingFrame> {
         let mut state = self.state.lock();
+        if !wants_turn {
+            self.gather(&mut state);
+        }
         loop {
             if state.failed.is_some() {
                 return None;
             }
             let ready = wants_turn || state.is_ready();
             if !state.frames.is_empty() && ready {
+                state.gather.taken(gather::now());
                 state.hurry = false;
                 return state.frames.pop_front();
             }
@@ -301,9 +316,31 @@ impl Shared {
                     return Some(frame);
                 }
                 Some(Stop::Abandon | Stop::Written) => return None,
-                None if wants_turn => return Some(state.new_frame()),
+                None if wants_turn => {
+                    state.gather.taken(gather::now());
+                    return Some(state.new_frame());
+                }
                 None => self.sleep(&mut state),
             }
+        }
+    }
+
+    /// Lets the first frame grow, if that is likely to pay.
+    fn gather(&self, state: &mut MutexGuard<'_, State>) {
+        let Some(wait) = state.gather.wait() else {
+            return;
+        };
+        let mut has_waited = false;
+        while state.failed.is_none() && !state.is_enough(wait.enough) && gather::now() < wait.until
+        {
+            state.sleep = Some(Sleep::Gather(wait.enough));
+            self.work.wait_until(state, wait.until);
+            has_waited = true;
+        }
+        state.sleep = None;
+        if has_waited {
+            let came = state.is_enough(wait.enough);
+            state.gather.has_waited(came);
         }
     }
 
@@ -326,6 +363,9 @@ impl Shared {
             .fetch_add(written, Ordering::Relaxed);
         let mut state = self.state.lock();
         state.in_flight -= frame.ops.len();
+        let awaited = if frame.urgent { frame.ops.len() } else { 0 };
+        let pending = state.frames.iter().map(|frame| frame.ops.len()).sum();
+        state.gather.synced(awaited, pending, gather::now());
         self.durable.store(frame.lsn, Ordering::Release);
         drop(state);
         self.progress.notify_all();
@@ -424,6 +464,18 @@ impl Shared {
         self.state.lock().is_ready()
     }
 
+    /// As if a frame of so many bytes had just been synced, and syncs took minutes.
+    #[cfg(test)]
+    pub(crate) fn expect_bytes(&self, bytes: usize) {
+        let now = gather::now() + Duration::from_secs(60);
+        self.state.lock().gather.synced(bytes, 0, now);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_gathering(&self) -> bool {
+        matches!(self.state.lock().sleep, Some(Sleep::Gather(_)))
+    }
+
     /// The writer has ended: whoever comes now is told so.
     pub(crate) fn end(&self) -> Result<(), Failed> {
         let mut state = self.state.lock();
@@ -451,6 +503,17 @@ impl State {
             || self.stop.is_some()
             || self.frames.len() > 1
             || self.frames.front().is_some_and(|frame| frame.urgent)
+    }
+
+    /// Whether the first frame need not wait until it has more than so many bytes.
+    fn is_enough(&self, bytes: usize) -> bool {
+        self.hurry
+            || self.stop.is_some()
+            || self.frames.len() > 1
+            || self
+                .frames
+                .front()
+                .is_some_and(|frame| frame.ops.len() >= bytes)
     }
 
     /// The frame that a batch of `len` bytes goes into. One that would grow beyond `frame_bytes` is left as it is.

@@ -3,6 +3,7 @@
 mod backups;
 mod crashes;
 mod faults;
+mod gathering;
 mod model;
 mod pages;
 mod space;

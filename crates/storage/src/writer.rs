@@ -10,6 +10,7 @@
 //! still in an older file or its own, so it can go with its file.
 
 use std::sync::Arc;
+use std::thread;
 
 use crate::cleaning::Cleaner;
 use crate::disk::Disk;
@@ -64,7 +65,7 @@ struct FailOnPanic(Arc<Shared>);
 
 impl Drop for FailOnPanic {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if thread::panicking() {
             self.0.fail(Failed::new("the writer panicked"));
         }
     }
@@ -130,6 +131,8 @@ impl Writer {
                 }
             }
             shared.recycle(frame);
+            // Where those who were told share this core they go first: what they bring is in the next frame.
+            thread::yield_now();
         }
         Ok(())
     }
