@@ -32,10 +32,12 @@ pub(crate) struct Gather {
     taken: Instant,
     /// From there until it is durable, as a rule: a sync that takes far longer than those before may be alone.
     usual: Duration,
-    /// It waited for what was expected, and that came.
-    has_grown: bool,
     /// What to wait for before the next is taken.
     wait: Option<Wait>,
+    /// It was held up by a wait.
+    is_held: bool,
+    /// And then what was expected came.
+    has_grown: bool,
     /// Frames to come without a wait.
     rest: u32,
     /// The same, after the next wait that does not pay.
@@ -45,8 +47,8 @@ pub(crate) struct Gather {
 /// A frame's wait for more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wait {
-    /// Bytes that need not wait.
-    pub(crate) enough: usize,
+    /// So much that somebody waits for need not wait for more.
+    pub(crate) enough: u32,
     pub(crate) until: Instant,
 }
 
@@ -55,8 +57,9 @@ impl Gather {
         Self {
             taken: now,
             usual: QUICK_SYNC,
-            has_grown: false,
             wait: None,
+            is_held: false,
+            has_grown: false,
             rest: 0,
             next_rest: 1,
         }
@@ -64,13 +67,19 @@ impl Gather {
 
     /// What the next frame waits for. Asked for once.
     pub(crate) fn wait(&mut self) -> Option<Wait> {
+        self.is_held = false;
         self.wait.take()
     }
 
-    /// A frame has waited, and what was expected has come, or has not.
+    /// Somebody waits for what is in the frame, and the frame waits for more.
+    pub(crate) fn holds(&mut self) {
+        self.is_held = true;
+    }
+
+    /// The wait is over: what was expected has come, or has not. One that has held nobody up tells nothing.
     pub(crate) fn has_waited(&mut self, came: bool) {
-        self.has_grown = came;
-        if !came {
+        self.has_grown = came && self.is_held;
+        if self.is_held && !came {
             self.did_not_pay();
         }
     }
@@ -80,11 +89,12 @@ impl Gather {
         self.taken = now;
     }
 
-    /// The frame is durable: it had `bytes` that somebody waited for, and `pending` bytes have come in since it was taken.
-    pub(crate) fn synced(&mut self, bytes: usize, pending: usize, now: Instant) {
+    /// The frame is durable: somebody waited for so many of its messages and definitions, and waits for `pending` that have
+    /// come in since it was taken.
+    pub(crate) fn synced(&mut self, awaited: u32, pending: u32, now: Instant) {
         if std::mem::take(&mut self.has_grown) {
-            if pending <= bytes / 4 {
-                self.next_rest = (self.next_rest / 2).max(1);
+            if pending <= awaited / 4 {
+                self.next_rest = (self.next_rest - 1).max(1);
             } else {
                 self.did_not_pay();
             }
@@ -92,8 +102,8 @@ impl Gather {
         self.usual = (now - self.taken).min(2 * self.usual);
         let rests = self.rest > 0;
         self.rest = self.rest.saturating_sub(1);
-        self.wait = (bytes > 0 && !rests).then(|| Wait {
-            enough: pending + bytes - bytes / 8,
+        self.wait = (awaited > 0 && !rests).then(|| Wait {
+            enough: pending + awaited - awaited / 8,
             until: now + 2 * self.usual,
         });
     }
@@ -110,11 +120,11 @@ mod tests {
 
     const SYNC: Duration = Duration::from_micros(200);
 
-    /// A frame is taken and synced. Gives what the next waits for, in bytes, if it does.
-    fn sync(gather: &mut Gather, now: &mut Instant, bytes: usize, pending: usize) -> Option<usize> {
+    /// A frame is taken and synced. Gives what the next waits for, if it does.
+    fn sync(gather: &mut Gather, now: &mut Instant, awaited: u32, pending: u32) -> Option<u32> {
         gather.taken(*now);
         *now += SYNC;
-        gather.synced(bytes, pending, *now);
+        gather.synced(awaited, pending, *now);
         gather.wait().map(|wait| wait.enough)
     }
 
@@ -124,6 +134,7 @@ mod tests {
         let mut gather = Gather::new(now);
         assert_eq!(sync(&mut gather, &mut now, 800, 800), Some(1500));
         for _ in 0..1000 {
+            gather.holds();
             gather.has_waited(true);
             assert_eq!(sync(&mut gather, &mut now, 1600, 100), Some(1500));
         }
@@ -144,12 +155,13 @@ mod tests {
     }
 
     /// How many of 10 000 frames wait when each wait ends like that, and is followed by so much.
-    fn waits(came: bool, pending: usize) -> usize {
+    fn waits(came: bool, pending: u32) -> usize {
         let mut now = now();
         let mut gather = Gather::new(now);
         let mut frame = || {
             let waits = sync(&mut gather, &mut now, 800, pending).is_some();
             if waits {
+                gather.holds();
                 gather.has_waited(came);
             }
             waits
@@ -164,18 +176,40 @@ mod tests {
         assert_eq!(waits(true, 100), 10_000);
     }
 
+    /// Who publishes 100 and 20 in turn, each time when the confirms are there: what follows the larger batch is held up, and
+    /// what follows the smaller is enough by itself.
+    #[test]
+    fn a_wait_that_held_nobody_up_does_not_count() {
+        let mut now = now();
+        let mut gather = Gather::new(now);
+        let mut held_up = 0;
+        for _ in 0..10_000 {
+            if sync(&mut gather, &mut now, 100, 0).is_some() {
+                gather.holds();
+                gather.has_waited(false);
+                held_up += 1;
+            }
+            if sync(&mut gather, &mut now, 20, 0).is_some() {
+                gather.has_waited(true);
+            }
+        }
+        assert!(held_up < 100, "{held_up}");
+    }
+
     #[test]
     fn it_is_found_again_that_it_pays() {
         let mut now = now();
         let mut gather = Gather::new(now);
         for _ in 0..10_000 {
             if sync(&mut gather, &mut now, 800, 800).is_some() {
+                gather.holds();
                 gather.has_waited(false);
             }
         }
         let mut frame = || {
             let waits = sync(&mut gather, &mut now, 1600, 100).is_some();
             if waits {
+                gather.holds();
                 gather.has_waited(true);
             }
             waits

@@ -44,7 +44,8 @@ pub(crate) struct PendingFrame {
     pub(crate) lsn: u64,
     pub(crate) first_key: u64,
     pub(crate) ops: Vec<u8>,
-    urgent: bool,
+    /// Messages and definitions that somebody waits for.
+    awaited: u32,
 }
 
 struct State {
@@ -71,8 +72,8 @@ enum Sleep {
     Idle,
     /// Until something urgent comes in, but not long.
     Lazy,
-    /// Until the first frame has so many bytes, but not long.
-    Gather(usize),
+    /// Until somebody waits for so much of the first frame, but not long.
+    Gather(u32),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,14 +157,22 @@ impl Shared {
         }
         let frame = state.frame_for(len, self.frame_bytes);
         frame.ops.extend_from_slice(batch.ops());
-        frame.urgent |= batch.is_urgent();
+        if batch.is_urgent() {
+            frame.awaited += batch.puts().max(1);
+        }
         let lsn = Lsn(frame.lsn);
         state.next_key += u64::from(batch.puts());
         state.in_flight += len;
         let has_work = match state.sleep {
             Some(Sleep::Idle) => true,
             Some(Sleep::Lazy) => state.is_ready(),
-            Some(Sleep::Gather(enough)) => state.is_enough(enough),
+            Some(Sleep::Gather(enough)) => {
+                let is_enough = state.is_enough(enough);
+                if !is_enough && state.is_ready() {
+                    state.gather.holds();
+                }
+                is_enough
+            }
             None => false,
         };
         if has_work {
@@ -330,6 +339,9 @@ impl Shared {
         let Some(wait) = state.gather.wait() else {
             return;
         };
+        if state.is_ready() {
+            state.gather.holds();
+        }
         let mut has_waited = false;
         while state.failed.is_none() && !state.is_enough(wait.enough) && gather::now() < wait.until
         {
@@ -363,9 +375,8 @@ impl Shared {
             .fetch_add(written, Ordering::Relaxed);
         let mut state = self.state.lock();
         state.in_flight -= frame.ops.len();
-        let awaited = if frame.urgent { frame.ops.len() } else { 0 };
-        let pending = state.frames.iter().map(|frame| frame.ops.len()).sum();
-        state.gather.synced(awaited, pending, gather::now());
+        let pending = state.frames.iter().map(|frame| frame.awaited).sum();
+        state.gather.synced(frame.awaited, pending, gather::now());
         self.durable.store(frame.lsn, Ordering::Release);
         drop(state);
         self.progress.notify_all();
@@ -464,11 +475,11 @@ impl Shared {
         self.state.lock().is_ready()
     }
 
-    /// As if a frame of so many bytes had just been synced, and syncs took minutes.
+    /// As if a frame of so many messages had just been synced, and syncs took minutes.
     #[cfg(test)]
-    pub(crate) fn expect_bytes(&self, bytes: usize) {
+    pub(crate) fn expect(&self, messages: u32) {
         let now = gather::now() + Duration::from_secs(60);
-        self.state.lock().gather.synced(bytes, 0, now);
+        self.state.lock().gather.synced(messages, 0, now);
     }
 
     #[cfg(test)]
@@ -502,18 +513,18 @@ impl State {
         self.hurry
             || self.stop.is_some()
             || self.frames.len() > 1
-            || self.frames.front().is_some_and(|frame| frame.urgent)
+            || self.frames.front().is_some_and(|frame| frame.awaited > 0)
     }
 
-    /// Whether the first frame need not wait until it has more than so many bytes.
-    fn is_enough(&self, bytes: usize) -> bool {
+    /// Whether the first frame need not wait until somebody waits for more than so much of it.
+    fn is_enough(&self, awaited: u32) -> bool {
         self.hurry
             || self.stop.is_some()
             || self.frames.len() > 1
             || self
                 .frames
                 .front()
-                .is_some_and(|frame| frame.ops.len() >= bytes)
+                .is_some_and(|frame| frame.awaited >= awaited)
     }
 
     /// The frame that a batch of `len` bytes goes into. One that would grow beyond `frame_bytes` is left as it is.
@@ -538,7 +549,7 @@ impl State {
             lsn,
             first_key: self.next_key,
             ops,
-            urgent: false,
+            awaited: 0,
         }
     }
 }

@@ -17,16 +17,16 @@ fn append(log: &Log) {
     log.append(&mut batch);
 }
 
-/// A log whose next frame is small and waits for 4000 bytes.
+/// A log whose next frame has one message and waits for four.
 fn waiting() -> Log {
     let disk = Arc::new(SimDisk::new(1));
     let (log, _) = Log::open_stepped(disk, Options::default(), &mut |_| {}).unwrap();
-    log.shared().expect_bytes(4000);
+    log.shared().expect(4);
     append(&log);
     log
 }
 
-/// Whether the frame still waits after `count` appends more, and how many bytes it has when it is taken.
+/// Whether the frame still waits after `count` messages more, and how many bytes it has when it is taken.
 fn frame_after(count: usize) -> (bool, usize) {
     let log = waiting();
     thread::scope(|scope| {
