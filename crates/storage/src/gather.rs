@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// The most frames without a wait after one that did not pay.
 const REST_MAX: u32 = 256;
-/// A fast disk's sync, to begin with.
+/// What a fast disk takes for a sync.
 const QUICK_SYNC: Duration = Duration::from_micros(50);
 
 /// The time by which waits are measured.
@@ -99,7 +99,7 @@ impl Gather {
                 self.did_not_pay();
             }
         }
-        self.usual = (now - self.taken).min(2 * self.usual);
+        self.usual = (now - self.taken).min(2 * self.usual + QUICK_SYNC);
         let rests = self.rest > 0;
         self.rest = self.rest.saturating_sub(1);
         self.wait = (awaited > 0 && !rests).then(|| Wait {
@@ -150,8 +150,8 @@ mod tests {
             gather.synced(800, 800, now);
             (gather.wait().expect("it has paid so far").until - now).as_micros()
         };
-        assert_eq!([1000; 5].map(&mut sync), [200, 400, 800, 1600, 2000]);
-        assert_eq!([60_000_000, 1000, 200].map(sync), [4000, 2000, 400]);
+        assert_eq!([1000; 5].map(&mut sync), [300, 700, 1500, 2000, 2000]);
+        assert_eq!([60_000_000, 1000, 200].map(sync), [4100, 2000, 400]);
     }
 
     /// How many of 10 000 frames wait when each wait ends like that, and is followed by so much.
