@@ -176,24 +176,33 @@ mod tests {
         assert_eq!(waits(true, 100), 10_000);
     }
 
-    /// Who publishes 100 and 20 in turn, each time when the confirms are there: what follows the larger batch is held up, and
-    /// what follows the smaller is enough by itself.
+    /// A lone publisher is all of its frames: that nothing comes in during their syncs does not say that a wait pays.
     #[test]
-    fn a_wait_that_held_nobody_up_does_not_count() {
+    fn a_wait_that_held_nobody_up_tells_nothing() {
         let mut now = now();
         let mut gather = Gather::new(now);
-        let mut held_up = 0;
-        for _ in 0..10_000 {
-            if sync(&mut gather, &mut now, 100, 0).is_some() {
+        let mut frames_until_a_wait = |is_held, came| {
+            let frames = 1
+                + (0..1000)
+                    .take_while(|_| sync(&mut gather, &mut now, 100, 0).is_none())
+                    .count();
+            if is_held {
                 gather.holds();
-                gather.has_waited(false);
-                held_up += 1;
             }
-            if sync(&mut gather, &mut now, 20, 0).is_some() {
-                gather.has_waited(true);
-            }
+            gather.has_waited(came);
+            frames
+        };
+        for _ in 0..10 {
+            frames_until_a_wait(true, false);
         }
-        assert!(held_up < 100, "{held_up}");
+        let rare = REST_MAX as usize + 1;
+        assert_eq!(frames_until_a_wait(false, true), rare);
+        for _ in 0..1000 {
+            assert_eq!(frames_until_a_wait(false, true), 1);
+            assert_eq!(frames_until_a_wait(false, false), 1);
+        }
+        frames_until_a_wait(true, false);
+        assert_eq!(frames_until_a_wait(true, false), rare);
     }
 
     #[test]

@@ -475,11 +475,11 @@ impl Shared {
         self.state.lock().is_ready()
     }
 
-    /// As if a frame of so many messages had just been synced, and syncs took minutes.
+    /// As if a frame of so many messages had just been synced, and syncs took so long that a test which waits it out hangs.
     #[cfg(test)]
-    pub(crate) fn expect(&self, messages: u32) {
-        let now = gather::now() + Duration::from_secs(60);
-        self.state.lock().gather.synced(messages, 0, now);
+    pub(crate) fn expect_messages(&self, count: u32) {
+        let now = gather::now() + Duration::from_secs(24 * 3600);
+        self.state.lock().gather.synced(count, 0, now);
     }
 
     #[cfg(test)]

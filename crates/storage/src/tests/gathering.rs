@@ -21,7 +21,7 @@ fn append(log: &Log) {
 fn waiting() -> Log {
     let disk = Arc::new(SimDisk::new(1));
     let (log, _) = Log::open_stepped(disk, Options::default(), &mut |_| {}).unwrap();
-    log.shared().expect(4);
+    log.shared().expect_messages(4);
     append(&log);
     log
 }
