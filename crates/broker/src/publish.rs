@@ -123,13 +123,6 @@ struct Visit {
     target: u32,
 }
 
-impl Visit {
-    /// By queue, then as they were published. One number: there may be many to be put in order.
-    fn order(&self) -> u64 {
-        u64::from(self.queue.0) << 32 | u64::from(self.run)
-    }
-}
-
 /// A batch of more publishes is large.
 const FEW: usize = 4;
 
@@ -347,7 +340,8 @@ impl Batch {
     }
 
     fn visit_queues(&mut self, durable_at: Option<Lsn>, now: Timestamp, outbox: &mut Outbox) {
-        self.visits.sort_unstable_by_key(Visit::order);
+        // A stable sort: what goes to one queue stays in the order in which it was published.
+        self.visits.sort_by_key(|visit| visit.queue);
         for visits in self.visits.chunk_by(|a, b| a.queue == b.queue) {
             let (runs, publishes) = (&mut self.runs, &mut self.publishes);
             visit(visits, runs, publishes, durable_at, now, outbox);
