@@ -326,6 +326,11 @@ impl Connection {
         self.activity.receives.add(1);
     }
 
+    /// Whether what the next [`Self::poll_dispatch`] would encode may wait for a moment, if more may come in it.
+    pub fn may_gather(&self) -> bool {
+        self.events.is_empty() && self.mailbox.may_gather()
+    }
+
     /// Takes what other parts of the node have for this connection (deliveries, confirms, forced close) and encodes it,
     /// as far as the output has room. `Pending` when there was nothing: the context's waker is called when there is.
     pub fn poll_dispatch(&mut self, context: &mut Context<'_>, now: Timestamp) -> Poll<()> {

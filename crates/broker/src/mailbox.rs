@@ -23,6 +23,8 @@ pub const FULL_BYTES: usize = 512 * 1024;
 const ROOM_BYTES: usize = FULL_BYTES / 2;
 /// What a delivery weighs besides its body.
 const DELIVERY_BYTES: usize = 128;
+/// Events that weigh less on average are small.
+const SMALL_BYTES: usize = 4096;
 
 /// Something for a connection to do.
 #[derive(Debug)]
@@ -118,6 +120,14 @@ impl Mailbox {
         self.inner.lock().paused.push((queue.clone(), consumer));
     }
 
+    /// Whether there are small deliveries and no more, which are cheaper when others go with them: what a write costs
+    /// besides its bytes is most of their cost. Whoever poked the connection wants it to be quick.
+    pub fn may_gather(&self) -> bool {
+        let inner = self.inner.lock();
+        let is_small = inner.bytes < inner.events.len() * SMALL_BYTES;
+        inner.bytes > 0 && is_small && !inner.poked
+    }
+
     /// What the events in it weigh.
     pub(crate) fn bytes(&self) -> usize {
         self.inner.lock().bytes
@@ -185,5 +195,46 @@ pub fn weight(event: &Event) -> usize {
         | Event::LoggedIn(_)
         | Event::SecretRenewed(_)
         | Event::Close(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Message;
+    use crate::queue::{Offset, Stamp};
+
+    fn delivery(body: usize) -> Event {
+        Event::Deliver {
+            channel: 1,
+            consumer: 0,
+            delivery: Delivery {
+                id: None,
+                message: Message::new(b"", b"q", b"", &vec![0; body]),
+                redelivered: false,
+                stamp: Stamp::Offset(Offset::new(0)),
+            },
+        }
+    }
+
+    #[test]
+    fn small_deliveries_may_gather() {
+        let check = |events: Vec<Event>, expected: bool| {
+            let text = format!("{} events", events.len());
+            let mailbox = Mailbox::default();
+            events.into_iter().for_each(|event| mailbox.put(event));
+            assert_eq!(mailbox.may_gather(), expected, "{text}");
+            mailbox.poke();
+            assert!(!mailbox.may_gather(), "{text}, poked");
+        };
+        check(vec![], false);
+        check(vec![delivery(100)], true);
+        check(vec![delivery(100), delivery(100), delivery(4000)], true);
+        check(vec![delivery(SMALL_BYTES)], false);
+        check(
+            vec![delivery(100), delivery(100), delivery(64 * 1024)],
+            false,
+        );
+        check(vec![Event::Close("shutdown".into())], false);
     }
 }

@@ -4,6 +4,10 @@
 //! what there is: one read and one write, however many messages they hold. A turn that got anywhere goes to the back of
 //! the thread's queue, so that no connection starves its neighbours; one that did not sleeps until the socket, the
 //! machine or the clock wakes it, and holds no buffer meanwhile.
+//!
+//! Small deliveries that others have put there before a turn wait for the next one: what the other connections of the
+//! thread read meanwhile goes along in the same write, and a client that sleeps is woken once for all of it. What
+//! comes of a turn's own input alone goes out at once, as do confirms: clients wait for these before they go on.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -55,6 +59,7 @@ pub(crate) async fn serve(
         clock,
         rest: Vec::new(),
         reads: lull::Reads::default(),
+        gathered: false,
         spoke: false,
     };
     match driver.run(stop).await {
@@ -80,6 +85,8 @@ struct Driver {
     /// Bytes read and not consumed: the beginning of a frame.
     rest: Vec<u8>,
     reads: lull::Reads,
+    /// The last turn left deliveries to this one.
+    gathered: bool,
     /// Something has been written: the client may have it still to read.
     spoke: bool,
 }
@@ -102,6 +109,8 @@ impl Driver {
         lull::wake_rested();
         let now = self.clock.now();
         let mut progress = false;
+        let gathers = !self.gathered && self.protocol.may_gather();
+        self.gathered = gathers;
         if self
             .protocol
             .deadline()
@@ -117,7 +126,7 @@ impl Driver {
                 Poll::Pending => {}
             }
         }
-        progress |= self.protocol.poll_dispatch(context, now).is_ready();
+        progress |= gathers || self.protocol.poll_dispatch(context, now).is_ready();
         if self.protocol.wants_rest() && !self.rest.is_empty() {
             self.offer_rest(now);
             progress = true;

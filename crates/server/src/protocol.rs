@@ -20,6 +20,10 @@ pub(crate) trait Protocol: Send {
     }
     fn body_received(&mut self, _n: usize) {}
     fn poll_dispatch(&mut self, context: &mut Context<'_>, now: Timestamp) -> Poll<()>;
+    /// Whether the next dispatch had better wait for a turn of the others, which may have more for it.
+    fn may_gather(&self) -> bool {
+        false
+    }
     fn slices<'a>(&'a mut self, slices: &mut [IoSlice<'a>]) -> usize;
     fn advance(&mut self, n: usize);
     fn wants_input(&self) -> bool;
@@ -58,6 +62,10 @@ impl Protocol for Connection {
 
     fn poll_dispatch(&mut self, context: &mut Context<'_>, now: Timestamp) -> Poll<()> {
         self.poll_dispatch(context, now)
+    }
+
+    fn may_gather(&self) -> bool {
+        self.may_gather()
     }
 
     fn slices<'a>(&'a mut self, slices: &mut [IoSlice<'a>]) -> usize {

@@ -32,6 +32,8 @@ pub(crate) struct Elsewhere(Arc<Mutex<Mailbox>>);
 #[derive(Default)]
 struct Mailbox {
     lines: VecDeque<String>,
+    /// They may wait for a turn.
+    may_gather: bool,
     waker: Option<Waker>,
     disconnected: u32,
 }
@@ -130,6 +132,10 @@ impl Protocol for Lines {
         drop(mailbox);
         self.obey(&line, now);
         Poll::Ready(())
+    }
+
+    fn may_gather(&self) -> bool {
+        self.elsewhere.0.lock().unwrap().may_gather
     }
 
     /// Two slices, so that more than one is written at a time.
@@ -323,6 +329,37 @@ async fn dispatches_are_written_without_input() {
     served.hear("first").await;
     served.hear("second").await;
     served.ends().await;
+}
+
+#[tokio::test]
+async fn dispatches_that_may_gather_wait_for_one_turn() {
+    for may_gather in [false, true] {
+        let (_client, server) = sockets().await;
+        let elsewhere = Elsewhere::default();
+        let serving = serve(
+            "a client".to_owned(),
+            Stream::Tcp(server),
+            Box::new(Lines::new(elsewhere.clone())),
+            Clock::start(),
+            Arc::new(Notify::new()).notified_owned(),
+        );
+        let mut serving = pin!(serving);
+        elsewhere.0.lock().unwrap().may_gather = may_gather;
+        elsewhere.dispatch("echo first");
+        elsewhere.dispatch("echo second");
+        let mut waiting = Vec::new();
+        for _ in 0..4 {
+            let turn = poll_fn(|context| Poll::Ready(serving.as_mut().poll(context))).await;
+            assert!(turn.is_pending());
+            waiting.push(elsewhere.0.lock().unwrap().lines.len());
+        }
+        let expected = if may_gather {
+            [2, 1, 1, 0]
+        } else {
+            [1, 0, 0, 0]
+        };
+        assert_eq!(waiting, expected);
+    }
 }
 
 #[tokio::test]
