@@ -27,6 +27,7 @@ use crate::error::{Error, Resource, Result};
 use crate::events::{Event, EventSink, Events, text};
 use crate::flows::ChannelFlows;
 use crate::ids::{MessageId, PageId, QueueId};
+use crate::last::Last;
 use crate::live_queue::{ConnectionId, DeadLettered, LiveQueue, Outbox};
 use crate::login_sources::LoginSources;
 use crate::mailbox::{self, CancelReason, Mailbox};
@@ -39,6 +40,7 @@ use crate::queue::pages::PageStore;
 use crate::queue::{Counts, Incoming, Kind, MessageFacts, Op, Recovered, Settings};
 use crate::record;
 use crate::reply_to::ReplyConsumers;
+use crate::table::Table;
 use crate::time::Timestamp;
 use crate::timers::Timers;
 use crate::users::{Access, PasswordHash, User, UserLimits};
@@ -85,7 +87,9 @@ pub struct Broker {
     dead_letters: [DeadLetterTally; 3],
     message_sizes: SizeTally,
     /// The settings of the queue that was declared or configured last.
-    last_settings: Mutex<Option<Arc<Settings>>>,
+    last_settings: Mutex<Last<Settings>>,
+    /// The arguments of the queue that was declared last.
+    last_arguments: Mutex<Last<Table>>,
     /// In how many vhosts the firehose is on.
     traced_vhosts: AtomicUsize,
     /// Held by whoever appends messages of streams, until they are in their streams.
@@ -305,6 +309,7 @@ impl Broker {
             dead_letters: Default::default(),
             message_sizes: SizeTally::default(),
             last_settings: Mutex::default(),
+            last_arguments: Mutex::default(),
             traced_vhosts: AtomicUsize::new(0),
             stream_order: Mutex::default(),
         };

@@ -883,7 +883,7 @@ mod tests {
                 auto_delete: false,
                 exclusive: None,
                 declared_by: None,
-                arguments: Table::new(),
+                arguments: Arc::default(),
             };
             let declaration = Arc::new(declaration);
             let changes = catalogue.apply(Command::DeclareQueue { vhost, declaration });

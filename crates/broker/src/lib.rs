@@ -18,6 +18,7 @@ pub mod exchange;
 pub mod flows;
 pub mod ids;
 mod interceptors;
+mod last;
 pub mod live_queue;
 pub mod login_sources;
 pub mod mailbox;

@@ -48,8 +48,8 @@ pub struct Declaration {
     pub auto_delete: bool,
     /// The only connection that may use it; the queue goes with it.
     pub exclusive: Option<ConnectionId>,
-    /// With `x-queue-type` filled in.
-    pub arguments: Table,
+    /// With `x-queue-type` filled in. Shared by queues that were declared alike.
+    pub arguments: Arc<Table>,
     /// The user who did it; nobody: the node itself.
     pub declared_by: Option<Arc<str>>,
 }

@@ -145,7 +145,7 @@ impl Node {
                     durable,
                     auto_delete: false,
                     exclusive: None,
-                    arguments: Table::new(),
+                    arguments: Arc::default(),
                     declared_by: Some("ann".into()),
                 }),
             },

@@ -61,7 +61,7 @@ fn wanted() -> Vec<Wanted> {
                 durable: true,
                 auto_delete: false,
                 exclusive: None,
-                arguments: Table::new(),
+                arguments: Arc::default(),
                 declared_by: None,
             },
         });

@@ -25,7 +25,6 @@ mod queues;
 
 pub use bindings::BindingSpec;
 pub use exchanges::ExchangeSpec;
-pub(super) use queues::with_type;
 pub use queues::{Declared, QueueSpec};
 
 /// Names that begin so are the broker's.

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::exchange::{Destination, Kind};
 use crate::ids::{ExchangeId, QueueId, VhostId};
+use crate::last::Last;
 use crate::live_queue::Declaration;
 use crate::policies::{ApplyTo, Policy, Scope};
 use crate::queue;
@@ -190,7 +191,10 @@ impl Definition {
             ("vhost", Value::I64(vhost.0.into())),
             ("name", text(&declaration.name)),
             ("auto_delete", Value::Bool(declaration.auto_delete)),
-            ("arguments", Value::Table(declaration.arguments.clone())),
+            (
+                "arguments",
+                Value::Table(Table::clone(&declaration.arguments)),
+            ),
         ];
         let by = declared_by(declaration.declared_by.as_deref());
         Self::new(QUEUE, id.0.into(), fields.into_iter().chain(by))
@@ -260,9 +264,10 @@ impl Catalogue {
     pub fn restore(mut definitions: Vec<Definition>) -> Result<Self, RecordError> {
         definitions.sort_by_key(|definition| (definition.table, definition.id));
         let mut catalogue = Self::default();
+        let mut last_arguments = Last::default();
         for Definition { table, id, bytes } in definitions {
             let fields = Fields::read(table, id, &bytes)?;
-            catalogue.restore_one(&fields)?;
+            catalogue.restore_one(&fields, &mut last_arguments)?;
             catalogue.last_id = catalogue.last_id.max(id);
         }
         for vhost in catalogue.vhosts.values_mut() {
@@ -278,7 +283,11 @@ impl Catalogue {
         Some(known.map_or_else(|| name.into(), |(known, _)| known.clone()))
     }
 
-    fn restore_one(&mut self, fields: &Fields) -> Result<(), RecordError> {
+    fn restore_one(
+        &mut self,
+        fields: &Fields,
+        last_arguments: &mut Last<Table>,
+    ) -> Result<(), RecordError> {
         match fields.table {
             VHOST => self.insert_vhost(fields.vhost()?),
             USER => {
@@ -326,7 +335,7 @@ impl Catalogue {
                     .map_err(|source| fields.misfit(source))?;
             }
             QUEUE => {
-                let mut declaration = fields.queue_declaration()?;
+                let mut declaration = fields.queue_declaration(last_arguments)?;
                 declaration.declared_by = self.declarer(fields);
                 let id = QueueId(fields.own_id()?);
                 self.vhost_by_id(VhostId(fields.number("vhost")?))
@@ -534,7 +543,10 @@ impl Fields {
         })
     }
 
-    fn queue_declaration(&self) -> Result<Declaration, RecordError> {
+    fn queue_declaration(
+        &self,
+        last_arguments: &mut Last<Table>,
+    ) -> Result<Declaration, RecordError> {
         let mut arguments: Table = self.inner("arguments")?;
         arguments.shrink_to_fit();
         Ok(Declaration {
@@ -542,7 +554,7 @@ impl Fields {
             durable: true,
             auto_delete: self.flag("auto_delete")?,
             exclusive: None,
-            arguments,
+            arguments: last_arguments.share(arguments),
             declared_by: None,
         })
     }

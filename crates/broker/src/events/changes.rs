@@ -511,7 +511,10 @@ fn queue_created(node: &str, vhost: &str, declaration: &Declaration) -> Event {
         ("durable", Value::Bool(declaration.durable)),
         ("auto_delete", Value::Bool(declaration.auto_delete)),
         ("exclusive", Value::Bool(owner.is_some())),
-        ("arguments", Value::Table(declaration.arguments.clone())),
+        (
+            "arguments",
+            Value::Table(Table::clone(&declaration.arguments)),
+        ),
         ("owner_pid", owner.map_or_else(|| text(""), connection_pid)),
         ("leader", text(node)),
         ("members", Value::Array(vec![text(node)])),

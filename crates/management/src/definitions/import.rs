@@ -471,7 +471,7 @@ fn queue(item: &Json, place: &Place<'_>) -> Result<Wanted, ImportError> {
             durable: place.flag(item, "durable", true)?,
             auto_delete: place.flag(item, "auto_delete", false)?,
             exclusive: None,
-            arguments,
+            arguments: arguments.into(),
             declared_by: None,
         },
     })

@@ -17,7 +17,7 @@ use crate::live_queue::{Browse, BrowsePage, Declaration, LiveQueue, Outbox};
 use crate::policies::{self, Applied};
 use crate::principal::Principal;
 use crate::queue::pages::Resident;
-use crate::queue::{Browsed, Kind, Op, Settings, Stats};
+use crate::queue::{Browsed, Kind, Op, Stats};
 use crate::reply_to;
 use crate::table::{Table, Value};
 use crate::time::Timestamp;
@@ -104,7 +104,7 @@ impl Broker {
             durable: spec.durable,
             auto_delete: spec.auto_delete,
             exclusive: spec.exclusive.then_some(by.connection),
-            arguments: with_type(spec.arguments, kind),
+            arguments: self.with_type(spec.arguments, kind),
             declared_by: Some(by.user.clone()),
         });
         let command = Command::DeclareQueue {
@@ -171,17 +171,15 @@ impl Broker {
             let settings = Arc::make_mut(&mut effective.settings);
             settings.consumer_timeout_ms = self.options.consumer_timeout_ms;
         }
-        self.share_settings(&mut effective.settings);
+        effective.settings = self.last_settings.lock().share(effective.settings);
         effective
     }
 
-    /// Most queues are declared like the one before: such queues have their settings in common.
-    fn share_settings(&self, settings: &mut Arc<Settings>) {
-        let mut last = self.last_settings.lock();
-        match &*last {
-            Some(known) if **known == **settings => *settings = known.clone(),
-            _ => *last = Some(settings.clone()),
-        }
+    /// A queue keeps its type among its arguments, whoever decided on it.
+    pub(in crate::broker) fn with_type(&self, mut arguments: Table, kind: Kind) -> Arc<Table> {
+        arguments.insert("x-queue-type", Value::String(kind.name().as_bytes().into()));
+        arguments.shrink_to_fit();
+        self.last_arguments.lock().share(arguments)
     }
 
     /// The queue of that name, if it is there (404) and `by` may use it (405). Asks for no permission.
@@ -489,13 +487,6 @@ impl Broker {
             _ => Ok(()),
         }
     }
-}
-
-/// A queue keeps its type among its arguments, whoever decided on it.
-pub(in crate::broker) fn with_type(mut arguments: Table, kind: Kind) -> Table {
-    arguments.insert("x-queue-type", Value::String(kind.name().as_bytes().into()));
-    arguments.shrink_to_fit();
-    arguments
 }
 
 /// What a quorum queue and a classic declaration of it must agree on where checks are relaxed (Q02).

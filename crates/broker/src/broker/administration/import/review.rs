@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::super::{Parameter, check_name};
 use super::{Detail, Fate, ImportRefused, Report, Wanted, destination_in};
 use crate::arguments;
-use crate::broker::definitions::{QueueSpec, with_type};
+use crate::broker::definitions::QueueSpec;
 use crate::broker::{Broker, Topology};
 use crate::catalogue::{
     Binding, ExchangeDeclaration, Map, PREDECLARED, Vhost, VhostLimits, VhostMetadata,
@@ -317,13 +317,13 @@ impl Review<'_> {
             durable: declaration.durable,
             exclusive: false,
             auto_delete: declaration.auto_delete,
-            arguments: std::mem::take(&mut declaration.arguments),
+            arguments: Arc::unwrap_or_clone(std::mem::take(&mut declaration.arguments)),
         };
         let kind = broker.queue_kind(coming.default_queue_type, resource, &spec)?;
         let counts = [in_vhost + coming.queues.len(), on_node];
         broker.check_queue_limits(coming.limits, counts, resource)?;
         arguments::check(resource, kind, spec.auto_delete, &spec.arguments)?;
-        declaration.arguments = with_type(spec.arguments, kind);
+        declaration.arguments = broker.with_type(spec.arguments, kind);
         coming.queues.insert(name.clone(), kind);
         self.queues_new += 1;
         Ok(Fate::Created)
