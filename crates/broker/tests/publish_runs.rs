@@ -95,3 +95,29 @@ fn what_needs_care_is_taken_alone() {
     assert_eq!(left, FOLLOWING);
     assert_eq!(node.get_all("q"), []);
 }
+
+#[test]
+fn each_queue_takes_what_is_for_it_in_its_order() {
+    let mut node = node_with_queue();
+    node.declare("other", &[]);
+    let mut batch = Batch::default();
+    for number in 0..200_u32 {
+        let key = if number % 3 == 0 { "other" } else { "q" };
+        let body = number.to_be_bytes();
+        let publish = Publish {
+            message: Message::new(b"", key.as_bytes(), TRANSIENT, &body),
+            mandatory: false,
+        };
+        let published = node
+            .channel
+            .publish(&node.broker, publish, node.now, &mut batch);
+        assert!(matches!(published, Ok(Published::Taken)));
+    }
+    let mut outbox = Outbox::default();
+    node.broker
+        .commit(&mut batch, node.now, &mut outbox, |_| {});
+    node.broker.finish(&mut outbox, node.now);
+    let (thirds, others): (Vec<u32>, Vec<u32>) = (0..200).partition(|number| number % 3 == 0);
+    assert_eq!(node.get_all("other"), thirds);
+    assert_eq!(node.get_all("q"), others);
+}
