@@ -175,7 +175,8 @@ impl Broker {
         effective
     }
 
-    /// A queue keeps its type among its arguments, whoever decided on it.
+    /// A queue keeps its type among its arguments, whoever decided on it. Most queues are declared like the one before: such
+    /// queues have their arguments in common.
     pub(in crate::broker) fn with_type(&self, mut arguments: Table, kind: Kind) -> Arc<Table> {
         arguments.insert("x-queue-type", Value::String(kind.name().as_bytes().into()));
         arguments.shrink_to_fit();
